@@ -1,0 +1,5 @@
+"""The dataset: a TFDS builder for a curated chest X-ray collection. See README.md beside this file."""
+
+from covid_tfds.covid_tfds_dataset_builder import Builder
+
+__all__ = ["Builder"]

@@ -1,0 +1,1 @@
+"""From a dataset to a run folder: `python -m trainer`."""
