@@ -1,0 +1,164 @@
+"""The run folder: its file names, and how they are written so that a name never holds half a file. Never TensorFlow.
+
+A run is made in `<output>.incomplete` and renamed to `<output>` when everything in it is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+
+from trainer.config import Config, UsageError
+
+SCHEMA = 1
+CONFIG = "config.json"
+ENVIRONMENT = "environment.json"
+MODEL = "model.keras"
+HISTORY = "history.csv"
+PLOT = "plot.png"
+PREDICTIONS = "predictions.csv"
+METRICS = "metrics.json"
+LOCK = ".lock"
+PREDICTION_COLUMNS = ("image_id", "patient_id", "split", "label", "p_covid")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run folder, read back. predictions: one dict an image, p_covid a float in [0, 1]."""
+
+    path: Path
+    config: Config
+    environment: dict
+    metrics: dict
+    predictions: list[dict]
+
+    @property
+    def model_path(self) -> Path:
+        """The full Keras model: [batch, height, width, 3] in 0..255 -> [batch, 2], covid first."""
+        return self.path / MODEL
+
+
+def load(path: str | Path) -> Run:
+    """Read a finished run folder; raises UsageError that names what is missing or was written by a newer version."""
+    path = Path(path)
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such run folder. `python -m trainer` makes one and prints its name.")
+    for name in (CONFIG, ENVIRONMENT, MODEL, METRICS, PREDICTIONS):
+        if not (path / name).is_file():
+            raise UsageError(f"{path} is not a finished run folder: {name} is missing. Run `python -m trainer` again.")
+    environment = read_json(path / ENVIRONMENT)
+    if environment.get("schema") != SCHEMA:
+        raise UsageError(
+            f"{path / ENVIRONMENT}: run folder schema {environment.get('schema')}, this version reads {SCHEMA}. "
+            "Use the version that wrote it, or train again."
+        )
+    with (path / PREDICTIONS).open(newline="", encoding="utf-8") as file:
+        predictions = [{**row, "p_covid": float(row["p_covid"])} for row in csv.DictReader(file)]
+    return Run(
+        path=path,
+        config=Config.from_json((path / CONFIG).read_text(encoding="utf-8")),
+        environment=environment,
+        metrics=read_json(path / METRICS),
+        predictions=predictions,
+    )
+
+
+def default_output(config: Config) -> Path:
+    """runs/<config>-<time>, a name that is not taken."""
+    return Path("runs") / f"{config.dataset_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def staging(output: Path) -> Path:
+    """Where a run is made before it is complete: beside its final place, on the same file system."""
+    return output.with_name(output.name + ".incomplete")
+
+
+@contextlib.contextmanager
+def new_run(output: str | Path) -> Iterator[Path]:
+    """Give the folder to write a run into, and rename it to `output` when the block ends without an exception.
+
+    Raises UsageError when `output` exists, can't be written, or another process is writing it. After an exception the
+    incomplete folder stays, for a later run with the same output to go on from.
+    """
+    output = Path(output)
+    if os.path.lexists(output):
+        raise UsageError(f"--output {output} exists and is not touched: choose another name or remove it first.")
+    partial = staging(output)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(partial / LOCK)
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise UsageError(f"--output {output}: another process is writing this run. Choose another name.") from error
+    except OSError as error:
+        raise UsageError(f"--output {output} can't be written: {error.strerror or error}. Choose another.") from error
+    with lock:
+        yield partial
+        try:
+            partial.rename(output)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise UsageError(f"--output {output} appeared meanwhile; this run is in {partial}.") from error
+            raise
+    (output / LOCK).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; it takes `path`'s name, flushed to disk, when the block ends well."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text under a final name in one step."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value) -> None:
+    """Write strict JSON (no NaN; undefined figures are null)."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path):
+    """Read a JSON file; raises UsageError that names it when it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is damaged: expected JSON, got {error}. Restore it or train again.") from error
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict]) -> None:
+    """Write a CSV file with a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

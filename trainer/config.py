@@ -1,0 +1,125 @@
+"""What a training run is asked to do: one frozen dataclass, its flags, its validation, its JSON. Never TensorFlow."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+INTENDED_USE = "For education and research only: never for diagnosis, triage or any decision about a patient."
+BUILDER_CONFIGS = ("phantom", "curated", "source_matched", "as_published")
+RECIPES = ("default", "tutorial")
+
+
+class UsageError(Exception):
+    """The user can mend this: the message says what was expected, what came, and what to do. Exit code 2."""
+
+
+def _flag(default, text: str, **options):
+    return field(default=default, metadata={"help": text, **options})
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run. Each field is a command line flag of the same name; its help text is the field's meaning."""
+
+    config: str = _flag("curated", "builder config of covid_tfds to train on", choices=BUILDER_CONFIGS)
+    dataset: str | None = _flag(
+        None,
+        "folder with one sub-folder of .jpg, .jpeg or .png files per class ('covid' and one other), used instead of "
+        "--config; an optional patients.csv (path,patient_id) in it keeps a patient's images in one split",
+    )
+    manual_dir: str | None = _flag(None, "folder with radiographs you already have; see README, 'The real data'")
+    data_dir: str | None = _flag(None, "where prepared TFDS datasets live (default: TFDS's own ~/tensorflow_datasets)")
+    weights: str = _flag(
+        "imagenet",
+        "backbone weights: 'imagenet' (downloaded by Keras), 'random' (untrained), or a VGG16 no-top .h5 file",
+    )
+    recipe: str = _flag("default", "'default', or 'tutorial' for the 2020 tutorial to the letter", choices=RECIPES)
+    epochs: int = _flag(25, "passes over the training images")
+    batch_size: int = _flag(8, "images in a training step")
+    learning_rate: float = _flag(1e-3, "Adam's learning rate at the first step")
+    seed: int = _flag(42, "fixes weights, augmentation, shuffling and folds")
+    output: str | None = _flag(
+        None, "run folder to make (default: runs/<config>-<time>); an existing one is not touched"
+    )
+    demo: bool = _flag(False, "the same job on embedded synthetic radiographs: no download, random weights")
+
+    @property
+    def dataset_name(self) -> str:
+        """The builder config's name, or the folder's, for file names and titles."""
+        return Path(self.dataset).name if self.dataset else self.config
+
+    @property
+    def weights_name(self) -> str:
+        """ "imagenet", "random", or the weights file's name without its folder."""
+        return Path(self.weights).name
+
+    def to_json(self) -> str:
+        """The config as a JSON object with one key a field."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """The inverse of `to_json`; raises UsageError on a key that this version does not know."""
+        values = json.loads(text)
+        unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
+        if unknown:
+            raise UsageError(
+                f"config.json has fields this version does not know ({', '.join(unknown)}). "
+                "Was it written by a newer one? environment.json names the version to use."
+            )
+        return cls(**values)
+
+
+def parser() -> argparse.ArgumentParser:
+    """An argparse parser with one flag for each field of Config."""
+    result = argparse.ArgumentParser(
+        prog="python -m trainer",
+        description=f"Train a VGG16 head on chest radiographs, judge it, and write a run folder. {INTENDED_USE}",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    for f in dataclasses.fields(Config):
+        options = {"help": f.metadata["help"], "default": f.default}
+        if isinstance(f.default, bool):
+            options["action"] = "store_true"
+        else:
+            options["type"] = str if f.default is None else type(f.default)
+            options["choices"] = f.metadata.get("choices")
+            if options["choices"] is None:
+                options["metavar"] = {"int": "N", "float": "X"}.get(options["type"].__name__, f.name.upper())
+        if f.default is None or f.default is False:
+            options["default"] = argparse.SUPPRESS
+        result.add_argument(f"--{f.name}", **options)
+    return result
+
+
+def from_argv(argv: list[str] | None = None) -> Config:
+    """Parse and validate a command line. argparse exits with code 2 on bad flags; raises UsageError on bad values."""
+    config = Config(**vars(parser().parse_args(argv)))
+    if config.demo:
+        if config.dataset:
+            raise UsageError("--demo brings its own dataset: leave out --dataset, or leave out --demo.")
+        config = dataclasses.replace(config, config="phantom", weights="random")
+    validate(config)
+    return config
+
+
+def validate(config: Config) -> None:
+    """Raise UsageError for what can be seen to be wrong before any work starts."""
+    for name in ("epochs", "batch_size"):
+        if getattr(config, name) < 1:
+            raise UsageError(f"--{name} must be at least 1, not {getattr(config, name)}.")
+    if not 0 < config.learning_rate < 10:
+        raise UsageError(f"--learning_rate must lie between 0 and 10, not {config.learning_rate}.")
+    if not 0 <= config.seed < 2**31:
+        raise UsageError(f"--seed must lie between 0 and {2**31 - 1}, not {config.seed}.")
+    if config.dataset is not None and not Path(config.dataset).is_dir():
+        raise UsageError(f"--dataset {config.dataset}: no such folder. Expected DIR/covid/*.jpg and DIR/<other>/*.jpg.")
+    if config.manual_dir is not None and not Path(config.manual_dir).exists():
+        raise UsageError(f"--manual_dir {config.manual_dir}: no such folder.")
+    if config.weights not in ("imagenet", "random") and not Path(config.weights).is_file():
+        raise UsageError(f"--weights {config.weights}: expected 'imagenet', 'random' or an existing .h5 file.")

@@ -1,0 +1,268 @@
+"""From a prepared TFDS dataset, or a folder of images, to tensors: who is in it, and the train and eval pipelines.
+
+    examples = load(Config(config="phantom"))
+    for images in eval_pipeline(examples, examples.rows("test"), batch_size=8): ...
+
+Every image is decoded by covid_tfds.decoding, the one decoder of the project, and resized by the model's own first
+layer; datasets of any size stream.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.model_selection import StratifiedGroupKFold
+
+from trainer.config import Config, UsageError
+from trainer.metrics import POSITIVE, POSITIVE_CLASS
+from trainer.model import CLASSES, preprocessing
+from trainer.recipes import Augmentation
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+SPLITS = ("train", "test")
+FACTS = ("source", "finding", "view", "sex", "license")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What is known of a dataset's images without decoding them, in one fixed order, and how to read them.
+
+    labels: int64 [n], class index, 0 is covid. split: "train" or "test". sha256: hex digest of each encoded image.
+    facts: other publisher's facts by name (source, finding, view, sex, license as text; age as float, NaN unknown).
+    encoded: makes a tf.data.Dataset of the n encoded images (string scalars) in this order.
+    grouped: whether patients are known, so that splits and folds can keep each on one side.
+    """
+
+    name: str
+    version: str
+    class_names: tuple[str, str]
+    image_id: np.ndarray
+    patient_id: np.ndarray
+    labels: np.ndarray
+    split: np.ndarray
+    sha256: np.ndarray
+    facts: dict[str, np.ndarray]
+    encoded: Callable[[], tf.data.Dataset]
+    grouped: bool
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Indices of a split's images, int64."""
+        return np.flatnonzero(self.split == split)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over every image's id, patient, label, split and content hash, whatever their order."""
+        columns = (self.image_id, self.patient_id, self.labels, self.split, self.sha256)
+        table = sorted([str(value) for value in row] for row in zip(*columns, strict=True))
+        return hashlib.sha256(json.dumps(table).encode()).hexdigest()
+
+
+def load(config: Config) -> Examples:
+    """The dataset that `config` names, prepared first if need be. Raises UsageError when it can't be trained on."""
+    examples = _from_folder(Path(config.dataset), config.seed) if config.dataset else _from_tfds(config)
+    for split in SPLITS:
+        for index, name in enumerate(examples.class_names):
+            if not np.any(examples.labels[examples.rows(split)] == index):
+                raise UsageError(
+                    f"{examples.name}: no '{name}' image in the {split} split; both classes must be in both splits."
+                )
+    if config.batch_size > (n := len(examples.rows("train"))):
+        raise UsageError(f"--batch_size {config.batch_size} is larger than the training split ({n} images).")
+    return examples
+
+
+def _from_tfds(config: Config) -> Examples:
+    import tensorflow_datasets as tfds
+
+    import covid_tfds
+
+    builder = covid_tfds.Builder(config=config.config, data_dir=config.data_dir)
+    download = tfds.download.DownloadConfig(manual_dir=config.manual_dir)
+    builder.download_and_prepare(download_config=download)
+    skip = {"image": tfds.decode.SkipDecoding()}
+    names = [name for name in builder.info.features if name != "image"]
+    table: dict[str, list] = {name: [] for name in [*names, "split"]}
+    for split in SPLITS:
+        partial = tfds.decode.PartialDecoding(dict.fromkeys(names, True))
+        for row in tfds.as_numpy(builder.as_dataset(split=split, decoders=partial)):
+            for name in names:
+                value = row[name]
+                table[name].append(value.decode() if isinstance(value, bytes) else value)
+            table["split"].append(split)
+    columns = {name: np.asarray(values) for name, values in table.items()}
+    feature = builder.info.features
+
+    def encoded() -> tf.data.Dataset:
+        train, test = (builder.as_dataset(split=split, decoders=skip) for split in SPLITS)
+        return train.concatenate(test).map(lambda example: example["image"])
+
+    texts = {
+        name: np.asarray([feature[name].int2str(v) for v in columns[name]])
+        if isinstance(feature[name], tfds.features.ClassLabel)
+        else columns[name]
+        for name in (*FACTS, "age")
+    }
+    return Examples(
+        name=f"{builder.name}/{builder.builder_config.name}",
+        version=str(builder.version),
+        class_names=tuple(feature["label"].names),
+        image_id=columns["image_id"],
+        patient_id=columns["patient_id"],
+        labels=columns["label"].astype(np.int64),
+        split=columns["split"],
+        sha256=columns["sha256"],
+        facts=texts,
+        encoded=encoded,
+        grouped=True,
+    )
+
+
+def _from_folder(folder: Path, seed: int) -> Examples:
+    """The tutorial's layout, folder/<class>/*.jpg|jpeg|png; 80 / 20 split, by patient when patients.csv says who."""
+    expected = f"Expected {folder}/{POSITIVE_CLASS}/ and one folder of another class, with .jpg, .jpeg or .png files."
+    classes = {
+        entry.name: sorted(f for f in entry.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir() and not entry.name.startswith(".")
+    }
+    if not any(classes.values()):
+        raise UsageError(f"--dataset {folder}: no images found. {expected}")
+    empty = [name for name, files in classes.items() if not files]
+    if empty:
+        raise UsageError(f"--dataset {folder}: class folder '{empty[0]}' holds no images. {expected}")
+    if len(classes) != CLASSES or POSITIVE_CLASS not in classes:
+        raise UsageError(f"--dataset {folder}: got the class folder(s) {', '.join(classes)}. {expected}")
+    other = next(name for name in classes if name != POSITIVE_CLASS)
+    class_names = (POSITIVE_CLASS, other)
+    paths = [path for name in class_names for path in classes[name]]
+    labels = np.asarray([index for index, name in enumerate(class_names) for _ in classes[name]], dtype=np.int64)
+    image_id = np.asarray([path.relative_to(folder).as_posix() for path in paths])
+    patients = _patients(folder / "patients.csv", image_id)
+    grouped = patients is not None
+    if patients is None:
+        patients = image_id
+    few = [name for index, name in enumerate(class_names) if len(set(patients[labels == index])) < 5]
+    if few:
+        unit = "patients" if grouped else "images"
+        raise UsageError(f"--dataset {folder}: class '{few[0]}' has fewer than 5 {unit}, too few to split 80 / 20.")
+    folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=seed)
+    _, test = next(folds.split(image_id, labels, patients))
+    split = np.full(len(paths), "train")
+    split[test] = "test"
+    names = [str(path) for path in paths]
+    return Examples(
+        name=folder.name,
+        version="folder",
+        class_names=class_names,
+        image_id=image_id,
+        patient_id=patients,
+        labels=labels,
+        split=split,
+        sha256=np.asarray([_digest(path) for path in paths]),
+        facts={name: np.full(len(paths), "") for name in FACTS} | {"age": np.full(len(paths), np.nan)},
+        encoded=lambda: tf.data.Dataset.from_tensor_slices(names).map(tf.io.read_file),
+        grouped=grouped,
+    )
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror or error}. Mend or remove it.") from error
+
+
+def _patients(table: Path, image_id: np.ndarray) -> np.ndarray | None:
+    if not table.exists():
+        return None
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if not {"path", "patient_id"} <= set(reader.fieldnames or ()):
+            raise UsageError(f"{table}: expected the columns path,patient_id, got {reader.fieldnames}.")
+        patient_of = {row["path"]: row["patient_id"] for row in reader}
+    missing = [name for name in image_id if not patient_of.get(name)]
+    if missing:
+        raise UsageError(f"{table}: {len(missing)} image(s) without a patient_id, the first is {missing[0]}.")
+    return np.asarray([patient_of[name] for name in image_id])
+
+
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    """float32 [n, 2] from class indices [n]; column 0 is covid."""
+    return np.eye(CLASSES, dtype=np.float32)[labels]
+
+
+def augmenter(augmentation: Augmentation, seed: int) -> keras.Sequential:
+    """Keras layers that change a batch of images, float [batch, h, w, 3] in 0..255, when called with training=True.
+
+    Corners that a rotation or shift uncovers repeat the nearest pixel.
+    """
+    layers: list[keras.Layer] = []
+    fill = {"fill_mode": "nearest", "interpolation": "bilinear"}
+    if augmentation.rotation:
+        layers.append(keras.layers.RandomRotation(augmentation.rotation / 360, seed=seed, **fill))
+    if augmentation.translation:
+        shift = augmentation.translation
+        layers.append(keras.layers.RandomTranslation(shift, shift, seed=seed + 1, **fill))
+    if augmentation.zoom:
+        layers.append(keras.layers.RandomZoom(augmentation.zoom, seed=seed + 2, **fill))
+    if augmentation.contrast:
+        layers.append(keras.layers.RandomContrast(augmentation.contrast, value_range=(0, 255), seed=seed + 3))
+    return keras.Sequential(layers, name="augmentation")
+
+
+def _resized(examples: Examples, rows: np.ndarray) -> tf.data.Dataset:
+    """Decode and resize the images of `rows` (ascending), float32 [224, 224, 3] in 0..255, in table order."""
+    from covid_tfds.decoding import decode_image
+
+    resize = preprocessing("unit").get_layer("resize")
+    wanted = np.zeros(len(examples), dtype=bool)
+    wanted[rows] = True
+    encoded = examples.encoded()
+    if not wanted.all():
+        pairs = tf.data.Dataset.zip(encoded, tf.data.Dataset.from_tensor_slices(wanted))
+        # Dropped before decoding: the bytes are cheap to pass over, the pixels are not.
+        encoded = pairs.filter(lambda _, keep: keep).map(lambda image, _: image)
+
+    def prepare(image):
+        return resize(tf.cast(decode_image(image), tf.float32))
+
+    return encoded.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def eval_pipeline(examples: Examples, rows: np.ndarray, batch_size: int) -> tf.data.Dataset:
+    """Images of `rows` in table order, as they are: float32 [batch, 224, 224, 3] in 0..255. Nothing is dropped."""
+    return _resized(examples, rows).batch(batch_size).prefetch(2)
+
+
+def train_pipeline(
+    examples: Examples, rows: np.ndarray, augmentation: Augmentation, batch_size: int, seed: int
+) -> tf.data.Dataset:
+    """(images, one-hot labels) of `rows`, shuffled and augmented anew each epoch.
+
+    images float32 [batch, 224, 224, 3] in 0..255, labels float32 [batch, 2].
+    """
+    labels = tf.data.Dataset.from_tensor_slices(one_hot(examples.labels[np.sort(rows)]))
+    augment = augmenter(augmentation, seed)
+    # Cached before the random steps, so that a file is decoded once and still seen differently in every epoch.
+    dataset = tf.data.Dataset.zip(_resized(examples, rows), labels).cache()
+    dataset = dataset.shuffle(len(rows), seed=seed, reshuffle_each_iteration=True).batch(batch_size)
+    if augmentation:
+        # One map after batching, not parallel: the layers' random state must be drawn from in one order.
+        dataset = dataset.map(lambda image, label: (augment(image, training=True), label))
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def positives(examples: Examples, rows: np.ndarray) -> int:
+    """How many of `rows` are covid."""
+    return int(np.sum(examples.labels[rows] == POSITIVE))

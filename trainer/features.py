@@ -1,0 +1,197 @@
+"""Backbone features, computed once for each distinct (image, variant, backbone, scaling, seed) and kept on disk.
+
+VGG16's forward pass is nearly all the arithmetic there is (15.5 GMAC an image) and the backbone is frozen, so its
+feature maps are kept and every head, fold and trial reads them. One .npz file holds one map: its zip checksum finds
+damage, the key stored inside finds a foreign file, and either is computed again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from trainer import artifacts, data, model
+from trainer.config import UsageError
+from trainer.recipes import Recipe
+
+BATCH = 8
+
+
+def default_folder() -> Path:
+    """covid_tfds/features in the user's cache folder ($XDG_CACHE_HOME or ~/.cache); safe to delete at any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "covid_tfds" / "features"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A whole frozen VGG16 and the hash of its weights, computed once."""
+
+    network: object
+    sha256: str
+
+    @classmethod
+    def load(cls, weights: str, seed: int) -> Backbone:
+        """The backbone that --weights names; raises UsageError as `model.backbone` does."""
+        network = model.backbone(weights, seed)
+        return cls(network, model.weights_sha256(network))
+
+
+@dataclass(frozen=True)
+class Features:
+    """Where the feature maps of a dataset's images under one recipe are, and how to read them."""
+
+    examples: data.Examples
+    backbone: Backbone
+    recipe: Recipe
+    seed: int
+    folder: Path
+
+    def key(self, row: int, variant: int) -> str:
+        """What decides a map's content, as JSON: image, backbone, scaling, cut, and how a variant was drawn."""
+        about = {
+            "image": str(self.examples.sha256[row]),
+            "weights": self.backbone.sha256,
+            "scaling": self.recipe.scaling,
+            "cut": self.recipe.cut,
+        }
+        if variant:
+            about |= {"augmentation": asdict(self.recipe.augmentation), "variant": variant, "seed": self.seed}
+        return json.dumps(about, sort_keys=True)
+
+    def path(self, row: int, variant: int) -> Path:
+        """The file of one map."""
+        digest = hashlib.sha256(self.key(row, variant).encode()).hexdigest()
+        return self.folder / digest[:2] / f"{digest}.npz"
+
+    def read(self, row: int, variant: int) -> np.ndarray | None:
+        """One feature map, float32 [h, w, c]; None when it is not there, damaged, or another's."""
+        path = self.path(row, variant)
+        try:
+            with np.load(path) as stored:
+                if str(stored["key"]) == self.key(row, variant):
+                    return stored["map"]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            pass
+        path.unlink(missing_ok=True)
+        return None
+
+    def write(self, row: int, variant: int, feature_map: np.ndarray) -> None:
+        """Keep one feature map under its final name in one step."""
+        path = self.path(row, variant)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with artifacts.atomic(path) as temporary:
+            np.savez(temporary, map=feature_map, key=np.asarray(self.key(row, variant)))
+
+    def compute(self, rows: np.ndarray, variants: int) -> None:
+        """Make sure that the maps of `rows` (ascending) exist for variants 0 (the original) to variants - 1."""
+        missing = {int(row): [v for v in range(variants) if not self.path(row, v).exists()] for row in rows}
+        missing = {row: wanted for row, wanted in missing.items() if wanted}
+        if not missing:
+            return
+        forward = _forward(self.backbone.network, self.recipe)
+        progress = tqdm(total=sum(map(len, missing.values())), desc="backbone features", unit="image")
+        with progress:
+            for batch in _batches(self._images(missing)):
+                maps = forward(tf.stack([image for _, _, image in batch])).numpy()
+                for (row, variant, _), feature_map in zip(batch, maps, strict=True):
+                    self.write(row, variant, feature_map)
+                progress.update(len(batch))
+
+    def _images(self, missing: dict[int, list[int]]) -> Iterator[tuple[int, int, tf.Tensor]]:
+        rows = np.asarray(list(missing))
+        augment = _seeded_augmenter(self.recipe)
+        position = 0
+        try:
+            for image in data.eval_pipeline(self.examples, rows, 1):
+                row = int(rows[position])
+                for variant in missing[row]:
+                    yield row, variant, augment(image, self.draw_seed(row, variant))[0] if variant else image[0]
+                position += 1
+        except tf.errors.InvalidArgumentError as error:
+            name = self.examples.image_id[rows[min(position, len(rows) - 1)]]
+            raise UsageError(f"{name} in {self.examples.name} can't be decoded. Mend or remove it.") from error
+
+    def draw_seed(self, row: int, variant: int) -> int:
+        """The seed of one variant's random draws: of the image's content, so that no other image's presence matters."""
+        text = f"{self.examples.sha256[row]}:{variant}:{self.seed}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+    def maps(self, rows: np.ndarray, variants: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """(row, variant, feature map) for every one asked for, computing what is missing or damaged."""
+        self.compute(rows, variants)
+        for row in rows:
+            for variant in range(variants):
+                feature_map = self.read(row, variant)
+                if feature_map is None:
+                    self.compute(np.asarray([row]), variants)
+                    feature_map = self.read(row, variant)
+                yield int(row), variant, feature_map
+
+    def pooled(self, rows: np.ndarray, variants: int) -> np.ndarray:
+        """The head's pooling of each map, float32 [len(rows), variants, d]. Maps stream; only pooled vectors stay."""
+        shape, pooling = self.map_shape, self._pooling
+        pool = tf.function(pooling, input_signature=[tf.TensorSpec((None, *shape), tf.float32)])
+        result = np.empty((len(rows), variants, self.pooled_width), dtype=np.float32)
+        flat = result.reshape(-1, result.shape[-1])
+        start = 0
+        for batch in _batches(self.maps(rows, variants), 64):
+            flat[start : start + len(batch)] = pool(np.stack([feature_map for _, _, feature_map in batch]))
+            start += len(batch)
+        return result
+
+    @functools.cached_property
+    def _pooling(self):
+        return model.pooling_model(self.recipe.pooling, self.map_shape)
+
+    @property
+    def pooled_width(self) -> int:
+        """Length d of a pooled vector."""
+        return self._pooling.output_shape[-1]
+
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of one feature map."""
+        return tuple(self.backbone.network.get_layer(self.recipe.cut).output.shape[1:])
+
+
+def _batches(items: Iterator, size: int = BATCH) -> Iterator[list]:
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _forward(network, recipe: Recipe):
+    prepare = model.preprocessing(recipe.scaling)
+    backbone = model.cut_backbone(network, recipe.cut)
+    signature = [tf.TensorSpec((None, model.IMAGE_SIZE, model.IMAGE_SIZE, 3), tf.float32)]
+    return tf.function(lambda images: backbone(prepare(images), training=False), input_signature=signature)
+
+
+def _seeded_augmenter(recipe: Recipe):
+    """A function (images, seed) -> images whose draws depend on `seed` alone."""
+    layers = data.augmenter(recipe.augmentation, seed=0)
+
+    @tf.function(reduce_retracing=True)
+    def augment(images, seed):
+        for index, layer in enumerate(layers.layers):
+            layer.generator.state.assign([seed, index])
+        return layers(images, training=True)
+
+    return lambda images, seed: augment(images, tf.constant(seed, tf.int64))

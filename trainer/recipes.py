@@ -1,0 +1,85 @@
+"""What is trained and how: the tutorial's recipe, ours, and every point of the search space have this one shape."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+POOLINGS = ("corner", "average", "max", "average_and_max")
+SCALINGS = ("unit", "caffe")
+CUTS = ("block4_pool", "block5_pool")
+DECAYS = ("inverse_time", "cosine", "constant")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes to a training image, as Keras preprocessing layers draw them.
+
+    rotation: degrees either way. translation, zoom: fraction of the side either way. contrast: factor either way.
+    """
+
+    rotation: float = 0.0
+    translation: float = 0.0
+    zoom: float = 0.0
+    contrast: float = 0.0
+
+    def __bool__(self) -> bool:
+        return any(dataclasses.astuple(self))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the trained head, apart from the images, the backbone's weights and the seed.
+
+    scaling: what the backbone is fed; "unit" is [0, 1] RGB, "caffe" is mean-subtracted BGR, as VGG16's ImageNet
+      weights expect.
+    cut: the VGG16 layer whose feature map the head reads: block5_pool (7 x 7) or block4_pool (14 x 14).
+    pooling: "corner" is the tutorial's AveragePooling2D(4, 4), whose windows leave out the map's last rows and columns
+      (on 7 x 7 it reads the upper-left 4 x 4 cells only); the others read the whole map.
+    standardize: train on features scaled to zero mean and unit variance of the training images. The scaling is folded
+      into the first dense layer afterwards.
+    copies: augmented copies made of each training image; an epoch uses one variant of each image.
+    keep_original: whether the unaugmented image is one of the variants.
+    """
+
+    scaling: str = "caffe"
+    cut: str = "block5_pool"
+    pooling: str = "average"
+    standardize: bool = True
+    depth: int = 1
+    units: int = 64
+    dropout: float = 0.5
+    l2: float = 1e-3
+    learning_rate: float = 1e-3
+    decay: str = "inverse_time"
+    epochs: int = 25
+    batch_size: int = 8
+    augmentation: Augmentation = Augmentation(rotation=15.0)
+    copies: int = 2
+    keep_original: bool = True
+
+    @property
+    def variants(self) -> int:
+        """Variants of an image that features are kept of: the original (always, it is evaluated) and the copies."""
+        return 1 + (self.copies if self.augmentation else 0)
+
+    @property
+    def training_variants(self) -> range:
+        """Indices of the variants that training draws from; 0 is the original."""
+        return range(0 if self.keep_original or self.variants == 1 else 1, self.variants)
+
+
+TUTORIAL = Recipe(
+    scaling="unit",
+    pooling="corner",
+    standardize=False,
+    l2=0.0,
+    keep_original=False,
+)
+DEFAULT = Recipe()
+
+
+def named(name: str, *, epochs: int, batch_size: int, learning_rate: float) -> Recipe:
+    """The recipe called `name` ("default" or "tutorial") with the user's numbers."""
+    recipe = {"default": DEFAULT, "tutorial": TUTORIAL}[name]
+    return dataclasses.replace(recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)

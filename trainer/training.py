@@ -1,0 +1,152 @@
+"""The main job: dataset -> features -> head -> one full model -> run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer import artifacts, data, evaluation, features, figures, heads, model, recipes
+from trainer.config import Config
+from trainer.features import Backbone, Features
+
+PACKAGES = (
+    "covid-tfds",
+    "tensorflow",
+    "keras",
+    "tensorflow-datasets",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "matplotlib",
+    "pillow",
+)
+UNTRAINED = "The backbone is UNTRAINED (random weights): figures say nothing of what ImageNet weights would give."
+UNGROUPED = (
+    "Patients are unknown, so the split is by image and one patient may be on both sides: expect figures that are too "
+    "good. A patients.csv (path,patient_id) in the dataset folder mends that."
+)
+
+
+def train(config: Config) -> Path:
+    """Run the whole job and return the run folder. Prints what people want to see.
+
+    Raises UsageError for what the user can mend.
+    """
+    output = Path(config.output) if config.output else artifacts.default_output(config)
+    with artifacts.new_run(output) as folder:
+        keras.utils.set_random_seed(config.seed)
+        tf.config.experimental.enable_op_determinism()
+        backbone = Backbone.load(config.weights, config.seed)
+        examples = data.load(config)
+        for note in notes(config, examples):
+            print(note)
+        recipe = recipes.named(
+            config.recipe, epochs=config.epochs, batch_size=config.batch_size, learning_rate=config.learning_rate
+        )
+        cached = Features(examples, backbone, recipe, config.seed, features.default_folder())
+        fit = _fit_tutorial if config.recipe == "tutorial" else _fit_on_features
+        head, history = fit(cached)
+        p_covid = heads.p_covid(head.get_weights(), cached.pooled(np.arange(len(examples)), 1)[:, 0])
+        _write(folder, config, cached, head, history, p_covid)
+    result = artifacts.read_json(output / artifacts.METRICS)
+    print(evaluation.describe(examples, p_covid, result))
+    print(*notes(config, examples), sep="\n")
+    print(f"Run folder: {output}\nPicture to open: {output / artifacts.PLOT}")
+    return output
+
+
+def notes(config: Config, examples: data.Examples) -> list[str]:
+    """What must be said of this run wherever its figures are shown."""
+    return [UNTRAINED] * (config.weights == "random") + [UNGROUPED] * (not examples.grouped)
+
+
+def _fit_on_features(cached: Features) -> tuple[keras.Model, list[dict]]:
+    """Train the head on features computed once."""
+    examples, recipe = cached.examples, cached.recipe
+    train, test = examples.rows("train"), examples.rows("test")
+    pooled = np.empty((len(examples), recipe.variants, cached.pooled_width), dtype=np.float32)
+    pooled[train] = cached.pooled(train, recipe.variants)
+    pooled[test] = cached.pooled(test, 1)
+    fitted = heads.fit(recipe, pooled, examples.labels, [heads.Fold(train, test)], cached.seed)
+    head = heads.into_keras(model.head(recipe, cached.map_shape, cached.seed), fitted.weights[0])
+    return head, [{name: float(value[0]) for name, value in entry.items()} for entry in fitted.history]
+
+
+def _fit_tutorial(cached: Features) -> tuple[keras.Model, list[dict]]:
+    """Train the head the tutorial's way: every epoch rotates each image anew and runs it through the whole network."""
+    examples, recipe = cached.examples, cached.recipe
+    train, test = examples.rows("train"), examples.rows("test")
+    head = model.head(recipe, cached.map_shape, cached.seed)
+    network = build(cached, head)
+    steps = -(-len(train) // recipe.batch_size)
+    network.compile(
+        optimizer=keras.optimizers.Adam(heads.schedule(recipe, steps)), loss="binary_crossentropy", metrics=["accuracy"]
+    )
+    labels = tf.data.Dataset.from_tensor_slices(data.one_hot(examples.labels[test]))
+    validation = data.eval_pipeline(examples, test, recipe.batch_size).unbatch()
+    fitted = network.fit(
+        data.train_pipeline(examples, train, recipe.augmentation, recipe.batch_size, cached.seed),
+        validation_data=tf.data.Dataset.zip(validation, labels).batch(recipe.batch_size).cache(),
+        epochs=recipe.epochs,
+        verbose=2,
+        callbacks=[keras.callbacks.TerminateOnNaN()],
+    )
+    columns = fitted.history
+    return head, [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def build(cached: Features, head: keras.Model) -> keras.Model:
+    """The full model of a run: preprocessing layers, frozen backbone, head."""
+    backbone = model.cut_backbone(cached.backbone.network, cached.recipe.cut)
+    return model.assemble(model.preprocessing(cached.recipe.scaling), backbone, head)
+
+
+def _write(
+    folder: Path, config: Config, cached: Features, head: keras.Model, history: list[dict], p_covid: np.ndarray
+) -> None:
+    examples = cached.examples
+    artifacts.write_text(folder / artifacts.CONFIG, config.to_json() + "\n")
+    artifacts.write_json(folder / artifacts.ENVIRONMENT, environment(config, cached))
+    columns = ("epoch", *history[0])
+    artifacts.write_csv(folder / artifacts.HISTORY, columns, [{"epoch": i + 1, **h} for i, h in enumerate(history)])
+    rows = evaluation.prediction_rows(examples, p_covid)
+    artifacts.write_csv(folder / artifacts.PREDICTIONS, artifacts.PREDICTION_COLUMNS, rows)
+    artifacts.write_json(folder / artifacts.METRICS, evaluation.evaluate(examples, p_covid))
+    title = f"{examples.name}, {config.recipe} recipe, {config.weights_name} weights"
+    figures.training_curves(folder / artifacts.PLOT, history, title)
+    with artifacts.atomic(folder / artifacts.MODEL) as temporary:
+        build(cached, head).save(temporary)
+
+
+def environment(config: Config, cached: Features) -> dict:
+    """environment.json: what the run's figures depend on besides its flags."""
+    examples, recipe = cached.examples, cached.recipe
+    about = {
+        "schema": artifacts.SCHEMA,
+        "seed": config.seed,
+        "recipe": dataclasses.asdict(recipe),
+        "weights": {
+            "name": config.weights_name,
+            "sha256": cached.backbone.sha256,
+            "trained": config.weights != "random",
+        },
+        "dataset": {
+            "name": examples.name,
+            "version": examples.version,
+            "fingerprint": examples.fingerprint,
+            "class_names": list(examples.class_names),
+            "patient_grouped": examples.grouped,
+        },
+        "notes": notes(config, examples),
+    }
+    run_id = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+    versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    return {**about, "run_id": run_id, "versions": versions, "platform": platform.platform()}
