@@ -1,0 +1,194 @@
+"""The TFDS builder: four configs, one set of features.
+
+tfds build covid_tfds --config phantom              # drawn, nothing to download, seconds
+tfds build covid_tfds --config curated --manual_dir DIR   # 50 real radiographs, 40 train and 10 test, seconds
+tfds build covid_tfds --config curated              # the same from the publishers, about 22 MB
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from covid_tfds import manifest, phantom, sources
+
+FROM_MANIFEST = (
+    *("label", "image_id", "patient_id", "source", "finding", "view", "sex"),
+    *("age", "offset_days", "license", "doi", "sha256"),
+)
+
+
+@dataclasses.dataclass(eq=False)
+class CovidConfig(tfds.core.BuilderConfig):
+    """One selection of radiographs.
+
+    Attributes:
+        labels: the class names; COVID-19, the positive class, comes first.
+        num_examples: how many radiographs to draw; None for the configs that have a manifest.
+    """
+
+    labels: tuple[str, str] = ("covid", "normal")
+    num_examples: int | None = None
+
+
+def phantom_config(num_examples: int) -> CovidConfig:
+    """A `phantom` of another size, for `tfds.load("covid_tfds", builder_kwargs={"config": phantom_config(2000)})`.
+
+    Args:
+        num_examples: how many radiographs to draw, half of them with opacities; at least 10, so that no split is empty.
+
+    Returns:
+        The config `phantom_<num_examples>`, whose prepared data lies beside that of `phantom`, never in its place.
+
+    Raises:
+        ValueError: fewer than 10 are asked for.
+    """
+    if num_examples < 10:
+        raise ValueError(f"phantom_config: num_examples is {num_examples}, expected 10 or more")
+    return CovidConfig(
+        name=f"phantom_{num_examples}",
+        description=f"{num_examples} drawn radiographs, for trying things out: they teach nothing medical.",
+        num_examples=num_examples,
+    )
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Chest radiographs with and without COVID-19."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release: phantom, curated, source_matched, as_published."}  # noqa: RUF012
+    # TFDS shows this and needs it to hand over --manual_dir; the folder itself stays optional.
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """\
+    Optional: without it the images are fetched from their publishers. Put there any of: a clone of
+    github.com/ieee8023/covid-chestxray-dataset; the chest_xray folder or the zip of Kaggle's
+    paultimothymooney/chest-xray-pneumonia; ChestXRay2017.zip of Mendeley Data (doi 10.17632/rscbjbr9sj.2).
+    """
+    # Without --config all are built in this order, and the first that fails ends the build: the sure one first.
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        CovidConfig(
+            name="phantom",
+            description="50 drawn radiographs, for trying things out: they teach nothing medical.",
+            num_examples=50,
+        ),
+        CovidConfig(
+            name="curated",
+            description="25 COVID-19 and 25 healthy radiographs, split by patient. The classes come from different "
+            "hospitals and age groups: a model can tell them apart without looking at the lungs.",
+        ),
+        CovidConfig(
+            name="source_matched",
+            description="44 radiographs with COVID-19 and 44 with other findings from one repository, one a patient.",
+            labels=("covid", "other"),
+        ),
+        CovidConfig(
+            name="as_published",
+            description="The 50 files of the 2020 tutorial under its own labels, only to reproduce its numbers: 18 of "
+            "its 25 'normal' files are pneumonia, and its image-level split puts patients on both sides.",
+        ),
+    ]
+    DEFAULT_BUILDER_CONFIG_NAME = "curated"
+
+    def download_and_prepare(
+        self, *, download_config: tfds.download.DownloadConfig | None = None, **kwargs: Any
+    ) -> None:
+        """Download and prepare the dataset as TFDS does, but refuse a `manual_dir` that is not a folder.
+
+        TFDS cannot tell a mistyped folder from none at all, and the build would turn to the network.
+        """
+        given = download_config and download_config.manual_dir
+        if given and not Path(given).expanduser().is_dir():
+            raise NotADirectoryError(
+                f"manual_dir {given} is not a folder: give one that holds the images, or leave it out"
+            )
+        super().download_and_prepare(download_config=download_config, **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3), doc="the publisher's bytes, untouched"),
+                    "label": tfds.features.ClassLabel(names=self.builder_config.labels),
+                    "image_id": tfds.features.Text(doc="unique within a config"),
+                    "patient_id": tfds.features.Text(),
+                    "source": tfds.features.Text(doc="the repository"),
+                    "finding": tfds.features.Text(doc="in the publisher's words"),
+                    "view": tfds.features.Text(doc="PA, AP or empty"),
+                    "sex": tfds.features.Text(doc="M, F or empty"),
+                    "age": tfds.features.Scalar(np.float32, doc="years; NaN when unknown"),
+                    # A float like age: days may be zero or negative, so that no integer is free to say "unknown".
+                    "offset_days": tfds.features.Scalar(
+                        np.float32, doc="days since the onset of symptoms or admission; NaN when unknown"
+                    ),
+                    "license": tfds.features.Text(doc="of this image; empty when the publisher states none"),
+                    "doi": tfds.features.Text(),
+                    "sha256": tfds.features.Text(doc="of the bytes of image"),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            homepage="https://github.com/ieee8023/covid-chestxray-dataset",
+            license="Each radiograph has its own licence, see the feature `license`; where it is empty the publisher "
+            "states none and the image must not be passed on. Drawn radiographs: MIT.",
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, dict]]]:
+        files = {}
+        if self.builder_config.num_examples is None:
+            files = sources.locate(
+                name=f"{self.name}/{self.builder_config.name}",
+                rows=manifest.load(self.builder_config.name),
+                download_dir=dl_manager.download_dir,
+                user_dir=_manual_dir(dl_manager),
+            )
+        return {split: self._generate_examples(split, files) for split in ("train", "test")}
+
+    def _generate_examples(self, split: str, files: dict[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+        if self.builder_config.num_examples is None:
+            yield from _published(split, manifest.load(self.builder_config.name), files)
+        else:
+            yield from _drawn(split, self.builder_config.num_examples)
+
+
+def _manual_dir(dl_manager: tfds.download.DownloadManager) -> Path | None:
+    try:
+        return Path(dl_manager.manual_dir)
+    except AssertionError:  # TFDS's way to say that there is none, or that it is empty
+        return None
+
+
+def _published(
+    split: str, rows: Sequence[manifest.Row], files: dict[str, Path]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    for row in rows:
+        if row.split == split:
+            # A path, not an array: TFDS then stores the file's bytes as they are and needs no TensorFlow.
+            yield row.file_name, {"image": files[row.image_id]} | {name: getattr(row, name) for name in FROM_MANIFEST}
+
+
+def _drawn(split: str, num_examples: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    for index in range(num_examples):
+        if phantom.split(index) != split:
+            continue
+        film = phantom.draw(index)
+        png = phantom.encode_png(film.image)
+        yield (
+            film.image_id,
+            {
+                "image": png,
+                "label": film.label,
+                "image_id": film.image_id,
+                "patient_id": film.image_id,
+                "source": "phantom",
+                "finding": "drawn opacities" if film.label == "covid" else "none",
+                "view": film.view,
+                "sex": film.sex,
+                "age": film.age,
+                "offset_days": np.nan,
+                "license": "MIT",
+                "doi": "",
+                "sha256": hashlib.sha256(png).hexdigest(),
+            },
+        )
