@@ -1,18 +1,17 @@
 """`python -m trainer`: the command line, and nothing else."""
 
-import os
 import sys
 
-from trainer import config
+from trainer import config, native_log
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse argv, run the job, and give the exit code: 0, or 2 with one line for what the user can mend."""
     try:
         wanted = config.from_argv(argv)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         # Imported late: TensorFlow takes seconds, and --help or a bad flag needs none of it.
-        from trainer.training import train
+        with native_log.silenced():
+            from trainer.training import train
 
         train(wanted)
     except config.UsageError as error:

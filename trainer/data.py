@@ -94,8 +94,8 @@ def _from_tfds(config: Config) -> Examples:
     names = [name for name in builder.info.features if name != "image"]
     table: dict[str, list] = {name: [] for name in [*names, "split"]}
     for split in SPLITS:
-        partial = tfds.decode.PartialDecoding(dict.fromkeys(names, True))
-        for row in tfds.as_numpy(builder.as_dataset(split=split, decoders=partial)):
+        facts = builder.as_dataset(split=split, decoders=skip).map(lambda row: {name: row[name] for name in names})
+        for row in facts.as_numpy_iterator():
             for name in names:
                 value = row[name]
                 table[name].append(value.decode() if isinstance(value, bytes) else value)

@@ -6,10 +6,7 @@ Simonyan and Zisserman (2015), Very Deep Convolutional Networks for Large-Scale 
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np

@@ -1,0 +1,32 @@
+"""Keeps TensorFlow's start-up chatter off the terminal: it is printed by C++ before any Python setting can stop it."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """While the block imports TensorFlow and finds its devices, discard what native code writes to standard error.
+
+    Exceptions still come out of the block as usual. Needs nothing of TensorFlow itself.
+    """
+    try:
+        descriptor = sys.stderr.fileno()
+    except (AttributeError, OSError):  # a test or a notebook replaced sys.stderr: nothing to silence
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(descriptor)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), descriptor)
+    try:
+        yield
+        if "tensorflow" in sys.modules:
+            sys.modules["tensorflow"].config.list_physical_devices()
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, descriptor)
+        os.close(kept)
