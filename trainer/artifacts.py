@@ -29,6 +29,13 @@ HISTORY = "history.csv"
 PLOT = "plot.png"
 PREDICTIONS = "predictions.csv"
 METRICS = "metrics.json"
+OUT_OF_FOLD = "out_of_fold.csv"
+SALIENCY = "saliency.json"
+SALIENCY_PICTURES = "saliency"
+DATASET = "dataset.json"
+REPORT = "report.html"
+REPORT_JSON = "report.json"
+MODEL_CARD = "MODEL_CARD.md"
 LOCK = ".lock"
 PREDICTION_COLUMNS = ("image_id", "patient_id", "split", "label", "p_covid")
 

@@ -1,0 +1,182 @@
+import csv
+
+import numpy as np
+import pytest
+
+from trainer import artifacts, data, features, model, recipes, regions, saliency
+from trainer.recipes import Recipe
+
+SHAPE = (7, 7, 6)
+
+
+def random_maps(n, shape=SHAPE):
+    return np.random.default_rng(3).normal(size=(n, *shape)).astype(np.float32).clip(0)
+
+
+def by_hand(head, maps):
+    """Grad-CAM of average pooling -> relu -> covid logit, written out."""
+    w1, b1, w2, _ = head.get_weights()
+    active = (maps.mean((1, 2)) @ w1 + b1) > 0
+    alpha = (active * w2[:, 0]) @ w1.T / (maps.shape[1] * maps.shape[2])
+    heat = np.maximum(np.einsum("nhwc,nc->nhw", maps, alpha), 0)
+    return heat / heat.max((1, 2), keepdims=True)
+
+
+def test_grad_cam_equals_a_hand_computation():
+    head = model.head(Recipe(units=32), SHAPE, seed=1)
+    maps = random_maps(4)
+    heat = saliency.grad_cam(head, maps)
+    assert heat.shape == (4, 7, 7)
+    assert heat.dtype == np.float32
+    np.testing.assert_allclose(heat, by_hand(head, maps), atol=1e-5)
+
+
+def test_one_channel_heat_is_that_channel():
+    head = model.head(Recipe(depth=0), (2, 2, 2), seed=0)
+    # The logit of covid is the mean of channel 0 minus that of channel 1; where the sum is negative heat is cut to 0.
+    head.set_weights([np.asarray([[1.0, 0.0], [-1.0, 0.0]]), np.zeros(2)])
+    maps = np.zeros((1, 2, 2, 2), np.float32)
+    maps[0, :, :, 0] = [[4, 2], [0, 1]]
+    maps[0, :, :, 1] = [[0, 0], [3, 1]]
+    np.testing.assert_allclose(saliency.grad_cam(head, maps)[0], [[1, 0.5], [0, 0]], atol=1e-6)
+
+
+def test_a_sure_head_still_has_a_heat_map():
+    """The probability's gradient underflows at a logit of thousands; the logit's does not."""
+    head = model.head(Recipe(units=32), SHAPE, seed=1)
+    maps = random_maps(2)
+    before = saliency.grad_cam(head, maps)
+    head.set_weights([*head.get_weights()[:2], *(1e4 * weight for weight in head.get_weights()[2:])])
+    np.testing.assert_allclose(saliency.grad_cam(head, maps), before, atol=1e-5)
+
+
+def test_an_image_without_evidence_has_no_heat():
+    head = model.head(Recipe(units=32), SHAPE, seed=1)
+    heat = saliency.grad_cam(head, np.zeros((1, *SHAPE), np.float32))
+    assert not heat.any()
+    assert np.isnan(saliency.share(heat, np.ones((7, 7), bool))).all()
+
+
+@pytest.mark.parametrize(("side", "seen"), [(7, 4), (14, 12)])
+def test_blind_cells_are_those_that_change_nothing(side, seen):
+    blind = saliency.blind_cells("corner", side, side)
+    assert (~blind).sum() == seen**2
+    pooling = model.pooling_model("corner", (side, side, 2))
+    maps = random_maps(1, (side, side, 2))
+    before = np.asarray(pooling(maps))
+    maps[0, blind] += 100
+    np.testing.assert_array_equal(np.asarray(pooling(maps)), before)
+    maps[0, ~blind] += 100
+    assert (np.asarray(pooling(maps)) > before + 99).all()
+
+
+@pytest.mark.parametrize("pooling", ["average", "max", "average_and_max"])
+def test_other_poolings_are_not_blind(pooling):
+    assert not saliency.blind_cells(pooling, 7, 7).any()
+
+
+def test_share_of_a_known_map():
+    heat = np.zeros((2, 4, 4), np.float32)
+    heat[0, 0, 0], heat[0, 3, 3] = 3, 1
+    mask = np.zeros((4, 4), bool)
+    mask[0] = True
+    np.testing.assert_allclose(saliency.share(heat, mask), [0.75, np.nan])
+
+
+def test_a_uniform_map_has_the_areas_share():
+    uniform = saliency.enlarge(np.ones((1, 7, 7), np.float32))
+    lungs = regions.lung_mask(224, 224)
+    assert saliency.share(uniform, ~lungs)[0] == pytest.approx(1 - lungs.mean())
+
+
+def test_overlay_shows_heat_blindness_and_the_untouched_image():
+    image = np.full((224, 224, 3), 90.0, np.float32)
+    heat = np.zeros((224, 224), np.float32)
+    heat[100:110, 100:110] = 1
+    plain = saliency.overlay(image, heat, np.zeros((7, 7), bool))
+    assert (plain[:, :224] == 90).all()
+    right = plain[:, 224:]
+    assert (right[50, 50] == 90).all()
+    assert not (right[105, 105] == 90).any()
+    hatched = saliency.overlay(image, heat, saliency.blind_cells("corner", 7, 7))[:, 224:]
+    assert (hatched[50, 50] == 90).all()
+    assert (hatched[200, 200] != 90).all()
+
+
+@pytest.fixture
+def cached(tmp_path):
+    """Twelve made-up images whose feature maps are already on disk, so that no network runs."""
+    import io
+
+    import tensorflow as tf
+    from PIL import Image
+
+    recipe = Recipe(augmentation=recipes.Augmentation(), units=4, pooling="corner")
+    random = np.random.default_rng(0)
+
+    def png(_):
+        file = io.BytesIO()
+        Image.fromarray(random.integers(0, 255, (32, 40), np.uint8)).save(file, "png")
+        return file.getvalue()
+
+    encoded = [png(i) for i in range(12)]
+    examples = data.Examples(
+        name="made-up",
+        version="folder",
+        class_names=("covid", "normal"),
+        image_id=np.asarray([f"image-{i}" for i in range(12)]),
+        patient_id=np.asarray([f"patient-{i}" for i in range(12)]),
+        labels=np.arange(12) % 2,
+        split=np.asarray(["train"] * 8 + ["test"] * 4),
+        sha256=np.asarray([f"{i:064d}" for i in range(12)]),
+        facts={name: np.full(12, "") for name in data.FACTS} | {"age": np.full(12, np.nan)},
+        encoded=lambda: tf.data.Dataset.from_tensor_slices(encoded),
+        grouped=True,
+    )
+
+    class Network:
+        def get_layer(self, _):
+            return type("Layer", (), {"output": np.empty((1, *SHAPE))})
+
+    result = features.Features(examples, features.Backbone(Network(), "0"), recipe, 1, tmp_path / "features")
+    for row, feature_map in enumerate(random_maps(12)):
+        result.write(row, 0, feature_map)
+    return result
+
+
+def test_write_measures_the_test_images_and_the_worst_mistakes(cached, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    held_out = np.full(12, 0.5) + np.where(np.arange(12) % 2, -0.3, 0.3)
+    held_out[[2, 5]] = [0.05, 0.9]  # a covid image called normal and the reverse; the first is the surer mistake
+    with (run / artifacts.OUT_OF_FOLD).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image_id", "patient_id", "label", "repeat", "fold", "p_covid"])
+        writer.writerows([f"image-{i}", "", "", repeat, 0, p] for repeat in (0, 1) for i, p in enumerate(held_out))
+    head = model.head(cached.recipe, SHAPE, seed=1)
+    p_covid = np.full(12, 0.5)
+    p_covid[9] = 0.99  # a normal test image: the worst of the four
+    saliency.write(run, cached, head, p_covid, threshold=0.5)
+    result = artifacts.read_json(run / artifacts.SALIENCY)
+    groups = [(image["group"], image["image_id"]) for image in result["images"]]
+    assert groups[0] == ("test", "image-9")
+    assert [name for group, name in groups if group == "mistake"] == ["image-2", "image-5"]
+    assert result["images"][4]["p_out_of_fold"] == pytest.approx(0.05)
+    assert result["area_blind"] == pytest.approx(33 / 49)
+    test = [image for image in result["images"] if image["group"] == "test"]
+    assert result["outside_lungs"]["value"] == pytest.approx(np.mean([image["outside_lungs"] for image in test]))
+    assert result["blind"]["n"] == 4
+    assert result["opacities"] is None
+    for image in result["images"]:
+        from PIL import Image
+
+        assert Image.open(run / image["picture"]).size == (448, 224)
+
+
+def test_a_large_test_split_is_measured_whole_and_shown_in_part(cached, tmp_path, monkeypatch):
+    monkeypatch.setattr(saliency, "SHOWN", {"test": 2, "mistake": 6})
+    saliency.write(tmp_path, cached, model.head(cached.recipe, SHAPE, seed=1), np.full(12, 0.5), threshold=0.5)
+    images = artifacts.read_json(tmp_path / artifacts.SALIENCY)["images"]
+    assert [image["picture"] is not None for image in images] == [True, True, False, False]
+    assert all(image["outside_lungs"] is not None for image in images)
+    assert len(list((tmp_path / artifacts.SALIENCY_PICTURES).iterdir())) == 2
