@@ -1,11 +1,268 @@
-"""Images from their publishers."""
+"""Images from their publishers.
 
-from collections.abc import Sequence
+The COVID-19 repository: raw files of GitHub at the pinned commit. The Kermany set: single files through `kagglehub`,
+and what Kaggle does not give from Mendeley's zip of 1.2 GB, of which only the wanted members are read (HTTP Range).
 
+A first, short question to every host in parallel tells within `PREFLIGHT_SECONDS` which of them can be reached at all.
+Afterwards a host that stops answering is left alone, while a single bad file does not keep the others from coming.
+"""
+
+import concurrent.futures
+import contextlib
+import io
+import logging
+import threading
+import zipfile
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import remotezip
+import requests
+import urllib3
+
+from covid_tfds.integrity import difference
 from covid_tfds.manifest import Row
-from covid_tfds.manual_dir import Keep
+from covid_tfds.manual_dir import Keep, matching_members
+
+GITHUB = "https://raw.githubusercontent.com/ieee8023/covid-chestxray-dataset"
+KAGGLE = "https://api.kaggle.com"
+# With its version, as kagglehub would otherwise ask for the current one before each file.
+KAGGLE_HANDLE = "paultimothymooney/chest-xray-pneumonia/versions/2"
+MENDELEY = (
+    "https://data.mendeley.com/public-files/datasets/rscbjbr9sj/files/f12eaf6d-6023-432f-acc9-80c9d7393433"
+    "/file_downloaded"
+)
+
+# What a redirect may lead to: never http:// or file://.
+ALLOWED_ADDRESSES = ("https://",)
+PREFLIGHT_SECONDS = 8
+CONNECT_SECONDS = 5
+READ_SECONDS = 30
+KAGGLE_FILE_SECONDS = 60
+RETRIES = 2
+BACKOFF_SECONDS = 0.5
+BUSY = (429, 500, 502, 503, 504)
+
+
+class _FileRefusedError(Exception):
+    """This file cannot be had from here; the next one may."""
+
+
+class _HostUnavailableError(Exception):
+    """Nothing can be had from here; asking for the other files would only take time."""
+
+
+class _Route(NamedTuple):
+    address: str
+    # Opens the route; what it gives reads one image and says where it was read from.
+    open: Callable[[requests.Session], contextlib.AbstractContextManager[Callable[[Row], tuple[bytes, str]]]]
 
 
 def fetch(rows: Sequence[Row], keep: Keep) -> dict[str, str]:
-    """Say of every image that no publisher is asked yet; returns `{image_id: reason}`."""
-    return {row.image_id: "only --manual_dir can give it so far" for row in rows}
+    """Fetch images from their publishers.
+
+    Args:
+        rows: the images wanted.
+        keep: called with `(row, data, origin)` for each image as soon as it has come, verified.
+
+    Returns:
+        `{image_id: reason}` for every image that could not be had; the reason names the address.
+    """
+    rows_of = defaultdict(list)
+    for row in rows:
+        rows_of[row.source].append(row)
+    routes_of = {source: _routes(source) for source in rows_of}
+    unreachable = _preflight(route.address for routes in routes_of.values() for route in routes)
+
+    failures = {}
+    for source, left in rows_of.items():
+        reasons = defaultdict(list)
+        for route in routes_of[source]:
+            if route.address in unreachable:
+                failed = {row.image_id: unreachable[route.address] for row in left}
+            else:
+                failed = _take(route, left, keep)
+            for image_id, reason in failed.items():
+                reasons[image_id].append(reason)
+            left = [row for row in left if row.image_id in failed]
+        failures |= {row.image_id: "; ".join(reasons[row.image_id]) for row in left}
+    return failures
+
+
+def _routes(source: str) -> list[_Route]:
+    if source == "covid-chestxray-dataset":
+        return [_Route(GITHUB, _github)]
+    return [_Route(KAGGLE, _kaggle), _Route(MENDELEY, _mendeley)]
+
+
+def _take(route: _Route, rows: Sequence[Row], keep: Keep) -> dict[str, str]:
+    failed = {}
+    left = list(rows)
+    try:
+        with _session(RETRIES) as session, route.open(session) as read:
+            while left:
+                row = left[0]
+                try:
+                    data, origin = read(row)
+                    if wrong := difference(row, data):
+                        raise _FileRefusedError(f"{origin}: {wrong}")
+                    keep(row, data, origin)
+                except _FileRefusedError as error:
+                    failed[row.image_id] = str(error)
+                left.pop(0)
+    except _HostUnavailableError as error:
+        failed |= {row.image_id: str(error) for row in left}
+    return failed
+
+
+@contextlib.contextmanager
+def _github(session: requests.Session) -> Iterator[Callable[[Row], tuple[bytes, str]]]:
+    def read(row: Row) -> tuple[bytes, str]:
+        address = f"{GITHUB}/{row.revision}/{quote(row.path)}"
+        return _get(session, address, row.bytes), address
+
+    yield read
+
+
+@contextlib.contextmanager
+def _kaggle(session: requests.Session) -> Iterator[Callable[[Row], tuple[bytes, str]]]:
+    del session  # kagglehub brings its own
+    import kagglehub  # not at the top: it configures logging when it is imported
+
+    def read(row: Row) -> tuple[bytes, str]:
+        origin = f"{KAGGLE} {KAGGLE_HANDLE} {row.path}"
+        # kagglehub waits for ever on a connection that hangs, and draws a progress bar of its own for every file.
+        with _silence("kagglehub"):
+            download = _in_background(lambda: kagglehub.dataset_download(KAGGLE_HANDLE, path=row.path))
+            try:
+                data = Path(download.result(timeout=KAGGLE_FILE_SECONDS)).read_bytes()
+            except concurrent.futures.TimeoutError:
+                raise _HostUnavailableError(f"{origin}: no answer within {KAGGLE_FILE_SECONDS} seconds") from None
+            except Exception as error:  # of many kinds, none of them documented; Mendeley is asked next
+                raise _HostUnavailableError(f"{origin}: {_plain(error)}") from error
+        return data, origin
+
+    yield read
+
+
+@contextlib.contextmanager
+def _mendeley(session: requests.Session) -> Iterator[Callable[[Row], tuple[bytes, str]]]:
+    try:
+        with _as_unavailable(MENDELEY):
+            archive = remotezip.RemoteZip(MENDELEY, session=session, timeout=(CONNECT_SECONDS, READ_SECONDS))
+    except zipfile.BadZipFile as error:
+        raise _HostUnavailableError(f"{MENDELEY}: {_plain(error)}") from error
+
+    def read(row: Row) -> tuple[bytes, str]:
+        for _, member in matching_members([row], archive):
+            origin = f"{MENDELEY} {member.filename}"
+            try:
+                with _as_unavailable(origin), archive.open(member) as file:
+                    return file.read(row.bytes + 1), origin
+            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                raise _FileRefusedError(f"{origin}: {_plain(error)}") from error
+        raise _FileRefusedError(f"{MENDELEY}: no member of {row.bytes} bytes with CRC-32 {row.crc32} for {row.path}")
+
+    with archive:
+        yield read
+
+
+def _preflight(addresses: Iterable[str]) -> dict[str, str]:
+    with _session(retries=0) as session:
+
+        def ask(address: str) -> None:
+            # Any answer will do, an error too: it comes from the host.
+            session.head(address, timeout=(CONNECT_SECONDS, CONNECT_SECONDS), allow_redirects=False)
+
+        # A name server that does not answer is waited for longer than any timeout of requests: hence the background.
+        asked = {address: _in_background(lambda address=address: ask(address)) for address in set(addresses)}
+        concurrent.futures.wait(asked.values(), timeout=PREFLIGHT_SECONDS)
+    return {
+        address: f"{address}: {_plain(answer.exception()) if answer.done() else f'no answer in {PREFLIGHT_SECONDS} s'}"
+        for address, answer in asked.items()
+        if not answer.done() or answer.exception()
+    }
+
+
+def _session(retries: int) -> requests.Session:
+    session = requests.Session()
+    session.adapters.clear()
+    # Connections are not tried again, the preflight has just made one. A server's own Retry-After may be an hour.
+    again = urllib3.Retry(
+        total=retries,
+        connect=0,
+        read=min(retries, 1),
+        status_forcelist=BUSY,
+        backoff_factor=BACKOFF_SECONDS,
+        respect_retry_after_header=False,
+        raise_on_status=False,
+    )
+    for address in ALLOWED_ADDRESSES:
+        session.mount(address, requests.adapters.HTTPAdapter(max_retries=again))
+    return session
+
+
+def _get(session: requests.Session, address: str, size: int) -> bytes:
+    try:
+        with session.get(address, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
+            if response.status_code != requests.codes.ok:
+                kind = _HostUnavailableError if response.status_code in BUSY else _FileRefusedError
+                raise kind(f"{address}: HTTP {response.status_code} {response.reason}")
+            data = bytearray()
+            for chunk in response.iter_content(1 << 16):
+                data += chunk
+                if len(data) > size:
+                    break
+            return bytes(data)
+    except requests.exceptions.ChunkedEncodingError as error:
+        raise _FileRefusedError(f"{address}: the connection broke off, {_plain(error)}") from error
+    except requests.RequestException as error:
+        raise _HostUnavailableError(f"{address}: {_plain(error)}") from error
+
+
+@contextlib.contextmanager
+def _as_unavailable(origin: str) -> Iterator[None]:
+    """Name the address in what a remote zip raises when the connection fails, which comes from three libraries."""
+    try:
+        yield
+    except (remotezip.RemoteZipError, requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise _HostUnavailableError(f"{origin}: {_plain(error)}") from error
+
+
+def _plain(error: BaseException) -> str:
+    """The cause in words, without the object and pool names that requests and urllib3 wrap around it."""
+    cause = error.args[0] if error.args else error
+    text = str(getattr(cause, "reason", cause)).strip()
+    if text.startswith(("HTTP", "<")) and ": " in text:
+        text = text.split(": ", 1)[1]
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _in_background(work: Callable[[], object]) -> concurrent.futures.Future:
+    """Run in a thread that, unlike those of a ThreadPoolExecutor, does not keep a finished program from ending."""
+    future = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+@contextlib.contextmanager
+def _silence(library: str) -> Iterator[None]:
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)

@@ -52,15 +52,16 @@ def save(row: Row, data: bytes, folder: Path, origin: str) -> Path:
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.incomplete")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise SourceError(
             f"cannot write {path}, {row.bytes} bytes from {origin}: {error.strerror or error}. "
             "Make room or choose another --download_dir, then run the same command again"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -24,3 +24,50 @@ def manual_dir() -> Path:
     if not given:
         pytest.skip("COVID_TFDS_MANUAL_DIR is not set: no real radiographs to test on")
     return Path(given)
+
+
+@pytest.fixture
+def publisher(monkeypatch, tmp_path):
+    """A local server in place of GitHub, Kaggle and Mendeley, with timeouts to match and nothing on offer yet."""
+    from made_up import Publisher
+
+    from covid_tfds import downloads
+
+    with Publisher() as server:
+        monkeypatch.setattr(downloads, "ALLOWED_ADDRESSES", (server.address,))
+        monkeypatch.setattr(downloads, "GITHUB", f"{server.address}/github")
+        monkeypatch.setattr(downloads, "KAGGLE", f"{server.address}/kaggle")
+        monkeypatch.setattr(downloads, "MENDELEY", f"{server.address}/mendeley.zip")
+        monkeypatch.setattr(downloads, "READ_SECONDS", 0.3)
+        monkeypatch.setattr(downloads, "BACKOFF_SECONDS", 0)
+        monkeypatch.setattr(downloads, "KAGGLE_FILE_SECONDS", 5)
+        monkeypatch.setattr("kagglesdk.kaggle_http_client.get_endpoint", lambda env: server.address)
+        monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kagglehub"))
+        for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def phantom_folder(tmp_path_factory) -> Path:
+    """Ten small drawn radiographs a class in the layout that --dataset takes."""
+    from PIL import Image
+
+    from covid_tfds import phantom
+
+    folder = tmp_path_factory.mktemp("phantom_folder")
+    for index in range(20):
+        film = phantom.draw(index)
+        path = folder / film.label / f"{film.image_id}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(film.image).resize((112, 96)).save(path)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_caches(tmp_path_factory):
+    """Keep the features that tests compute out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
