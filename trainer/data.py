@@ -233,6 +233,7 @@ def _resized(examples: Examples, rows: np.ndarray) -> tf.data.Dataset:
         pairs = tf.data.Dataset.zip(encoded, tf.data.Dataset.from_tensor_slices(wanted))
         # Dropped before decoding: the bytes are cheap to pass over, the pixels are not.
         encoded = pairs.filter(lambda _, keep: keep).map(lambda image, _: image)
+        encoded = encoded.apply(tf.data.experimental.assert_cardinality(len(rows)))
 
     def prepare(image):
         return resize(tf.cast(decode_image(image), tf.float32))

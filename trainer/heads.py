@@ -182,7 +182,9 @@ def _compiled(stack, optimizer, features, targets, mean, scale):
     """Two compiled functions: an epoch's training steps over drawn rows, and an evaluation of rows [n, folds]."""
     features, targets = tf.constant(features), tf.constant(targets)
     mean, scale = tf.constant(mean, tf.float32), tf.constant(scale, tf.float32)
-    cross_entropy = keras.losses.BinaryCrossentropy(reduction=None)
+    # Equal to the tutorial's binary cross-entropy on one-hot labels. Keras 3 computes that one from a softmax's logits
+    # as if they were a sigmoid's, which is another loss.
+    cross_entropy = keras.losses.CategoricalCrossentropy(reduction=None)
 
     def predict(rows, variants, training):
         inputs = (tf.gather_nd(features, tf.stack([rows, variants], -1)) - mean) * scale

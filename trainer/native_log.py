@@ -13,6 +13,7 @@ def silenced() -> Iterator[None]:
 
     Exceptions still come out of the block as usual. Needs nothing of TensorFlow itself.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what comes after start-up heeds it
     try:
         descriptor = sys.stderr.fileno()
     except (AttributeError, OSError):  # a test or a notebook replaced sys.stderr: nothing to silence

@@ -87,8 +87,9 @@ def _fit_tutorial(cached: Features) -> tuple[keras.Model, list[dict]]:
     head = model.head(recipe, cached.map_shape, cached.seed)
     network = build(cached, head)
     steps = -(-len(train) // recipe.batch_size)
+    # The tutorial says binary_crossentropy, which on one-hot softmax outputs was this; heads.py says why not today.
     network.compile(
-        optimizer=keras.optimizers.Adam(heads.schedule(recipe, steps)), loss="binary_crossentropy", metrics=["accuracy"]
+        keras.optimizers.Adam(heads.schedule(recipe, steps)), loss="categorical_crossentropy", metrics=["accuracy"]
     )
     labels = tf.data.Dataset.from_tensor_slices(data.one_hot(examples.labels[test]))
     validation = data.eval_pipeline(examples, test, recipe.batch_size).unbatch()

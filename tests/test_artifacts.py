@@ -1,0 +1,95 @@
+import multiprocessing
+
+import pytest
+
+from trainer import artifacts
+from trainer.config import Config, UsageError
+
+
+def test_a_run_takes_its_name_when_it_is_complete(tmp_path):
+    with artifacts.new_run(tmp_path / "run") as folder:
+        artifacts.write_text(folder / "a.txt", "a")
+        assert not (tmp_path / "run").exists()
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["a.txt"]
+    assert not folder.exists()
+
+
+def test_a_failed_run_leaves_no_final_name(tmp_path):
+    with pytest.raises(RuntimeError), artifacts.new_run(tmp_path / "run"):
+        raise RuntimeError
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_output_is_not_touched(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "kept").write_text("kept")
+    with pytest.raises(UsageError, match="exists and is not touched"), artifacts.new_run(tmp_path / "run"):
+        pytest.fail("the block must not be entered")
+    assert (tmp_path / "run" / "kept").read_text() == "kept"
+
+
+def test_an_output_that_is_a_file_in_the_way(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="can't be written"), artifacts.new_run(tmp_path / "file" / "run"):
+        pytest.fail("the block must not be entered")
+
+
+def _try_new_run(output, queue):
+    try:
+        with artifacts.new_run(output):
+            queue.put("entered")
+    except UsageError as error:
+        queue.put(str(error))
+
+
+def test_two_at_once_one_is_told(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    with artifacts.new_run(tmp_path / "run"):
+        other = context.Process(target=_try_new_run, args=(tmp_path / "run", queue))
+        other.start()
+        assert "another process is writing" in queue.get(timeout=60)
+        other.join()
+    assert (tmp_path / "run").is_dir()
+
+
+def _write_half(path):
+    path.write_text("half")
+    raise ZeroDivisionError
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "figure.json"
+    artifacts.write_json(path, {"old": 1})
+    with pytest.raises(ZeroDivisionError), artifacts.atomic(path) as temporary:
+        _write_half(temporary)
+    assert artifacts.read_json(path) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_is_strict(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        artifacts.write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_json_is_named(tmp_path):
+    (tmp_path / "metrics.json").write_text("{")
+    with pytest.raises(UsageError, match=r"metrics\.json is damaged"):
+        artifacts.read_json(tmp_path / "metrics.json")
+
+
+def test_load_names_what_is_missing(tmp_path):
+    with pytest.raises(UsageError, match="no such run folder"):
+        artifacts.load(tmp_path / "none")
+    with pytest.raises(UsageError, match=r"config\.json is missing"):
+        artifacts.load(tmp_path)
+
+
+def test_load_refuses_a_newer_schema(tmp_path):
+    for name in (artifacts.MODEL, artifacts.METRICS, artifacts.PREDICTIONS):
+        (tmp_path / name).write_text("")
+    artifacts.write_text(tmp_path / artifacts.CONFIG, Config().to_json())
+    artifacts.write_json(tmp_path / artifacts.ENVIRONMENT, {"schema": artifacts.SCHEMA + 1})
+    with pytest.raises(UsageError, match="schema"):
+        artifacts.load(tmp_path)

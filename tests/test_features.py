@@ -1,0 +1,110 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from trainer import data, features, model
+from trainer.config import Config, UsageError
+from trainer.features import Backbone, Features
+from trainer.recipes import DEFAULT, TUTORIAL
+
+ROWS = np.array([0, 15])
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return Backbone.load("random", 42)
+
+
+@pytest.fixture(scope="module")
+def examples(phantom_folder):
+    return data.load(Config(dataset=str(phantom_folder)))
+
+
+@pytest.fixture
+def cached(examples, backbone, tmp_path):
+    return Features(examples, backbone, DEFAULT, 42, tmp_path)
+
+
+@pytest.mark.parametrize("recipe", [DEFAULT, TUTORIAL])
+def test_cached_features_and_full_model_agree(examples, backbone, tmp_path, recipe):
+    cached = Features(examples, backbone, recipe, 42, tmp_path)
+    head = model.head(recipe, cached.map_shape, 1)
+    prepare, cut = model.preprocessing(recipe.scaling), model.cut_backbone(backbone.network, recipe.cut)
+    full = model.assemble(prepare, cut, head)
+    images = np.concatenate(list(data.eval_pipeline(examples, ROWS, 2)))
+    through_cache = model.classifier(recipe, cached.pooled_width, 1).predict(cached.pooled(ROWS, 1)[:, 0], verbose=0)
+    np.testing.assert_allclose(full.predict(images, verbose=0), through_cache, atol=1e-5)
+
+
+def test_a_second_reading_computes_nothing(cached, monkeypatch):
+    first = cached.pooled(ROWS, 2)
+    monkeypatch.setattr(features, "_forward", lambda *_: pytest.fail("computed again"))
+    np.testing.assert_array_equal(cached.pooled(ROWS, 2), first)
+
+
+def test_features_do_not_depend_on_what_else_is_computed(cached, tmp_path):
+    together = cached.pooled(ROWS, 3)
+    elsewhere = dataclasses.replace(cached, folder=tmp_path / "elsewhere")
+    alone = elsewhere.pooled(ROWS[1:], 3)
+    np.testing.assert_array_equal(together[1:], alone)
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "foreign", "empty"])
+def test_a_damaged_or_foreign_file_is_computed_again(cached, damage):
+    good = cached.pooled(ROWS, 1)
+    path, other = cached.path(0, 0), cached.path(15, 0)
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 0xFF
+    if damage == "foreign":
+        content = other.read_bytes()
+    path.write_bytes({"truncate": content[:-1000], "empty": b""}.get(damage, content))
+    np.testing.assert_array_equal(cached.pooled(ROWS, 1), good)
+    assert cached.read(0, 0) is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 43},
+        {"recipe": dataclasses.replace(DEFAULT, scaling="unit")},
+        {"recipe": dataclasses.replace(DEFAULT, cut="block4_pool")},
+        {"recipe": dataclasses.replace(DEFAULT, augmentation=dataclasses.replace(DEFAULT.augmentation, rotation=5))},
+        {"backbone": Backbone(None, "another")},
+    ],
+)
+def test_the_key_holds_all_that_decides_a_variant(cached, change):
+    assert dataclasses.replace(cached, **change).path(0, 1) != cached.path(0, 1)
+
+
+def test_the_original_is_shared_by_seeds_and_recipes_that_agree_on_it(cached):
+    other = dataclasses.replace(cached, seed=1, recipe=dataclasses.replace(DEFAULT, pooling="max", units=8))
+    assert other.path(0, 0) == cached.path(0, 0)
+
+
+def test_variants_differ_from_the_original_and_each_other(cached):
+    pooled = cached.pooled(ROWS[:1], 3)[0]
+    assert len({vector.tobytes() for vector in pooled}) == 3
+
+
+def test_an_undecodable_image_is_named(examples, backbone, tmp_path):
+    import tensorflow as tf
+
+    encoded = [image.numpy() for image in examples.encoded()]
+    encoded[3] = b"not an image"
+    spoiled = dataclasses.replace(
+        examples,
+        encoded=lambda: tf.data.Dataset.from_tensor_slices(encoded),
+        sha256=np.asarray([f"spoiled-{i}" for i in range(len(examples))]),
+    )
+    with pytest.raises(UsageError) as error:
+        Features(spoiled, backbone, DEFAULT, 42, tmp_path).compute(np.arange(2, 6), 1)
+    assert spoiled.image_id[3] in str(error.value)
+
+
+def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert features.default_folder() == tmp_path / "covid_tfds" / "features"
+    assert keras.config.floatx() == "float32"

@@ -1,0 +1,129 @@
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from trainer import artifacts, data
+from trainer.__main__ import main
+from trainer.config import Config
+
+
+def run(output, *flags):
+    assert main([*flags, "--weights", "random", "--output", str(output)]) == 0
+    return artifacts.load(output)
+
+
+@pytest.fixture(scope="module")
+def finished(phantom_folder, tmp_path_factory):
+    return run(tmp_path_factory.mktemp("runs") / "run", "--dataset", str(phantom_folder), "--epochs", "4")
+
+
+def test_a_run_folder_has_what_it_promises(finished):
+    names = {path.name for path in finished.path.iterdir()}
+    assert {"config.json", "environment.json", "model.keras", "history.csv", "plot.png"} <= names
+    assert {"predictions.csv", "metrics.json"} <= names
+    assert not [name for name in names if name.startswith(".")]
+
+
+def test_metrics_have_the_agreed_shape(finished):
+    metrics = finished.metrics
+    assert metrics["positive_class"] == "covid"
+    assert metrics["test"]["n"] == 4
+    for name in ("accuracy", "sensitivity", "specificity", "auroc"):
+        figure = metrics["test"][name]
+        assert figure["ci95"][0] <= figure["value"] <= figure["ci95"][1]
+
+
+def test_metrics_follow_from_the_predictions(finished):
+    test = [row for row in finished.predictions if row["split"] == "test"]
+    right = [(row["p_covid"] >= finished.metrics["threshold"]) == (row["label"] == "covid") for row in test]
+    assert finished.metrics["test"]["accuracy"]["value"] == np.mean(right)
+    (tp, fn), (fp, tn) = finished.metrics["test"]["confusion_matrix"]
+    assert tp + fn + fp + tn == len(test)
+
+
+def test_the_saved_model_gives_the_predictions(finished, phantom_folder):
+    examples = data.load(Config(dataset=str(phantom_folder)))
+    loaded = keras.models.load_model(finished.model_path, safe_mode=True)
+    images = np.concatenate(list(data.eval_pipeline(examples, np.arange(len(examples)), 8)))
+    told = [row["p_covid"] for row in finished.predictions]
+    np.testing.assert_allclose(loaded.predict(images, verbose=0)[:, 0], told, atol=1e-5)
+
+
+def test_history_has_a_row_an_epoch(finished):
+    with (finished.path / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(rows[0])
+
+
+def test_the_environment_says_what_the_figures_depend_on(finished):
+    environment = finished.environment
+    assert environment["seed"] == 42
+    assert environment["weights"]["trained"] is False
+    assert len(environment["weights"]["sha256"]) == len(environment["dataset"]["fingerprint"]) == 64
+    assert {"tensorflow", "keras", "numpy", "python"} <= set(environment["versions"])
+    assert any("UNTRAINED" in note for note in environment["notes"])
+    assert any("patients.csv" in note for note in environment["notes"])
+
+
+def test_the_same_seed_gives_the_same_run(finished, phantom_folder, tmp_path):
+    again = run(tmp_path / "again", "--dataset", str(phantom_folder), "--epochs", "4")
+    for name in ("metrics.json", "history.csv", "predictions.csv"):
+        assert (again.path / name).read_bytes() == (finished.path / name).read_bytes()
+    assert again.environment["run_id"] == finished.environment["run_id"]
+
+
+def test_the_terminal_shows_figures_and_names_the_picture(phantom_folder, tmp_path, capsys):
+    finished = run(tmp_path / "run", "--dataset", str(phantom_folder), "--epochs", "1")
+    text = capsys.readouterr().out
+    assert "precision    recall  f1-score" in text
+    for line in ("Confusion matrix", "sensitivity", "specificity", "95 % CI", "UNTRAINED", str(finished.path)):
+        assert line in text
+    assert str(finished.path / "plot.png") in text
+
+
+def test_an_existing_output_gives_one_line(finished, phantom_folder, capsys):
+    before = (finished.path / "metrics.json").read_bytes()
+    code = main(["--dataset", str(phantom_folder), "--weights", "random", "--output", str(finished.path)])
+    assert code == 2
+    assert "exists" in capsys.readouterr().err
+    assert (finished.path / "metrics.json").read_bytes() == before
+
+
+def test_an_unreadable_image_gives_one_line_that_names_it(phantom_folder, tmp_path, capsys):
+    import shutil
+
+    folder = shutil.copytree(phantom_folder, tmp_path / "copied")
+    (folder / "covid" / "phantom-00000.png").write_bytes(b"<html>not found</html>")
+    code = main(["--dataset", str(folder), "--weights", "random", "--output", str(tmp_path / "run")])
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 2
+    assert "covid/phantom-00000.png" in error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_the_tutorial_recipe_end_to_end(phantom_folder, tmp_path):
+    finished = run(tmp_path / "run", "--dataset", str(phantom_folder), "--recipe", "tutorial", "--epochs", "2")
+    assert finished.environment["recipe"]["pooling"] == "corner"
+    with (finished.path / "history.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 2
+
+
+@pytest.mark.slow
+def test_the_demo_finds_the_disease(tmp_path):
+    finished = run(tmp_path / "demo", "--demo", "--data_dir", str(tmp_path / "data"))
+    assert finished.metrics["test"]["auroc"]["value"] >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["default", "tutorial"])
+def test_curated_reaches_the_tutorials_headline(manual_dir, tmp_path, recipe):
+    flags = ["--config", "curated", "--manual_dir", str(manual_dir), "--data_dir", str(tmp_path / "data")]
+    finished = run(tmp_path / "run", *flags, "--recipe", recipe)
+    assert finished.metrics["test"]["accuracy"]["value"] >= 0.9
+    assert finished.metrics["test"]["sensitivity"]["value"] == 1.0
+    assert json.loads((finished.path / "config.json").read_text())["recipe"] == recipe
