@@ -17,7 +17,14 @@ def test_a_run_takes_its_name_when_it_is_complete(tmp_path):
 def test_a_failed_run_leaves_no_final_name(tmp_path):
     with pytest.raises(RuntimeError), artifacts.new_run(tmp_path / "run"):
         raise RuntimeError
-    assert not (tmp_path / "run").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_failed_run_wrote_stays_for_the_next_try(tmp_path):
+    with pytest.raises(ZeroDivisionError), artifacts.new_run(tmp_path / "run") as folder:
+        _write_half(folder / "a.txt")
+    with artifacts.new_run(tmp_path / "run") as folder:
+        assert (folder / "a.txt").read_text() == "half"
 
 
 def test_an_existing_output_is_not_touched(tmp_path):

@@ -137,6 +137,18 @@ def test_phantom_config_is_prepared_when_it_is_not_there(tmp_path):
     assert examples.facts["view"].tolist() == ["PA"] * 50
 
 
+def test_images_that_cannot_be_had_give_one_line(tmp_path, monkeypatch):
+    import covid_tfds
+    from covid_tfds.integrity import SourceError
+
+    def refuse(*args, **kwargs):
+        raise SourceError("50 of 50 images cannot be had:\n- all of them\nRun it again with --manual_dir DIR")
+
+    monkeypatch.setattr(covid_tfds.covid_tfds_dataset_builder.sources, "locate", refuse)
+    with pytest.raises(UsageError, match="cannot be had: - all of them Run it again with --manual_dir DIR"):
+        data.load(Config(config="curated", data_dir=str(tmp_path)))
+
+
 def test_curated_keeps_patients_apart(manual_dir, tmp_path):
     examples = data.load(Config(config="curated", data_dir=str(tmp_path), manual_dir=str(manual_dir)))
     sides = [set(examples.patient_id[examples.rows(split)]) for split in data.SPLITS]

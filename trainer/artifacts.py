@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ PLOT = "plot.png"
 PREDICTIONS = "predictions.csv"
 METRICS = "metrics.json"
 OUT_OF_FOLD = "out_of_fold.csv"
+EXTERNAL = "external"
+TUNING_PLOT = "tuning.png"
 SALIENCY = "saliency.json"
 SALIENCY_PICTURES = "saliency"
 DATASET = "dataset.json"
@@ -111,7 +114,10 @@ def new_run(output: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise UsageError(f"--output {output} can't be written: {error.strerror or error}. Choose another.") from error
     with lock:
-        yield partial
+        try:
+            yield partial
+        finally:
+            _remove_if_empty(partial)
         try:
             partial.rename(output)
         except OSError as error:
@@ -119,6 +125,13 @@ def new_run(output: str | Path) -> Iterator[Path]:
                 raise UsageError(f"--output {output} appeared meanwhile; this run is in {partial}.") from error
             raise
     (output / LOCK).unlink(missing_ok=True)
+
+
+def _remove_if_empty(partial: Path) -> None:
+    """A run that failed before it wrote anything leaves nothing behind."""
+    if sys.exc_info()[0] is not None and [path.name for path in partial.iterdir()] == [LOCK]:
+        (partial / LOCK).unlink()
+        partial.rmdir()
 
 
 @contextlib.contextmanager

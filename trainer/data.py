@@ -86,10 +86,14 @@ def _from_tfds(config: Config) -> Examples:
     import tensorflow_datasets as tfds
 
     import covid_tfds
+    from covid_tfds.integrity import SourceError
 
     builder = covid_tfds.Builder(config=config.config, data_dir=config.data_dir)
     download = tfds.download.DownloadConfig(manual_dir=config.manual_dir)
-    builder.download_and_prepare(download_config=download)
+    try:
+        builder.download_and_prepare(download_config=download)
+    except (SourceError, NotADirectoryError) as error:
+        raise UsageError(" ".join(str(error).split())) from error
     skip = {"image": tfds.decode.SkipDecoding()}
     names = [name for name in builder.info.features if name != "image"]
     table: dict[str, list] = {name: [] for name in [*names, "split"]}
