@@ -62,7 +62,7 @@ def test_a_damaged_or_foreign_file_is_computed_again(cached, damage):
         content = other.read_bytes()
     path.write_bytes({"truncate": content[:-1000], "empty": b""}.get(damage, content))
     np.testing.assert_array_equal(cached.pooled(ROWS, 1), good)
-    assert cached.read(0, 0) is not None
+    assert cached.read(0, 0, "block5_pool/average") is not None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,6 @@ def test_a_damaged_or_foreign_file_is_computed_again(cached, damage):
     [
         {"seed": 43},
         {"recipe": dataclasses.replace(DEFAULT, scaling="unit")},
-        {"recipe": dataclasses.replace(DEFAULT, cut="block4_pool")},
         {"recipe": dataclasses.replace(DEFAULT, augmentation=dataclasses.replace(DEFAULT.augmentation, rotation=5))},
         {"backbone": Backbone(None, "another")},
     ],
@@ -82,6 +81,17 @@ def test_the_key_holds_all_that_decides_a_variant(cached, change):
 def test_the_original_is_shared_by_seeds_and_recipes_that_agree_on_it(cached):
     other = dataclasses.replace(cached, seed=1, recipe=dataclasses.replace(DEFAULT, pooling="max", units=8))
     assert other.path(0, 0) == cached.path(0, 0)
+
+
+@pytest.mark.parametrize("cut", ["block4_pool", "block5_pool"])
+@pytest.mark.parametrize("pooling", ["corner", "average", "max", "average_and_max"])
+def test_one_pass_serves_every_cut_and_pooling(cached, monkeypatch, cut, pooling):
+    cached.compute(ROWS, 2)
+    monkeypatch.setattr(features, "_forward", lambda *_: pytest.fail("computed again"))
+    other = dataclasses.replace(cached, recipe=dataclasses.replace(DEFAULT, cut=cut, pooling=pooling))
+    pooled = other.pooled(ROWS, 2)
+    wanted = model.pooling_model(pooling, other.map_shape).predict(np.stack(list(other.maps(ROWS))), verbose=0)
+    np.testing.assert_allclose(pooled[:, 0], wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_variants_differ_from_the_original_and_each_other(cached):

@@ -140,7 +140,7 @@ def cached(tmp_path):
 
     result = features.Features(examples, features.Backbone(Network(), "0"), recipe, 1, tmp_path / "features")
     for row, feature_map in enumerate(random_maps(12)):
-        result.write(row, 0, feature_map)
+        result.write(row, 0, {recipe.cut: feature_map})
     return result
 
 

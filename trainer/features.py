@@ -1,13 +1,13 @@
 """Backbone features, computed once for each distinct (image, variant, backbone, scaling, seed) and kept on disk.
 
-VGG16's forward pass is nearly all the arithmetic there is (15.5 GMAC an image) and the backbone is frozen, so its
-feature maps are kept and every head, fold and trial reads them. One .npz file holds one map: its zip checksum finds
-damage, the key stored inside finds a foreign file, and either is computed again.
+VGG16's forward pass is nearly all the arithmetic there is (15.5 GMAC an image) and the backbone is frozen, so what a
+head can ask for is kept and every head, fold and trial reads it. One .npz file is one forward pass: the pooled vectors
+of every cut and pooling and, of an unaugmented image, the feature maps themselves. Its zip checksum finds damage, the
+key stored inside finds a foreign file, and either is computed again.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from trainer import artifacts, data, model
 from trainer.config import UsageError
-from trainer.recipes import Recipe
+from trainer.recipes import CUTS, POOLINGS, Recipe
 
 BATCH = 8
 
@@ -48,38 +49,44 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Features:
-    """Where the feature maps of a dataset's images under one recipe are, and how to read them."""
+    """Where the features of a dataset's images under one recipe are, and how to read them.
+
+    show_progress: whether `compute` draws a line of its own; a caller that has one says no.
+    """
 
     examples: data.Examples
     backbone: Backbone
     recipe: Recipe
     seed: int
     folder: Path
+    show_progress: bool = True
 
     def key(self, row: int, variant: int) -> str:
-        """What decides a map's content, as JSON: image, backbone, scaling, cut, and how a variant was drawn."""
+        """What decides a file's content, as JSON: image, backbone, scaling, and how a variant was drawn."""
         about = {
             "image": str(self.examples.sha256[row]),
             "weights": self.backbone.sha256,
             "scaling": self.recipe.scaling,
-            "cut": self.recipe.cut,
         }
         if variant:
             about |= {"augmentation": asdict(self.recipe.augmentation), "variant": variant, "seed": self.seed}
         return json.dumps(about, sort_keys=True)
 
     def path(self, row: int, variant: int) -> Path:
-        """The file of one map."""
+        """The file of one forward pass."""
         digest = hashlib.sha256(self.key(row, variant).encode()).hexdigest()
         return self.folder / digest[:2] / f"{digest}.npz"
 
-    def read(self, row: int, variant: int) -> np.ndarray | None:
-        """One feature map, float32 [h, w, c]; None when it is not there, damaged, or another's."""
+    def read(self, row: int, variant: int, name: str) -> np.ndarray | None:
+        """One array of a file, float32: a pooled vector [d] ("block5_pool/max") or a map [h, w, c] ("block5_pool").
+
+        None when it is not there, damaged, or another's.
+        """
         path = self.path(row, variant)
         try:
             with np.load(path) as stored:
                 if str(stored["key"]) == self.key(row, variant):
-                    return stored["map"]
+                    return stored[name]
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
@@ -87,26 +94,28 @@ class Features:
         path.unlink(missing_ok=True)
         return None
 
-    def write(self, row: int, variant: int, feature_map: np.ndarray) -> None:
-        """Keep one feature map under its final name in one step."""
+    def write(self, row: int, variant: int, arrays: dict[str, np.ndarray]) -> None:
+        """Keep what one forward pass gave, under its final name in one step."""
         path = self.path(row, variant)
         path.parent.mkdir(parents=True, exist_ok=True)
         with artifacts.atomic(path) as temporary:
-            np.savez(temporary, map=feature_map, key=np.asarray(self.key(row, variant)))
+            np.savez(temporary, key=np.asarray(self.key(row, variant)), **arrays)
 
     def compute(self, rows: np.ndarray, variants: int) -> None:
-        """Make sure that the maps of `rows` (ascending) exist for variants 0 (the original) to variants - 1."""
+        """Make sure that files of `rows` (ascending) exist for variants 0 (the original) to variants - 1."""
         missing = {int(row): [v for v in range(variants) if not self.path(row, v).exists()] for row in rows}
         missing = {row: wanted for row, wanted in missing.items() if wanted}
         if not missing:
             return
-        forward = _forward(self.backbone.network, self.recipe)
-        progress = tqdm(total=sum(map(len, missing.values())), desc="backbone features", unit="image")
-        with progress:
+        forward = _forward(self.backbone.network, self.recipe.scaling)
+        total = sum(map(len, missing.values()))
+        with tqdm(total=total, desc="backbone features", unit="image", disable=not self.show_progress) as progress:
             for batch in _batches(self._images(missing)):
-                maps = forward(tf.stack([image for _, _, image in batch])).numpy()
-                for (row, variant, _), feature_map in zip(batch, maps, strict=True):
-                    self.write(row, variant, feature_map)
+                features = {name: array.numpy() for name, array in forward(tf.stack([i for _, _, i in batch])).items()}
+                for index, (row, variant, _) in enumerate(batch):
+                    # Only an original's maps are looked at (by Grad-CAM), and they are 18 times the size of the rest.
+                    kept = (name for name in features if "/" in name or variant == 0)
+                    self.write(row, variant, {name: features[name][index] for name in kept})
                 progress.update(len(batch))
 
     def _images(self, missing: dict[int, list[int]]) -> Iterator[tuple[int, int, tf.Tensor]]:
@@ -128,37 +137,35 @@ class Features:
         text = f"{self.examples.sha256[row]}:{variant}:{self.seed}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
-    def maps(self, rows: np.ndarray, variants: int) -> Iterator[tuple[int, int, np.ndarray]]:
-        """(row, variant, feature map) for every one asked for, computing what is missing or damaged."""
+    def maps(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """The feature map, float32 [h, w, c], of each unaugmented image of `rows`, one at a time."""
+        return (feature_map for _, _, feature_map in self._arrays(rows, 1, self.recipe.cut))
+
+    def pooled(self, rows: np.ndarray, variants: int) -> np.ndarray:
+        """The head's pooling of each image and variant, float32 [len(rows), variants, d]."""
+        result = np.empty((len(rows), variants, self.pooled_width), dtype=np.float32)
+        flat = result.reshape(-1, result.shape[-1])
+        for index, (_, _, vector) in enumerate(
+            self._arrays(rows, variants, f"{self.recipe.cut}/{self.recipe.pooling}")
+        ):
+            flat[index] = vector
+        return result
+
+    def _arrays(self, rows: np.ndarray, variants: int, name: str) -> Iterator[tuple[int, int, np.ndarray]]:
+        """(row, variant, array) for every one asked for, computing what is missing or damaged."""
         self.compute(rows, variants)
         for row in rows:
             for variant in range(variants):
-                feature_map = self.read(row, variant)
-                if feature_map is None:
+                array = self.read(row, variant, name)
+                if array is None:
                     self.compute(np.asarray([row]), variants)
-                    feature_map = self.read(row, variant)
-                yield int(row), variant, feature_map
-
-    def pooled(self, rows: np.ndarray, variants: int) -> np.ndarray:
-        """The head's pooling of each map, float32 [len(rows), variants, d]. Maps stream; only pooled vectors stay."""
-        shape, pooling = self.map_shape, self._pooling
-        pool = tf.function(pooling, input_signature=[tf.TensorSpec((None, *shape), tf.float32)])
-        result = np.empty((len(rows), variants, self.pooled_width), dtype=np.float32)
-        flat = result.reshape(-1, result.shape[-1])
-        start = 0
-        for batch in _batches(self.maps(rows, variants), 64):
-            flat[start : start + len(batch)] = pool(np.stack([feature_map for _, _, feature_map in batch]))
-            start += len(batch)
-        return result
-
-    @functools.cached_property
-    def _pooling(self):
-        return model.pooling_model(self.recipe.pooling, self.map_shape)
+                    array = self.read(row, variant, name)
+                yield int(row), variant, array
 
     @property
     def pooled_width(self) -> int:
         """Length d of a pooled vector."""
-        return self._pooling.output_shape[-1]
+        return model.pooling_model(self.recipe.pooling, self.map_shape).output_shape[-1]
 
     @property
     def map_shape(self) -> tuple[int, int, int]:
@@ -177,11 +184,17 @@ def _batches(items: Iterator, size: int = BATCH) -> Iterator[list]:
         yield batch
 
 
-def _forward(network, recipe: Recipe):
-    prepare = model.preprocessing(recipe.scaling)
-    backbone = model.cut_backbone(network, recipe.cut)
-    signature = [tf.TensorSpec((None, model.IMAGE_SIZE, model.IMAGE_SIZE, 3), tf.float32)]
-    return tf.function(lambda images: backbone(prepare(images), training=False), input_signature=signature)
+def _forward(network, scaling: str):
+    """A compiled function from images float32 [n, 224, 224, 3] to all that a file holds, by name."""
+    prepare = model.preprocessing(scaling)
+    cuts = keras.Model(network.inputs, {cut: network.get_layer(cut).output for cut in CUTS})
+    pools = {(cut, how): model.pooling_model(how, cuts.output[cut].shape[1:]) for cut in CUTS for how in POOLINGS}
+
+    def forward(images):
+        maps = cuts(prepare(images), training=False)
+        return maps | {f"{cut}/{how}": pool(maps[cut]) for (cut, how), pool in pools.items()}
+
+    return tf.function(forward, input_signature=[tf.TensorSpec((None, model.IMAGE_SIZE, model.IMAGE_SIZE, 3))])
 
 
 def _seeded_augmenter(recipe: Recipe):

@@ -101,7 +101,7 @@ def write(folder: Path, cached: Features, head: keras.Model, p_covid: np.ndarray
 def _heat_maps(cached: Features, head: keras.Model, rows: np.ndarray) -> np.ndarray:
     parts = []
     for start in range(0, len(rows), BATCH):
-        maps = np.stack([feature_map for _, _, feature_map in cached.maps(rows[start : start + BATCH], 1)])
+        maps = np.stack(list(cached.maps(rows[start : start + BATCH])))
         parts.append(grad_cam(head, maps))
     return np.concatenate(parts)
 
