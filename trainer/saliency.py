@@ -24,7 +24,6 @@ from trainer.metrics import POSITIVE, POSITIVE_CLASS
 from trainer.model import IMAGE_SIZE
 
 SCORE = "logit of covid before the softmax"
-CORNER = 4  # side of the tutorial's pooling window, in cells
 BATCH = 64
 SHOWN = {"test": 12, "mistake": 6}  # pictures in the report
 HEAT_COLOURS = "inferno"
@@ -35,8 +34,8 @@ def grad_cam(head: keras.Model, maps: np.ndarray) -> np.ndarray:
 
     head: a `model.head` (pooling, dense layers, softmax). maps: float32 [n, h, w, c], the backbone's feature maps A.
     The class score is z, the logit of covid that goes into the softmax, and not the probability, whose gradient
-    vanishes where the head is sure: relu(sum_k A_k mean_ij(dz / dA_ijk)). A temperature or a positive factor on the
-    logits changes nothing.
+    vanishes where the head is sure: relu(sum_k A_k mean_ij(dz / dA_ijk)), and 0 in `blind_cells`. A temperature or a
+    positive factor on the logits changes nothing. What a head concludes from a channel's absence makes no heat.
     """
     last = [layer for layer in head.layers if isinstance(layer, keras.layers.Dense)][-1]
     before_softmax = keras.Model(head.inputs, last.input)
@@ -47,20 +46,23 @@ def grad_cam(head: keras.Model, maps: np.ndarray) -> np.ndarray:
         logit = before_softmax(maps, training=False) @ kernel[:, POSITIVE : POSITIVE + 1] + bias[POSITIVE]
     weight_of_channel = tf.reduce_mean(tape.gradient(logit, maps), axis=(1, 2))
     heat = tf.nn.relu(tf.einsum("nhwc,nc->nhw", maps, weight_of_channel)).numpy()
+    # Grad-CAM gives each channel one weight for the whole map and so would heat cells that the head never reads.
+    heat[:, blind_cells(head)] = 0
     return heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
 
 
-def blind_cells(pooling: str, height: int, width: int) -> np.ndarray:
-    """Bool [height, width]: cells of the feature map that the pooling does not read, so that no head can see them.
+def blind_cells(head: keras.Model) -> np.ndarray:
+    """Bool [h, w]: cells of the feature map that the head's pooling does not read.
 
-    "corner" averages whole 4 x 4 windows from the upper left and drops what is left over: of 7 x 7 cells it reads
-    4 x 4, of 14 x 14 it reads 12 x 12. The other poolings read the whole map. Grad-CAM spreads each channel's weight
-    over the whole map and so has heat in blind cells, too; that heat means nothing.
+    The tutorial's AveragePooling2D((4, 4)) reads whole windows from the upper left and drops what is left over: of
+    7 x 7 cells it reads 4 x 4, of 14 x 14 it reads 12 x 12. The other poolings read the whole map.
     """
+    height, width = head.input_shape[1:3]
     blind = np.zeros((height, width), dtype=bool)
-    if pooling == "corner":
-        blind[height - height % CORNER :] = True
-        blind[:, width - width % CORNER :] = True
+    for layer in head.layers:
+        if isinstance(layer, keras.layers.AveragePooling2D):
+            blind[height - height % layer.pool_size[0] :] = True
+            blind[:, width - width % layer.pool_size[1] :] = True
     return blind
 
 
@@ -92,8 +94,8 @@ def write(folder: Path, cached: Features, head: keras.Model, p_covid: np.ndarray
     entries += [_entry(examples, row, "mistake", p_covid) | {"p_out_of_fold": p} for row, p in wrong]
     rows = np.unique([entry["row"] for entry in entries])
     heat = enlarge(_heat_maps(cached, head, rows))
-    blind = blind_cells(cached.recipe.pooling, *cached.map_shape[:2])
-    _measure(entries, rows, heat, blind, examples)
+    blind = blind_cells(head)
+    _measure(entries, rows, heat, examples)
     _draw(folder, entries, rows, heat, blind, examples)
     artifacts.write_json(folder / artifacts.SALIENCY, _summary(entries, blind, cached))
 
@@ -141,14 +143,12 @@ def _entry(examples: data.Examples, row: int, group: str, p_covid: np.ndarray) -
     }
 
 
-def _measure(entries: list[dict], rows: np.ndarray, heat: np.ndarray, blind: np.ndarray, examples) -> None:
+def _measure(entries: list[dict], rows: np.ndarray, heat: np.ndarray, examples: data.Examples) -> None:
     """Add each image's shares of heat, None where undefined."""
     outside = share(heat, ~regions.lung_mask(IMAGE_SIZE, IMAGE_SIZE))
-    unseen = share(heat, _whole_cells(blind))
     for entry in entries:
         at = np.searchsorted(rows, entry["row"])
         entry["outside_lungs"] = _defined(outside[at])
-        entry["blind"] = _defined(unseen[at])
         if examples.name.startswith("covid_tfds/phantom") and entry["label"] == POSITIVE_CLASS:
             mask = _opacities(entry["image_id"])
             entry["on_opacities"] = _defined(share(heat[at : at + 1], mask)[0])
@@ -161,10 +161,6 @@ def _opacities(image_id: str) -> np.ndarray:
 
     mask = Image.fromarray(phantom.from_id(image_id).opacity_mask)
     return np.asarray(mask.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.NEAREST))
-
-
-def _whole_cells(cells: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(cells).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.NEAREST))
 
 
 def _defined(value: float) -> float | None:
@@ -187,7 +183,6 @@ def _summary(entries: list[dict], blind: np.ndarray, cached: Features) -> dict:
         "area_outside_lungs": float(1 - lungs.mean()),
         "area_blind": float(blind.mean()),
         "outside_lungs": _mean(test, "outside_lungs"),
-        "blind": _mean(test, "blind"),
         "opacities": None,
     }
     if cached.examples.name.startswith("covid_tfds/phantom"):
