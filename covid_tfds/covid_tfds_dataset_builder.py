@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from covid_tfds import manifest, phantom, sources
+from covid_tfds import manifest, one_error, phantom, sources
+from covid_tfds.integrity import SourceError
+
+one_error.install()
 
 FROM_MANIFEST = (
     *("label", "image_id", "patient_id", "source", "finding", "view", "sex"),
@@ -101,9 +104,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """
         given = download_config and download_config.manual_dir
         if given and not Path(given).expanduser().is_dir():
-            raise NotADirectoryError(
-                f"manual_dir {given} is not a folder: give one that holds the images, or leave it out"
-            )
+            raise SourceError(f"manual_dir {given} is not a folder: give one with images, or leave it out")
         super().download_and_prepare(download_config=download_config, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:

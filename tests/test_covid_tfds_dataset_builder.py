@@ -174,7 +174,7 @@ def test_pictures_and_tables(phantom):
 
 
 def test_missing_manual_dir_is_refused_before_any_network(tmp_path, publisher):
-    with pytest.raises(NotADirectoryError, match=r"manual_dir .*typo is not a folder"):
+    with pytest.raises(covid_tfds.SourceError, match=r"manual_dir .*typo is not a folder"):
         prepared("curated", tmp_path, manual_dir=tmp_path / "typo")
     assert publisher.asked == []
 
@@ -200,6 +200,18 @@ def test_tfds_build_without_a_network_builds_phantom_then_ends_with_one_error(tm
         command.execute()
     assert time.monotonic() - started < 60
     assert covid_tfds.Builder(config="phantom", data_dir=tmp_path).is_prepared()
+
+
+def test_the_command_prints_the_error_without_a_traceback(tmp_path):
+    missing = tmp_path / "typo"
+    tfds_command = "import tensorflow_datasets.scripts.cli.main as cli; cli.launch_cli()"
+    build = ["build", "covid_tfds", "--config", "curated", "--data_dir", tmp_path, "--manual_dir", missing]
+    ended = subprocess.run(
+        [sys.executable, "-c", tfds_command, *build], check=False, cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.returncode == 1
+    assert f"SourceError: manual_dir {missing} is not a folder" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
 
 
 def test_building_and_reading_need_no_tensorflow(tmp_path):
