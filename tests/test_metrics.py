@@ -1,23 +1,34 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from sklearn.metrics import average_precision_score, brier_score_loss, confusion_matrix, roc_auc_score
 
 from trainer import metrics
 
 
-def test_exact_interval_matches_the_beta_quantiles():
-    figure = metrics.proportion(8, 10)
-    assert figure["value"] == 0.8
-    assert figure["ci95"] == pytest.approx([stats.beta.ppf(0.025, 8, 3), stats.beta.ppf(0.975, 9, 2)], abs=1e-9)
+def width(figure):
+    return figure["ci95"][1] - figure["ci95"][0]
 
 
-def test_exact_interval_of_ten_out_of_ten():
-    assert metrics.proportion(10, 10)["ci95"] == pytest.approx([0.025 ** (1 / 10), 1.0], abs=1e-9)
+@pytest.mark.parametrize(("successes", "n"), [(0, 5), (8, 10), (10, 10), (137, 500)])
+def test_exact_interval_is_scipys(successes, n):
+    told = stats.binomtest(successes, n).proportion_ci(0.95, method="exact")
+    assert metrics.exact_interval(successes, n) == pytest.approx((told.low, told.high), abs=1e-9)
 
 
-def test_undefined_proportion_is_null_not_zero():
-    assert metrics.proportion(0, 0) == {"value": None, "ci95": None, "n": 0}
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"), [(81, 263, 0.2527, 0.3676), (15, 148, 0.0578, 0.1617), (0, 20, 0, 0.1684)]
+)
+def test_exact_interval_of_published_examples(successes, n, low, high):
+    # Newcombe (1998), Two-sided confidence intervals for the single proportion, table I, method 5.
+    assert metrics.exact_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_auroc_of_a_published_example():
+    # Hanley and McNeil (1982), table I: 109 CT images rated 1 to 5; area 0.893.
+    ratings = np.arange(1, 6)
+    scores = np.concatenate([np.repeat(ratings, (3, 2, 2, 11, 33)), np.repeat(ratings, (33, 6, 6, 11, 2))])
+    assert metrics.auroc(np.repeat([0, 1], (51, 58)), scores)["value"] == pytest.approx(0.893, abs=5e-4)
 
 
 def test_newcombe_limits_solve_the_score_equation():
@@ -68,3 +79,40 @@ def test_one_class_gives_undefined_figures():
 def test_nan_scores_are_refused():
     with pytest.raises(ValueError, match="NaN"):
         metrics.summary(np.array([0, 1]), np.array([np.nan, 0.5]), 0.5)
+
+
+def test_pr_auc_and_brier_are_scikit_learns():
+    random = np.random.default_rng(3)
+    labels, p_covid = random.integers(0, 2, 60), random.random(60).round(1)
+    result = metrics.summary(labels, p_covid, 0.5)
+    assert result["pr_auc"]["value"] == pytest.approx(average_precision_score(labels == 0, p_covid))
+    assert result["brier"]["value"] == pytest.approx(brier_score_loss(labels == 0, p_covid))
+    for name in ("pr_auc", "brier"):
+        low, high = result[name]["ci95"]
+        assert 0 <= low < result[name]["value"] < high <= 1
+
+
+def test_one_image_a_patient_gives_the_exact_interval():
+    labels, p_covid = np.repeat([0, 1], 10), np.repeat([0.9, 0.1, 0.2], (8, 2, 10))
+    result = metrics.summary(labels, p_covid, 0.5)
+    told = stats.binomtest(8, 10).proportion_ci(0.95, method="exact")
+    assert result["sensitivity"]["ci95"] == pytest.approx([told.low, told.high])
+    assert result["specificity"]["ci95"] == pytest.approx([0.025 ** (1 / 10), 1])
+
+
+def test_images_of_the_same_patients_add_no_certainty():
+    labels, p_covid = np.repeat([0, 1], 20), np.tile([0.9, 0.9, 0.1, 0.8], 10)
+    once = metrics.summary(labels, p_covid, 0.5)
+    copied = metrics.summary(np.tile(labels, 9), np.tile(p_covid, 9), 0.5, np.tile(np.arange(40), 9))
+    assert (copied["n"], copied["patients"]) == (360, 40)
+    for name in ("accuracy", "sensitivity", "specificity", "auroc", "pr_auc", "brier"):
+        assert copied[name]["value"] == pytest.approx(once[name]["value"])
+        assert width(copied[name]) >= 0.98 * width(once[name])
+
+
+def test_a_perfect_figure_of_few_patients_is_not_certain():
+    labels, patients = np.repeat([0, 1], 20), np.repeat(np.arange(8), 5)
+    result = metrics.summary(labels, np.repeat([1.0, 0.0], 20), 0.5, patients)
+    assert result["sensitivity"]["ci95"] == pytest.approx([0.025 ** (1 / 4), 1])
+    assert result["auroc"]["ci95"] == pytest.approx([metrics.newcombe_interval(1.0, 4, 4)[0], 1])
+    assert result["auroc"]["ci95"][0] < 0.65
