@@ -154,3 +154,13 @@ def test_curated_keeps_patients_apart(manual_dir, tmp_path):
     sides = [set(examples.patient_id[examples.rows(split)]) for split in data.SPLITS]
     assert [len(examples.rows(split)) for split in data.SPLITS] == [40, 10]
     assert not sides[0] & sides[1]
+
+
+def test_a_subset_holds_nothing_of_the_others(examples):
+    rows = examples.rows("test")
+    part = examples.subset(rows)
+    assert list(part.image_id) == list(examples.image_id[rows])
+    assert list(part.split) == ["test"] * len(rows)
+    everything = list(examples.encoded().as_numpy_iterator())
+    assert list(part.encoded().as_numpy_iterator()) == [everything[row] for row in rows]
+    assert all(len(values) == len(rows) for values in part.facts.values())

@@ -10,6 +10,7 @@ layer; datasets of any size stream.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
@@ -59,6 +60,25 @@ class Examples:
     def rows(self, split: str) -> np.ndarray:
         """Indices of a split's images, int64."""
         return np.flatnonzero(self.split == split)
+
+    def subset(self, rows: np.ndarray) -> Examples:
+        """The same for some images (indices, ascending); nothing of the others can be read from it."""
+        wanted = np.zeros(len(self), dtype=bool)
+        wanted[rows] = True
+
+        def encoded() -> tf.data.Dataset:
+            pairs = tf.data.Dataset.zip(self.encoded(), tf.data.Dataset.from_tensor_slices(wanted))
+            # Dropped before decoding: the bytes are cheap to pass over, the pixels are not.
+            kept = pairs.filter(lambda _, keep: keep).map(lambda image, _: image)
+            return kept.apply(tf.data.experimental.assert_cardinality(len(rows)))
+
+        columns = ("image_id", "patient_id", "labels", "split", "sha256")
+        return dataclasses.replace(
+            self,
+            **{name: getattr(self, name)[rows] for name in columns},
+            facts={name: values[rows] for name, values in self.facts.items()},
+            encoded=encoded,
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -230,14 +250,7 @@ def _resized(examples: Examples, rows: np.ndarray) -> tf.data.Dataset:
     from covid_tfds.decoding import decode_image
 
     resize = preprocessing("unit").get_layer("resize")
-    wanted = np.zeros(len(examples), dtype=bool)
-    wanted[rows] = True
-    encoded = examples.encoded()
-    if not wanted.all():
-        pairs = tf.data.Dataset.zip(encoded, tf.data.Dataset.from_tensor_slices(wanted))
-        # Dropped before decoding: the bytes are cheap to pass over, the pixels are not.
-        encoded = pairs.filter(lambda _, keep: keep).map(lambda image, _: image)
-        encoded = encoded.apply(tf.data.experimental.assert_cardinality(len(rows)))
+    encoded = (examples if len(rows) == len(examples) else examples.subset(np.sort(rows))).encoded()
 
     def prepare(image):
         return resize(tf.cast(decode_image(image), tf.float32))

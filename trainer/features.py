@@ -9,19 +9,19 @@ key stored inside finds a foreign file, and either is computed again.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
-from trainer import artifacts, data, model
+from trainer import artifacts, data, model, progress
 from trainer.config import UsageError
 from trainer.recipes import CUTS, POOLINGS, Recipe
 
@@ -51,7 +51,7 @@ class Backbone:
 class Features:
     """Where the features of a dataset's images under one recipe are, and how to read them.
 
-    show_progress: whether `compute` draws a line of its own; a caller that has one says no.
+    on_progress: told (done, total) of what is being computed, by a caller with a progress line of its own.
     """
 
     examples: data.Examples
@@ -59,7 +59,7 @@ class Features:
     recipe: Recipe
     seed: int
     folder: Path
-    show_progress: bool = True
+    on_progress: Callable[[int, int], None] | None = None
 
     def key(self, row: int, variant: int) -> str:
         """What decides a file's content, as JSON: image, backbone, scaling, and how a variant was drawn."""
@@ -107,16 +107,25 @@ class Features:
         missing = {row: wanted for row, wanted in missing.items() if wanted}
         if not missing:
             return
-        forward = _forward(self.backbone.network, self.recipe.scaling)
         total = sum(map(len, missing.values()))
-        with tqdm(total=total, desc="backbone features", unit="image", disable=not self.show_progress) as progress:
-            for batch in _batches(self._images(missing)):
-                features = {name: array.numpy() for name, array in forward(tf.stack([i for _, _, i in batch])).items()}
-                for index, (row, variant, _) in enumerate(batch):
-                    # Only an original's maps are looked at (by Grad-CAM), and they are 18 times the size of the rest.
-                    kept = (name for name in features if "/" in name or variant == 0)
-                    self.write(row, variant, {name: features[name][index] for name in kept})
-                progress.update(len(batch))
+        if self.on_progress is not None:
+            for done in itertools.accumulate(self._passes(missing)):
+                self.on_progress(done, total)
+            return
+        with progress.Line(total, "backbone features", "image") as line:
+            for count in self._passes(missing):
+                line.advance(count)
+
+    def _passes(self, missing: dict[int, list[int]]) -> Iterator[int]:
+        """Compute and write what is missing (row -> variants), a batch at a time; gives each batch's size."""
+        forward = _forward(self.backbone.network, self.recipe.scaling)
+        for batch in _batches(self._images(missing)):
+            features = {name: array.numpy() for name, array in forward(tf.stack([i for _, _, i in batch])).items()}
+            for index, (row, variant, _) in enumerate(batch):
+                # Only an original's maps are looked at (by Grad-CAM), and they are 18 times the size of the rest.
+                kept = (name for name in features if "/" in name or variant == 0)
+                self.write(row, variant, {name: features[name][index] for name in kept})
+            yield len(batch)
 
     def _images(self, missing: dict[int, list[int]]) -> Iterator[tuple[int, int, tf.Tensor]]:
         rows = np.asarray(list(missing))

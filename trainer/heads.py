@@ -15,12 +15,16 @@ import numpy as np
 import scipy.special
 import tensorflow as tf
 
-from trainer import data, model
+from trainer import bootstrap, data, model
 from trainer.config import UsageError
 from trainer.metrics import POSITIVE
 from trainer.recipes import Recipe
 
 VARIANCE_FLOOR = 1e-2
+
+
+class DivergedError(UsageError):
+    """The loss is no longer finite: these hyperparameters don't train, whatever the data."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,9 @@ class Fold:
 class FittedHeads:
     """Trained heads. weights: for each fold the arrays of `model.head`'s dense layers, in order, for raw features.
 
-    history: one dict an epoch: loss and accuracy (float [folds]; means over the epoch's batches, dropout on) and, of
-    the test rows, val_loss and val_accuracy (float [folds]).
+    history: one dict an epoch, each value float [folds]: loss, accuracy and auroc over the epoch's batches (dropout
+    on), val_loss, val_accuracy and val_auroc of the test rows, and the learning_rate of its last step. An AUROC is NaN
+    where only one class is there.
     """
 
     weights: list[list[np.ndarray]]
@@ -68,7 +73,7 @@ def fit(
 
     features: float32 [n, variants, d], pooled, variant 0 the unaugmented image. labels: int [n], 0 is covid.
     on_epoch: called with the epoch (from 0) and its history entry.
-    Raises UsageError that names the epoch when the loss is no longer finite.
+    Raises DivergedError that names the epoch when the loss is no longer finite.
     """
     count, width = len(folds), features.shape[-1]
     if recipe.batch_size > min(len(fold.train) for fold in folds):
@@ -86,22 +91,34 @@ def fit(
     history = []
     for epoch in range(recipe.epochs):
         rows, variants = _draws(recipe, folds, steps, seed, epoch)
-        loss, accuracy = (tensor.numpy() for tensor in train_epoch(rows, variants))
-        entry = {"loss": loss, "accuracy": accuracy}
-        log_loss, hit = (tensor.numpy() for tensor in evaluate(padded))
-        entry |= {
-            "val_loss": (log_loss * counts).sum(0) / counts.sum(0),
-            "val_accuracy": (hit * counts).sum(0) / counts.sum(0),
-        }
+        loss, accuracy, drawn_p = (tensor.numpy() for tensor in train_epoch(rows, variants))
+        log_loss, hit, held_out_p = (tensor.numpy() for tensor in evaluate(padded))
         if not np.isfinite(loss).all():
-            raise UsageError(
+            raise DivergedError(
                 f"The loss is not finite in epoch {epoch + 1}: the learning rate {recipe.learning_rate} is probably "
                 "too high. Try a tenth of it."
             )
+        entry = {
+            "loss": loss,
+            "accuracy": accuracy,
+            "auroc": _aurocs(labels[rows.reshape(-1, count)], drawn_p.reshape(-1, count)),
+            "val_loss": (log_loss * counts).sum(0) / counts.sum(0),
+            "val_accuracy": (hit * counts).sum(0) / counts.sum(0),
+            "val_auroc": _aurocs(labels[padded], held_out_p, counts),
+            "learning_rate": np.full(count, float(optimizer.learning_rate)),
+        }
         history.append(entry)
         if on_epoch is not None:
             on_epoch(epoch, entry)
     return FittedHeads(_unstack(stack, mean, scale), history)
+
+
+def _aurocs(labels: np.ndarray, p_covid: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+    """AUROC of each column, float64 [folds]. labels, p_covid, counts (which cells count; None is all): [n, folds]."""
+    counts = np.ones(labels.shape) if counts is None else counts
+    columns = zip(labels.T == POSITIVE, p_covid.T, counts.T, strict=True)
+    with np.errstate(invalid="ignore"):
+        return np.asarray([bootstrap.roc_area(truth, p, count[None])[0] for truth, p, count in columns])
 
 
 def into_keras(head: keras.Model, weights: list[np.ndarray]) -> keras.Model:
@@ -191,22 +208,25 @@ def _compiled(stack, optimizer, features, targets, mean, scale):
         wanted = tf.gather(targets, rows)
         probabilities = stack(inputs, training=training)
         hit = tf.cast(tf.argmax(probabilities, -1) == tf.argmax(wanted, -1), tf.float32)
-        return cross_entropy(wanted, probabilities), hit
+        return cross_entropy(wanted, probabilities), hit, probabilities[..., POSITIVE]
 
     @tf.function(reduce_retracing=True)
     def train_epoch(rows, variants):
         steps = tf.shape(rows)[0]
         total_loss = total_hit = tf.zeros(mean.shape[0])
+        p_covid = tf.TensorArray(tf.float32, steps)
         for step in tf.range(steps):
             with tf.GradientTape() as tape:
-                losses, hit = predict(rows[step], variants[step], True)
+                losses, hit, p = predict(rows[step], variants[step], True)
                 loss = tf.reduce_mean(losses, 0)
                 objective = tf.reduce_sum(loss) + (tf.add_n(stack.losses) if stack.losses else 0.0)
             variables = stack.trainable_variables
             optimizer.apply(tape.gradient(objective, variables), variables)
             total_loss += loss
             total_hit += tf.reduce_mean(hit, 0)
-        return total_loss / tf.cast(steps, tf.float32), total_hit / tf.cast(steps, tf.float32)
+            p_covid = p_covid.write(step, p)
+        count = tf.cast(steps, tf.float32)
+        return total_loss / count, total_hit / count, p_covid.stack()
 
     @tf.function(reduce_retracing=True)
     def evaluate(rows):

@@ -1,0 +1,51 @@
+"""The search space, and only that: from KerasTuner's hyperparameters to a recipe. The defaults are the tutorial's."""
+
+from __future__ import annotations
+
+import keras_tuner
+
+from trainer.recipes import CUTS, DECAYS, POOLINGS, SCALINGS, TUTORIAL, Augmentation, Recipe
+
+# Few and fixed, because each costs a forward pass of every training image and variant, once for each scaling.
+AUGMENTATIONS = {
+    "none": Augmentation(),
+    "rotation_5": Augmentation(rotation=5.0),
+    "rotation_15": Augmentation(rotation=15.0),
+    "rotation_30": Augmentation(rotation=30.0),
+    "shift_and_zoom": Augmentation(rotation=5.0, translation=0.05, zoom=0.1),
+    "contrast": Augmentation(rotation=5.0, contrast=0.2),
+}
+
+
+def build(hp: keras_tuner.HyperParameters) -> Recipe:
+    """The recipe at a point of the space; at the point of all defaults it is `recipes.TUTORIAL`.
+
+    Batch size and the number of augmented copies are not searched. A hyperparameter without effect (units of no hidden
+    layer, keeping the original where nothing is augmented) is inactive, so that no two points are the same recipe.
+    """
+    augmentation = hp.Choice("augmentation", list(AUGMENTATIONS), default="rotation_15")
+    keep_original, units, dropout = TUTORIAL.keep_original, TUTORIAL.units, TUTORIAL.dropout
+    with hp.conditional_scope("augmentation", [name for name, policy in AUGMENTATIONS.items() if policy]):
+        if AUGMENTATIONS[augmentation]:
+            keep_original = hp.Boolean("keep_original", default=TUTORIAL.keep_original)
+    depth = hp.Choice("depth", [0, 1, 2], default=TUTORIAL.depth)
+    with hp.conditional_scope("depth", [1, 2]):
+        if depth:
+            units = hp.Choice("units", [16, 32, 64, 128, 256], default=TUTORIAL.units)
+            dropout = hp.Float("dropout", 0.0, 0.75, step=0.25, default=TUTORIAL.dropout)
+    return Recipe(
+        scaling=hp.Choice("scaling", list(SCALINGS), default=TUTORIAL.scaling),
+        cut=hp.Choice("cut", list(CUTS), default=TUTORIAL.cut),
+        pooling=hp.Choice("pooling", list(POOLINGS), default=TUTORIAL.pooling),
+        standardize=hp.Boolean("standardize", default=TUTORIAL.standardize),
+        depth=depth,
+        units=units,
+        dropout=dropout,
+        l2=hp.Choice("l2", [0.0, 1e-4, 1e-3, 1e-2], default=TUTORIAL.l2),
+        learning_rate=hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=TUTORIAL.learning_rate),
+        decay=hp.Choice("decay", list(DECAYS), default=TUTORIAL.decay),
+        epochs=hp.Choice("epochs", [10, 25, 50, 100], default=TUTORIAL.epochs),
+        augmentation=AUGMENTATIONS[augmentation],
+        copies=TUTORIAL.copies,
+        keep_original=keep_original,
+    )
