@@ -1,0 +1,228 @@
+"""report.html, report.json and MODEL_CARD.md, written from what is in a run folder.
+
+    write(Path("runs/curated-20240501-120000"))      # again at any time; about a second
+
+The page is one file: pictures are data: URIs, there is no script, and a browser is told to load nothing else. Never
+TensorFlow.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from trainer import artifacts, model_card, report_facts, report_figures
+from trainer.report_facts import CONTROLS, FIGURES
+from trainer.report_figures import BLUE, GREY, ORANGE, Series
+
+MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the page: a data: URI, what a reader who can't see it is told, and one sentence on what to see."""
+
+    source: str
+    alt: str
+    caption: str
+
+
+def write(folder: Path) -> None:
+    """Write report.json, report.html and MODEL_CARD.md into a run folder, over older ones.
+
+    Raises UsageError when a file it reads is damaged. What was not done in the run is said to be so.
+    """
+    facts = report_facts.collect(folder)
+    artifacts.write_json(folder / artifacts.REPORT_JSON, facts)
+    artifacts.write_text(folder / artifacts.REPORT, page(folder, facts))
+    artifacts.write_text(folder / artifacts.MODEL_CARD, model_card.text(facts))
+
+
+def page(folder: Path, facts: dict) -> str:
+    """The HTML of the report of the run in `folder` with these facts."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trainer"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        **facts,
+        pictures=dict(pictures(folder, facts)),
+        gallery=gallery(folder, facts["saliency"]),
+        figure_names=FIGURES,
+        control_names=CONTROLS,
+    )
+
+
+def pictures(folder: Path, facts: dict) -> Iterator[tuple[str, Picture]]:
+    """(name, picture) for every plot that this run's data allow."""
+    metrics, class_names = facts["metrics"], facts["class_names"]
+    sets = list(_series(folder, facts))
+    both_classes = [one for one in sets if 0 < one.truth.sum() < len(one.truth)]
+    yield from _controls(metrics)
+    if both_classes:
+        yield (
+            "roc",
+            _svg(
+                report_figures.roc(both_classes),
+                "ROC curves: " + _areas(metrics),
+                "The nearer a curve comes to the upper left corner, the better the classes are told apart; on the "
+                "dotted line they are not.",
+            ),
+        )
+        yield (
+            "precision_recall",
+            _svg(
+                report_figures.precision_recall(both_classes),
+                "Precision over sensitivity",
+                "Of the images called covid, how many are, as more of the covid images are found: a good curve stays "
+                "high to the right.",
+            ),
+        )
+        yield "thresholds", _thresholds(both_classes[0], metrics["threshold"])
+    (tp, fn), (fp, tn) = metrics["test"]["confusion_matrix"]
+    yield (
+        "confusion",
+        _svg(
+            report_figures.confusion([[tp, fn], [fp, tn]], class_names),
+            f"Confusion matrix of the test split: {tp} covid called covid, {fn} missed, {fp} others called covid, "
+            f"{tn} cleared",
+            f"Of the test split's {tp + fn} covid images {fn} {_were(fn)} missed; of its {fp + tn} others {fp} "
+            f"{_were(fp)} called covid.",
+        ),
+    )
+    yield from _prevalences(metrics)
+    yield from _calibration(metrics.get("calibration"))
+    if facts["history"]:
+        last = facts["history"][-1]
+        yield (
+            "training",
+            _svg(
+                report_figures.training(facts["history"]),
+                f"Loss and accuracy over {len(facts['history'])} epochs; at the end the training loss is "
+                f"{last['loss']:.2f} and the test loss {last['val_loss']:.2f}",
+                "When the test line turns away from the training line, the head learns its images by heart.",
+            ),
+        )
+    if (folder / artifacts.TUNING_PLOT).is_file():
+        yield (
+            "tuning",
+            Picture(
+                _file(folder / artifacts.TUNING_PLOT),
+                "The search's trials and their scores",
+                "Each trial of the search for hyperparameters and its score: how much the choice mattered.",
+            ),
+        )
+
+
+def gallery(folder: Path, saliency: dict | None) -> dict[str, list[tuple[dict, str]]]:
+    """(image's entry, data: URI of its picture) for the images that have one, by group: "test" and "mistake"."""
+    groups: dict[str, list[tuple[dict, str]]] = {"test": [], "mistake": []}
+    for entry in (saliency or {"images": []})["images"]:
+        if entry["picture"] and (folder / entry["picture"]).is_file():
+            groups[entry["group"]].append((entry, _file(folder / entry["picture"])))
+    return groups
+
+
+def _series(folder: Path, facts: dict) -> Iterator[Series]:
+    """The sets of images to draw curves of; the one with the most behind it first."""
+    positive = facts["metrics"]["positive_class"]
+    held_out = report_facts.predictions(folder / artifacts.OUT_OF_FOLD, positive)
+    if len(held_out[0]):
+        yield Series("cross-validation", *held_out)
+    yield Series("test split", *report_facts.predictions(folder / artifacts.PREDICTIONS, positive, "test"))
+    for one in facts["external"]:
+        path = folder / artifacts.EXTERNAL / one["name"] / artifacts.PREDICTIONS
+        values = report_facts.predictions(path, positive)
+        if len(values[0]):
+            yield Series(f"external: {one['name']}", *values)
+
+
+def _controls(metrics: dict) -> Iterator[tuple[str, Picture]]:
+    if not (found := metrics.get("shortcuts")):
+        return
+    bars = [("the model", found["model"]["auroc"], BLUE)]
+    ranked = sorted(
+        found["controls"].items(), key=lambda item: (item[1]["sees_lungs"], -(item[1]["auroc"]["value"] or 0))
+    )
+    bars += [(CONTROLS.get(name, name), one["auroc"], GREY if one["sees_lungs"] else ORANGE) for name, one in ranked]
+    yield (
+        "controls",
+        _svg(
+            report_figures.controls(bars),
+            "AUROC with intervals: " + "; ".join(f"{name} {report_facts.words(one)}" for name, one, _ in bars),
+            "Where an orange bar (a control that cannot see the lungs) is as long as the blue one, the model's figures "
+            "need no lungs; grey controls can see them, and black lines are 95 % intervals.",
+        ),
+    )
+
+
+def _thresholds(one: Series, threshold: float) -> Picture:
+    sensitivity, specificity = (
+        float(rate[0]) for rate in report_figures.rates(one.truth, one.p_covid, np.asarray([threshold]))
+    )
+    return _svg(
+        report_figures.thresholds(one, threshold),
+        f"Sensitivity and specificity over the threshold; at {threshold:.2f} they are {sensitivity:.2f} and "
+        f"{specificity:.2f}",
+        f"To the left fewer covid images are missed, to the right fewer of the others are called covid ({one.name}).",
+    )
+
+
+def _prevalences(metrics: dict) -> Iterator[tuple[str, Picture]]:
+    best = report_facts.best_estimate(metrics)
+    if best["sensitivity"]["value"] is None or best["specificity"]["value"] is None:
+        return
+    yield (
+        "prevalences",
+        _svg(
+            report_figures.prevalences(best["sensitivity"], best["specificity"]),
+            "Predictive values over prevalence",
+            "Where covid is rare, most of those called covid do not have it, however good the figures above look.",
+        ),
+    )
+
+
+def _calibration(found: dict | None) -> Iterator[tuple[str, Picture]]:
+    if not found or not found.get("bins"):
+        return
+    after = found["bins"] if found["applied"] else None
+    before = found.get("bins_before") or found["bins"]
+    yield (
+        "calibration",
+        _svg(
+            report_figures.calibration(before, after),
+            f"Reliability diagram; expected calibration error {found['ece_before']:.2f} before and "
+            f"{found['ece_after']:.2f} after temperature scaling",
+            "On the dotted line, of the images given 70 % seven in ten are covid; below it the model is too sure of "
+            "covid, above it not sure enough.",
+        ),
+    )
+
+
+def _areas(metrics: dict) -> str:
+    named = {"cross-validation": metrics.get("cross_validation"), "test split": metrics["test"]}
+    return "; ".join(f"{name} AUROC {report_facts.words(part['auroc'])}" for name, part in named.items() if part)
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _svg(svg: str, alt: str, caption: str) -> Picture:
+    return Picture(_uri("image/svg+xml", svg.encode()), alt, caption)
+
+
+def _file(path: Path) -> str:
+    return _uri(MEDIA_TYPES[path.suffix], path.read_bytes())
+
+
+def _uri(media_type: str, content: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"

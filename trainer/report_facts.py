@@ -1,0 +1,176 @@
+"""Everything a report says in numbers, as one dictionary: it becomes report.json, and fills the page and the card.
+
+Read from a run folder's own files only, so that a report can be made again at any time. Never TensorFlow.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from trainer import artifacts
+from trainer.config import INTENDED_USE
+from trainer.operating_point import PREVALENCES, predictive_values
+
+SCHEMA = 1
+FIGURES = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "auroc": "AUROC",
+    "pr_auc": "PR-AUC",
+    "accuracy": "Accuracy",
+    "brier": "Brier score",
+}
+CONTROLS = {
+    "border_only": "border only",
+    "lungs_blacked_out": "lungs blacked out",
+    "thumbnail_16x16": "16 × 16 thumbnail",
+    "file_facts": "file facts",
+    "mean_brightness": "mean brightness",
+    "untrained_backbone": "untrained backbone",
+    "permuted_labels": "permuted labels",
+}
+SHORTCUT = "shortcut"
+
+
+def collect(folder: Path) -> dict:
+    """The facts of the run in `folder`; what was not done in it is None or empty. Raises UsageError on damaged files.
+
+    config.json, environment.json and metrics.json must be there; everything else may be missing.
+    """
+    environment = artifacts.read_json(folder / artifacts.ENVIRONMENT)
+    config = artifacts.read_json(folder / artifacts.CONFIG)
+    metrics = artifacts.read_json(folder / artifacts.METRICS)
+    name, weights = environment["dataset"]["name"], environment["weights"]["name"]
+    return {
+        "schema": SCHEMA,
+        "run_id": environment["run_id"],
+        "title": f"{name}, {config['recipe']} recipe, {weights} weights",
+        "intended_use": INTENDED_USE,
+        "notes": environment["notes"],
+        "class_names": environment["dataset"]["class_names"],
+        "verdict": verdict(metrics),
+        "metrics": metrics,
+        "predictive_values": predictive_table(metrics),
+        "saliency": _optional(folder / artifacts.SALIENCY),
+        "dataset": _optional(folder / artifacts.DATASET),
+        "external": external(folder),
+        "history": history(folder / artifacts.HISTORY),
+        "configuration": config,
+        "recipe": environment["recipe"],
+        "weights": environment["weights"],
+        "data": environment["dataset"],
+        "versions": environment["versions"],
+        "platform": environment["platform"],
+    }
+
+
+def _optional(path: Path):
+    return artifacts.read_json(path) if path.is_file() else None
+
+
+def verdict(metrics: dict) -> dict:
+    """The shortcut verdict in words: {"state", "headline", "text", "rule", "strongest", "at_chance"}.
+
+    state is "shortcut", "not detected" or "not done". strongest is the control with the highest AUROC of those that
+    cannot see the lungs.
+    """
+    found = metrics.get("shortcuts")
+    if not found:
+        return {
+            "state": "not done",
+            "headline": "Shortcut controls: not done",
+            "text": "This run was not checked for cues that are not the disease. Take its figures as what they may be: "
+            "a measure of where the images come from.",
+            "rule": None,
+            "strongest": None,
+            "at_chance": None,
+        }
+    blind = {
+        name: control
+        for name, control in found["controls"].items()
+        if not control["sees_lungs"] and control["auroc"]["value"] is not None
+    }
+    best = max(blind, key=lambda name: blind[name]["auroc"]["value"], default=None)
+    own = found["model"]["auroc"]
+    compared = f"The model has AUROC {words(own)}."
+    if best:
+        compared = (
+            f"“{CONTROLS.get(best, best)}”, the strongest control that cannot see the lungs, reaches AUROC "
+            f"{words(blind[best]['auroc'])}; the model reaches {words(own)}."
+        )
+    if found["verdict"] == SHORTCUT:
+        headline = "Shortcut: these images can be told apart without looking at the lungs"
+        text = f"{compared} The figures in this report say where an image comes from, not who is ill."
+    else:
+        headline = "No shortcut detected"
+        text = f"{compared} Only the cues below were tried: others may exist."
+    at_chance = bool(own["ci95"]) and own["ci95"][0] <= 0.5
+    if at_chance:
+        headline += "; the model itself is no better than guessing" if found["verdict"] != SHORTCUT else ""
+        text += " The model can't be told from guessing: its interval reaches AUROC 0.5."
+    strongest = {"name": best, **blind[best]} if best else None
+    return {
+        "state": found["verdict"],
+        "headline": headline,
+        "text": text,
+        "rule": found.get("rule"),
+        "strongest": strongest,
+        "at_chance": at_chance,
+    }
+
+
+def words(figure: dict | None) -> str:
+    """A figure as text: value and 95 % interval, or that it is undefined, or not done."""
+    if figure is None:
+        return "not done"
+    if figure["value"] is None:
+        return f"undefined (n = {figure['n']})"
+    if not figure["ci95"]:
+        return f"{figure['value']:.2f}"
+    low, high = figure["ci95"]
+    return f"{figure['value']:.2f} (95 % CI {low:.2f} to {high:.2f})"
+
+
+def best_estimate(metrics: dict) -> dict:
+    """The section with the most images behind it: cross-validation, else the test split."""
+    return metrics.get("cross_validation") or metrics["test"]
+
+
+def predictive_table(metrics: dict) -> list[dict]:
+    """PPV and NPV of the decision at a few prevalences; empty when sensitivity or specificity is undefined."""
+    figures = best_estimate(metrics)
+    sensitivity, specificity = figures["sensitivity"]["value"], figures["specificity"]["value"]
+    if sensitivity is None or specificity is None:
+        return []
+    pairs = {p: predictive_values(sensitivity, specificity, p) for p in PREVALENCES}
+    return [{"prevalence": p, "ppv": ppv, "npv": npv} for p, (ppv, npv) in pairs.items()]
+
+
+def external(folder: Path) -> list[dict]:
+    """[{"name", "figures", "metrics"}] of the external validations of this run, by name."""
+    found = sorted((folder / artifacts.EXTERNAL).glob(f"*/{artifacts.METRICS}"))
+    parts = [(path.parent.name, artifacts.read_json(path)) for path in found]
+    return [{"name": name, "figures": metrics["test"], "metrics": metrics} for name, metrics in parts]
+
+
+def history(path: Path) -> list[dict]:
+    """One dict of floats an epoch; empty when there is no history.csv."""
+    return [{k: float(v) for k, v in row.items()} for row in rows(path)]
+
+
+def rows(path: Path) -> list[dict]:
+    """The rows of a CSV file; none when it is not there."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def predictions(path: Path, positive_class: str, split: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(truth bool [n], p_covid float [n]) of a predictions file, of one split or of all; empty when it is not there."""
+    chosen = [row for row in rows(path) if split is None or row["split"] == split]
+    truth = np.asarray([row["label"] == positive_class for row in chosen], dtype=bool)
+    return truth, np.asarray([float(row["p_covid"]) for row in chosen])
