@@ -11,13 +11,15 @@ FOLDS = 5
 REPEATS = 5
 
 
-def assign(labels: np.ndarray, patients: np.ndarray, seed: int, repeats: int = REPEATS) -> np.ndarray:
+def assign(
+    labels: np.ndarray, patients: np.ndarray, seed: int, repeats: int = REPEATS, count: int = FOLDS
+) -> np.ndarray:
     """The fold each image is tested in, int64 [repeats, n]; a patient's images share one, classes are spread evenly.
 
-    labels: int [n], two classes. patients: ids [n]. There are FOLDS folds, or as many as the rarer class has patients.
+    labels: int [n], two classes. patients: ids [n]. There are `count` folds, or as many as the rarer class has patients.
     Raises UsageError when a class has one patient only, or none.
     """
-    count = min(FOLDS, *(len(np.unique(patients[labels == label])) for label in (0, 1)))
+    count = min(count, *(len(np.unique(patients[labels == label])) for label in (0, 1)))
     if count < 2:
         raise UsageError("Cross-validation needs at least two patients of each class in the training split.")
     result = np.empty((repeats, len(labels)), dtype=np.int64)
