@@ -16,7 +16,7 @@ def assign(
 ) -> np.ndarray:
     """The fold each image is tested in, int64 [repeats, n]; a patient's images share one, classes are spread evenly.
 
-    labels: int [n], two classes. patients: ids [n]. There are `count` folds, or as many as the rarer class has patients.
+    labels: int [n], two classes. patients: ids [n]. There are `count` folds, or one a patient of the rarer class.
     Raises UsageError when a class has one patient only, or none.
     """
     count = min(count, *(len(np.unique(patients[labels == label])) for label in (0, 1)))
