@@ -219,6 +219,14 @@ def test_it_can_be_written_again_and_is_the_same(run):
     assert [(run / name).read_bytes() for name in names] == first
 
 
+def test_no_folder_of_the_users_disk_is_told(run):
+    made_up_run.change(run, artifacts.CONFIG, manual_dir="/home/someone/films", output="/home/someone/runs/first")
+    text = written(run).text
+    assert "films" in text
+    for name in (artifacts.REPORT, artifacts.REPORT_JSON, artifacts.MODEL_CARD):
+        assert "someone" not in (run / name).read_text()
+
+
 def test_a_damaged_file_is_named(run):
     (run / artifacts.SALIENCY).write_text("{")
     with pytest.raises(UsageError, match=r"saliency\.json is damaged"):

@@ -33,6 +33,7 @@ CONTROLS = {
     "permuted_labels": "permuted labels",
 }
 SHORTCUT = "shortcut"
+PATHS = ("dataset", "manual_dir", "data_dir", "weights", "output")
 
 
 def collect(folder: Path) -> dict:
@@ -58,7 +59,7 @@ def collect(folder: Path) -> dict:
         "dataset": _optional(folder / artifacts.DATASET),
         "external": external(folder),
         "history": history(folder / artifacts.HISTORY),
-        "configuration": config,
+        "configuration": {flag: _without_folder(flag, value) for flag, value in config.items()},
         "recipe": environment["recipe"],
         "weights": environment["weights"],
         "data": environment["dataset"],
@@ -69,6 +70,11 @@ def collect(folder: Path) -> dict:
 
 def _optional(path: Path):
     return artifacts.read_json(path) if path.is_file() else None
+
+
+def _without_folder(flag: str, value):
+    """A flag's value, of a path only its last part: a report is passed on, and whose disk it was on is nobody's."""
+    return Path(value).name if flag in PATHS and value is not None else value
 
 
 def verdict(metrics: dict) -> dict:

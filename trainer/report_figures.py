@@ -100,22 +100,26 @@ def confusion(counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> st
 
 
 def calibration(before: Sequence[dict], after: Sequence[dict] | None) -> str:
-    """Reliability diagram from bins as `trainer.calibration.reliability` gives them, of one or two sets of them."""
-    named = [("as trained", before)] if after is None else [("before scaling", before), ("after scaling", after)]
+    """Reliability diagram from bins as `trainer.calibration.reliability` gives them; intervals for those in use."""
     with _plot() as (axis, drawing):
-        for (name, bins), (colour, style) in zip(named, STYLES, strict=False):
-            share, given = (np.asarray([entry[key] for entry in bins]) for key in ("fraction_covid", "mean_p"))
-            drawn = CalibrationDisplay(share, given, given).plot(ax=axis, name=name, ref_line=False)
-            drawn.line_.set(color=colour, linestyle=style, label=name, markersize=5)
-            low, high = np.asarray([entry["ci95"] for entry in bins]).T
-            axis.vlines(given, low, high, color=colour, alpha=0.5, linewidth=1.2)
         axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":", label="perfect")
+        if after is not None:
+            _reliability(axis, before, "before scaling", color=GREY, linestyle="--", alpha=0.6)
+        used = before if after is None else after
+        _reliability(axis, used, "as trained" if after is None else "after scaling", color=BLUE, linestyle="-")
+        for entry in used:
+            axis.vlines(entry["mean_p"], *entry["ci95"], color=BLUE, alpha=0.4, linewidth=1.2)
         axis.set(xlabel="probability of covid given", ylabel="share that is covid")
         axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-        axis.legend(
-            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, columnspacing=1, handlelength=1.5
-        )
+        place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+        axis.legend(**place, ncols=3, fontsize=9, columnspacing=1, handlelength=1.5)
     return drawing.svg
+
+
+def _reliability(axis, bins: Sequence[dict], name: str, **look) -> None:
+    share, given = (np.asarray([entry[key] for entry in bins]) for key in ("fraction_covid", "mean_p"))
+    drawn = CalibrationDisplay(share, given, given).plot(ax=axis, name=name, ref_line=False)
+    drawn.line_.set(label=name, markersize=4, **look)
 
 
 def rates(truth: np.ndarray, p_covid: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
