@@ -31,9 +31,24 @@ def test_metrics_have_the_agreed_shape(finished):
     metrics = finished.metrics
     assert metrics["positive_class"] == "covid"
     assert metrics["test"]["n"] == 4
-    for name in ("accuracy", "sensitivity", "specificity", "auroc"):
-        figure = metrics["test"][name]
-        assert figure["ci95"][0] <= figure["value"] <= figure["ci95"][1]
+    assert metrics["cross_validation"]["n"] == 20
+    for section in (metrics["test"], metrics["cross_validation"]):
+        for name in ("accuracy", "sensitivity", "specificity", "auroc", "pr_auc", "brier"):
+            figure = section[name]
+            assert figure["ci95"][0] <= figure["value"] <= figure["ci95"][1]
+    assert metrics["operating_point"]["test"]["sensitivity"] == metrics["test"]["sensitivity"]
+    assert metrics["threshold"] == metrics["operating_point"]["threshold"]
+    assert metrics["temperature"] == metrics["calibration"]["temperature"]
+    assert metrics["shortcuts"]["model"]["auroc"] == metrics["cross_validation"]["auroc"]
+    assert set(metrics["shortcuts"]["controls"]) == {
+        "border_only",
+        "lungs_blacked_out",
+        "thumbnail_16x16",
+        "file_facts",
+        "mean_brightness",
+        "untrained_backbone",
+        "permuted_labels",
+    }
 
 
 def test_metrics_follow_from_the_predictions(finished):
@@ -76,13 +91,19 @@ def test_the_same_seed_gives_the_same_run(finished, phantom_folder, tmp_path):
     assert again.environment["run_id"] == finished.environment["run_id"]
 
 
-def test_the_terminal_shows_figures_and_names_the_picture(phantom_folder, tmp_path, capsys):
+def test_the_terminal_shows_figures_and_verdict_and_names_the_report(phantom_folder, tmp_path, capsys):
     finished = run(tmp_path / "run", "--dataset", str(phantom_folder), "--epochs", "1")
     text = capsys.readouterr().out
     assert "precision    recall  f1-score" in text
     for line in ("Confusion matrix", "sensitivity", "specificity", "95 % CI", "UNTRAINED", str(finished.path)):
         assert line in text
-    assert str(finished.path / "plot.png") in text
+    assert str(finished.path / "report.html") in text
+    assert text.count("=" * 88) == 2
+    verdict = text.split("=" * 88)[1]
+    assert verdict.startswith("\nSHORTCUT")
+    strongest = finished.metrics["shortcuts"]["strongest"]
+    assert f"{finished.metrics['shortcuts']['controls'][strongest]['auroc']['value']:.2f}" in verdict
+    assert f"{finished.metrics['shortcuts']['model']['auroc']['value']:.2f}" in verdict
 
 
 def test_an_existing_output_gives_one_line(finished, phantom_folder, capsys):

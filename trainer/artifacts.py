@@ -32,7 +32,12 @@ PREDICTIONS = "predictions.csv"
 METRICS = "metrics.json"
 OUT_OF_FOLD = "out_of_fold.csv"
 EXTERNAL = "external"
+TUNER = "tuner"
+FOLDS = "folds.json"
+TUNING = "tuning.json"
+TUNING_TABLE = "tuning.csv"
 TUNING_PLOT = "tuning.png"
+TENSORBOARD = "tensorboard"
 SALIENCY = "saliency.json"
 SALIENCY_PICTURES = "saliency"
 DATASET = "dataset.json"
@@ -40,7 +45,10 @@ REPORT = "report.html"
 REPORT_JSON = "report.json"
 MODEL_CARD = "MODEL_CARD.md"
 LOCK = ".lock"
-PREDICTION_COLUMNS = ("image_id", "patient_id", "split", "label", "p_covid")
+INCOMPLETE = ".incomplete"
+PREDICTION_COLUMNS = ("image_id", "patient_id", "split", "label", "p_covid", "sha256")
+OUT_OF_FOLD_COLUMNS = ("image_id", "patient_id", "label", "repeat", "fold", "p_covid")
+EXTERNAL_COLUMNS = ("image_id", "patient_id", "label", "p_covid")
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,12 @@ def default_output(config: Config) -> Path:
 
 def staging(output: Path) -> Path:
     """Where a run is made before it is complete: beside its final place, on the same file system."""
-    return output.with_name(output.name + ".incomplete")
+    return output.with_name(output.name + INCOMPLETE)
+
+
+def destination(partial: Path) -> Path:
+    """The inverse of `staging`."""
+    return partial.with_name(partial.name.removesuffix(INCOMPLETE))
 
 
 @contextlib.contextmanager

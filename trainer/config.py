@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
 INTENDED_USE = "For education and research only: never for diagnosis, triage or any decision about a patient."
 BUILDER_CONFIGS = ("phantom", "curated", "source_matched", "as_published")
 RECIPES = ("default", "tutorial")
+TUNERS = ("bayesian", "random", "hyperband")
+SEARCHED = ("recipe", "epochs", "learning_rate")  # what --tune chooses and so can't be told
 
 
 class UsageError(Exception):
@@ -42,6 +45,17 @@ class Config:
     batch_size: int = _flag(8, "images in a training step")
     learning_rate: float = _flag(1e-3, "Adam's learning rate at the first step")
     seed: int = _flag(42, "fixes weights, augmentation, shuffling and folds")
+    target_sensitivity: float = _flag(0.95, "share of covid images to call so; fixes the decision threshold")
+    tune: bool = _flag(
+        False,
+        "search for the head and the preprocessing by cross-validation on the training split, then train the best; "
+        "started again with the same --output, it goes on where it was stopped",
+    )
+    trials: int = _flag(30, "trials of --tune; the first is the tutorial's point")
+    folds: int = _flag(5, "patient-grouped folds that each trial of --tune is scored on")
+    tuner: str = _flag("bayesian", "how --tune chooses the next trial", choices=TUNERS)
+    profile: bool = _flag(False, "record a trace of the training for TensorBoard's Profile plugin")
+    verbose: bool = _flag(False, "show Keras's and KerasTuner's own output too")
     output: str | None = _flag(
         None, "run folder to make (default: runs/<config>-<time>); an existing one is not touched"
     )
@@ -56,6 +70,15 @@ class Config:
     def weights_name(self) -> str:
         """ "imagenet", "random", or the weights file's name without its folder."""
         return Path(self.weights).name
+
+    def command(self, **changes) -> str:
+        """The command line that gives this config, with some fields changed."""
+        flags = []
+        for f in dataclasses.fields(self):
+            value = changes.get(f.name, getattr(self, f.name))
+            if value != f.default:
+                flags += [f"--{f.name}"] if value is True else [f"--{f.name}", str(value)]
+        return shlex.join(["python", "-m", "trainer", *flags])
 
     def to_json(self) -> str:
         """The config as a JSON object with one key a field."""
@@ -110,11 +133,19 @@ def from_argv(argv: list[str] | None = None) -> Config:
 
 def validate(config: Config) -> None:
     """Raise UsageError for what can be seen to be wrong before any work starts."""
-    for name in ("epochs", "batch_size"):
+    if config.tune:
+        for f in dataclasses.fields(config):
+            if f.name in SEARCHED and getattr(config, f.name) != f.default:
+                raise UsageError(f"--tune searches for the {f.name}: leave out --{f.name}, or leave out --tune.")
+    if config.folds < 2:
+        raise UsageError(f"--folds must be at least 2, not {config.folds}.")
+    for name in ("epochs", "batch_size", "trials"):
         if getattr(config, name) < 1:
             raise UsageError(f"--{name} must be at least 1, not {getattr(config, name)}.")
     if not 0 < config.learning_rate < 10:
         raise UsageError(f"--learning_rate must lie between 0 and 10, not {config.learning_rate}.")
+    if not 0.5 <= config.target_sensitivity <= 1:
+        raise UsageError(f"--target_sensitivity must lie between 0.5 and 1, not {config.target_sensitivity}.")
     if not 0 <= config.seed < 2**31:
         raise UsageError(f"--seed must lie between 0 and {2**31 - 1}, not {config.seed}.")
     if config.dataset is not None and not Path(config.dataset).is_dir():

@@ -1,15 +1,24 @@
-"""From a run's predictions to metrics.json and to what the terminal shows."""
+"""From a run's predictions to metrics.json and to what the terminal shows. Never TensorFlow."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.metrics import classification_report
 
 from trainer import metrics
-from trainer.data import Examples
 
-THRESHOLD = 0.5
+if TYPE_CHECKING:
+    from trainer.data import Examples
+    from trainer.judgement import Judgement
+
 HEADLINE = ("accuracy", "sensitivity", "specificity", "auroc")
+RULE_WIDTH = 88
+VERDICTS = {
+    "shortcut": "SHORTCUT: these figures say where an image comes from, not who is ill",
+    "not detected": "SHORTCUT NOT DETECTED",
+}
 
 
 def prediction_rows(examples: Examples, p_covid: np.ndarray) -> list[dict]:
@@ -21,23 +30,38 @@ def prediction_rows(examples: Examples, p_covid: np.ndarray) -> list[dict]:
             "split": str(examples.split[row]),
             "label": examples.class_names[examples.labels[row]],
             "p_covid": float(p_covid[row]),
+            "sha256": str(examples.sha256[row]),
         }
         for row in range(len(examples))
     ]
 
 
-def evaluate(examples: Examples, p_covid: np.ndarray) -> dict:
-    """metrics.json's content for probabilities float [n] of all images; figures are of the test split."""
+def evaluate(examples: Examples, p_covid: np.ndarray, judged: Judgement) -> dict:
+    """metrics.json's content for the final model's probabilities, float [n], of all images and its judgement.
+
+    "test" and the operating point's "test" are of the test split, which nothing in the judgement was chosen on.
+    """
     test = examples.rows("test")
+    found = metrics.summary(examples.labels[test], p_covid[test], judged.threshold, examples.patient_id[test])
+    point = judged.sections["operating_point"]
+    point = {**point, "test": {name: found[name] for name in ("sensitivity", "specificity")}}
     return {
         "positive_class": metrics.POSITIVE_CLASS,
-        "threshold": THRESHOLD,
-        "test": metrics.summary(examples.labels[test], p_covid[test], THRESHOLD),
+        "threshold": judged.threshold,
+        "temperature": judged.temperature,
+        "target_sensitivity": point["target_sensitivity"],
+        "test": found,
+        **judged.sections,
+        "operating_point": point,
     }
 
 
 def describe(examples: Examples, p_covid: np.ndarray, result: dict) -> str:
-    """The terminal's text: classification report, confusion matrix, and each figure with its n and 95 % interval."""
+    """The terminal's text: the test split, the cross-validation, and the shortcut verdict; `result` is metrics.json."""
+    return "\n".join([*_test(examples, p_covid, result), "", *_cross_validation(result), "", *verdict(result)])
+
+
+def _test(examples: Examples, p_covid: np.ndarray, result: dict) -> list[str]:
     test = examples.rows("test")
     decided = np.where(p_covid[test] >= result["threshold"], 0, 1)
     names = examples.class_names
@@ -45,13 +69,42 @@ def describe(examples: Examples, p_covid: np.ndarray, result: dict) -> str:
         examples.labels[test], decided, labels=[0, 1], target_names=names, zero_division=0, digits=2
     )
     width = max(map(len, names)) + 2
-    lines = ["Test split", report, "Confusion matrix (rows: truth, columns: decision)"]
+    point = f"covid at {result['threshold']:.3f} and more"
+    lines = [f"Test split ({point})", report, "Confusion matrix (rows: truth, columns: decision)"]
     lines.append(" " * width + "".join(f"{name:>{width}}" for name in names))
     for name, row in zip(names, result["test"]["confusion_matrix"], strict=True):
         lines.append(f"{name:<{width}}" + "".join(f"{count:>{width}}" for count in row))
-    lines.append("")
-    lines += [f"{name:<12} {figure(result['test'][name])}" for name in HEADLINE]
-    return "\n".join(lines)
+    return [*lines, "", *figures(result["test"])]
+
+
+def _cross_validation(result: dict) -> list[str]:
+    found = result["cross_validation"]
+    return [
+        f"Cross-validation ({found['repeats']} x {found['folds']} folds by patient, all {found['n']} images of "
+        f"{found['patients']} patients)",
+        *figures(found),
+    ]
+
+
+def verdict(result: dict) -> list[str]:
+    """The shortcut verdict between two rules: lines that nobody misses."""
+    found = result["shortcuts"]
+    strongest = found["controls"][found["strongest"]]
+    rule = "=" * RULE_WIDTH
+    return [
+        rule,
+        VERDICTS[found["verdict"]],
+        f"  the model          AUROC {figure(found['model']['auroc'])}",
+        f"  {found['strongest']:<18} AUROC {figure(strongest['auroc'])}",
+        f"  {strongest['what']}",
+        f"  {found['because']}",
+        rule,
+    ]
+
+
+def figures(section: dict) -> list[str]:
+    """One line for each headline figure of a section of metrics.json."""
+    return [f"{name:<12} {figure(section[name])}" for name in HEADLINE]
 
 
 def figure(estimate: dict) -> str:

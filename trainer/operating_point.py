@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.metrics import POSITIVE
+from trainer.metrics import POSITIVE, repeated
 
 PREVALENCES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
@@ -20,6 +20,23 @@ def threshold(labels: np.ndarray, p_covid: np.ndarray, target_sensitivity: float
     lowest = scores[missed]
     below = p_covid[p_covid < lowest]
     return float((lowest + (below.max() if below.size else 0.0)) / 2)
+
+
+def choose(labels: np.ndarray, patients: np.ndarray, p_covid: np.ndarray, target_sensitivity: float) -> dict:
+    """metrics.json's "operating_point", without its figures on the test split.
+
+    labels: int [n]. patients: ids [n]. p_covid: out-of-fold probabilities of the training split, float [repeats, n].
+    out_of_fold holds the figures on the very predictions that the threshold was chosen on, so they flatter it.
+    """
+    chosen = threshold(labels, p_covid, target_sensitivity)
+    figures = repeated(labels, patients, p_covid, p_covid >= chosen)
+    return {
+        "target_sensitivity": target_sensitivity,
+        "threshold": chosen,
+        "how": f"The highest threshold at which the sensitivity on out-of-fold predictions of the training split is at "
+        f"least {target_sensitivity:g}; then frozen.",
+        "out_of_fold": {name: figures[name] for name in ("sensitivity", "specificity")},
+    }
 
 
 def cross_fitted(labels: np.ndarray, p_covid: np.ndarray, folds: np.ndarray, target_sensitivity: float) -> np.ndarray:

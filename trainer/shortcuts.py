@@ -14,9 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
-from trainer import bootstrap, folds, metrics, regions
+from trainer import bootstrap, folds, metrics, progress, regions
 
 PERMUTED = "permuted_labels"
 # Three controls that cannot see the lungs get a try, and the bootstrap does not see what training on other folds would
@@ -106,8 +105,8 @@ def judge(
     model = metrics.auroc(labels, model_scores, patients)
     draws = _draws(labels, patients, model_scores)
     # These problems are too small for a second thread: two BLAS pools that wait for each other are 20 times slower.
-    with threadpool_limits(1), tqdm(candidates, desc="shortcut controls", unit="control") as progress:
-        for control in progress:
+    with threadpool_limits(1), progress.Line(len(candidates), "shortcut controls", "control") as line:
+        for control in candidates:
             entry = {"sees_lungs": control.sees_lungs, "what": control.what}
             if control.name == PERMUTED:
                 entry["auroc"] = permuted_auroc(control.inputs, labels, patients, len(assignment), seed)
@@ -117,6 +116,7 @@ def judge(
                 if not control.sees_lungs:
                     entry |= compared(model, draws, entry["auroc"], _draws(labels, patients, scores), labels, patients)
             told[control.name] = entry
+            line.advance()
     return {**verdict(model, told), "model": {"auroc": model}, "controls": told}
 
 

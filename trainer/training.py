@@ -13,9 +13,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import artifacts, data, evaluation, features, figures, heads, model, recipes
+from trainer import (
+    artifacts,
+    calibration,
+    data,
+    dataset_card,
+    evaluation,
+    features,
+    figures,
+    heads,
+    judgement,
+    model,
+    recipes,
+    report,
+    saliency,
+)
 from trainer.config import Config
 from trainer.features import Backbone, Features
+from trainer.judgement import Judgement
 
 PACKAGES = (
     "covid-tfds",
@@ -54,12 +69,15 @@ def train(config: Config) -> Path:
         cached = Features(examples, backbone, recipe, config.seed, features.default_folder())
         fit = _fit_tutorial if config.recipe == "tutorial" else _fit_on_features
         head, history = fit(cached)
+        judged = judgement.judge(cached, config.weights == "random", config.target_sensitivity)
+        head.set_weights(calibration.folded_in(head.get_weights(), judged.temperature))
         p_covid = heads.p_covid(head.get_weights(), cached.pooled(np.arange(len(examples)), 1)[:, 0])
-        _write(folder, config, cached, head, history, p_covid)
+        _write(folder, config, cached, head, history, p_covid, judged)
+        _report(folder, cached, head, p_covid)
     result = artifacts.read_json(output / artifacts.METRICS)
     print(evaluation.describe(examples, p_covid, result))
     print(*notes(config, examples), sep="\n")
-    print(f"Run folder: {output}\nPicture to open: {output / artifacts.PLOT}")
+    print(f"Run folder: {output}\nReport to open: {output / artifacts.REPORT}")
     return output
 
 
@@ -111,7 +129,13 @@ def build(cached: Features, head: keras.Model) -> keras.Model:
 
 
 def _write(
-    folder: Path, config: Config, cached: Features, head: keras.Model, history: list[dict], p_covid: np.ndarray
+    folder: Path,
+    config: Config,
+    cached: Features,
+    head: keras.Model,
+    history: list[dict],
+    p_covid: np.ndarray,
+    judged: Judgement,
 ) -> None:
     examples = cached.examples
     artifacts.write_text(folder / artifacts.CONFIG, config.to_json() + "\n")
@@ -120,11 +144,20 @@ def _write(
     artifacts.write_csv(folder / artifacts.HISTORY, columns, [{"epoch": i + 1, **h} for i, h in enumerate(history)])
     rows = evaluation.prediction_rows(examples, p_covid)
     artifacts.write_csv(folder / artifacts.PREDICTIONS, artifacts.PREDICTION_COLUMNS, rows)
-    artifacts.write_json(folder / artifacts.METRICS, evaluation.evaluate(examples, p_covid))
+    artifacts.write_json(folder / artifacts.METRICS, evaluation.evaluate(examples, p_covid, judged))
+    artifacts.write_csv(folder / artifacts.OUT_OF_FOLD, artifacts.OUT_OF_FOLD_COLUMNS, judged.out_of_fold)
     title = f"{examples.name}, {config.recipe} recipe, {config.weights_name} weights"
     figures.training_curves(folder / artifacts.PLOT, history, title)
     with artifacts.atomic(folder / artifacts.MODEL) as temporary:
         build(cached, head).save(temporary)
+
+
+def _report(folder: Path, cached: Features, head: keras.Model, p_covid: np.ndarray) -> None:
+    """What people read: made last, from the files that are in the folder by now."""
+    threshold = artifacts.read_json(folder / artifacts.METRICS)["threshold"]
+    artifacts.write_json(folder / artifacts.DATASET, dataset_card.describe(cached.examples))
+    saliency.write(folder, cached, head, p_covid, threshold)
+    report.write(folder)
 
 
 def environment(config: Config, cached: Features) -> dict:

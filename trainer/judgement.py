@@ -1,0 +1,59 @@
+"""What a run is worth: cross-validation, calibration, operating point and shortcut controls, before the test split.
+
+The temperature and the threshold come from out-of-fold predictions of the training split alone. The figures of the
+cross-validation over all images, test split included, choose nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer import calibration, crossvalidation, cues, operating_point, shortcuts
+from trainer.crossvalidation import Plan
+from trainer.features import Backbone, Features
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The frozen choices for the final model, sections of metrics.json, and out_of_fold.csv's rows."""
+
+    temperature: float
+    threshold: float
+    sections: dict
+    out_of_fold: list[dict]
+
+
+def judge(cached: Features, random_weights: bool, target_sensitivity: float) -> Judgement:
+    """Judge a recipe on the images of `cached`. random_weights: whether the run's own backbone is the untrained one."""
+    examples, labels = cached.examples, cached.examples.labels
+    everyone = np.arange(len(examples))
+    pooled = cached.pooled(everyone, cached.recipe.variants)
+    whole, train = (Plan.of(examples, rows, cached.seed) for rows in (everyone, examples.rows("train")))
+    odds, train_odds = crossvalidation.log_odds(cached.recipe, pooled, labels, [whole, train], cached.seed)
+    calibrated = calibration.calibrate(labels[train.rows], train_odds, train.fold)
+    applied, temperature = calibrated["applied"], calibrated["temperature"]
+    p_covid = crossvalidation.probabilities(labels, whole, odds, applied)
+    point = operating_point.choose(
+        labels[train.rows],
+        examples.patient_id[train.rows],
+        calibration.probabilities(train_odds, temperature),
+        target_sensitivity,
+    )
+    untrained = pooled[:, 0] if random_weights else _untrained(cached)
+    controls = shortcuts.controls(cues.thumbnails(examples), cues.file_facts(examples), untrained, pooled[:, 0])
+    sections = {
+        "cross_validation": crossvalidation.figures(examples, whole, odds, target_sensitivity, applied),
+        "shortcuts": shortcuts.judge(controls, labels, examples.patient_id, whole.fold, p_covid, cached.seed),
+        "operating_point": point,
+        "calibration": calibrated,
+    }
+    return Judgement(temperature, point["threshold"], sections, crossvalidation.rows(examples, whole, p_covid))
+
+
+def _untrained(cached: Features) -> np.ndarray:
+    """Pooled features of a backbone with random weights, float32 [n, d]."""
+    random = dataclasses.replace(cached, backbone=Backbone.load("random", cached.seed))
+    return random.pooled(np.arange(len(cached.examples)), 1)[:, 0]
