@@ -90,7 +90,9 @@ class Examples:
 
 def load(config: Config) -> Examples:
     """The dataset that `config` names, prepared first if need be. Raises UsageError when it can't be trained on."""
-    examples = _from_folder(Path(config.dataset), config.seed) if config.dataset else _from_tfds(config)
+    examples = load_whole(config)
+    if config.dataset:
+        examples = dataclasses.replace(examples, split=_split(examples, config))
     for split in SPLITS:
         for index, name in enumerate(examples.class_names):
             if not np.any(examples.labels[examples.rows(split)] == index):
@@ -100,6 +102,11 @@ def load(config: Config) -> Examples:
     if config.batch_size > (n := len(examples.rows("train"))):
         raise UsageError(f"--batch_size {config.batch_size} is larger than the training split ({n} images).")
     return examples
+
+
+def load_whole(config: Config) -> Examples:
+    """The dataset that `config` names, prepared first if need be, to be judged as it is; a folder is all "test"."""
+    return _from_folder(Path(config.dataset)) if config.dataset else _from_tfds(config)
 
 
 def _from_tfds(config: Config) -> Examples:
@@ -152,8 +159,21 @@ def _from_tfds(config: Config) -> Examples:
     )
 
 
-def _from_folder(folder: Path, seed: int) -> Examples:
-    """The tutorial's layout, folder/<class>/*.jpg|jpeg|png; 80 / 20 split, by patient when patients.csv says who."""
+def _split(examples: Examples, config: Config) -> np.ndarray:
+    """ "train" or "test" for each image of a folder: 80 / 20, stratified, by patient when these are known."""
+    for index, name in enumerate(examples.class_names):
+        if len(set(examples.patient_id[examples.labels == index])) < 5:
+            unit = "patients" if examples.grouped else "images"
+            raise UsageError(
+                f"--dataset {config.dataset}: class '{name}' has fewer than 5 {unit}, too few to split 80 / 20."
+            )
+    folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=config.seed)
+    _, test = next(folds.split(examples.image_id, examples.labels, examples.patient_id))
+    return np.where(np.isin(np.arange(len(examples)), test), "test", "train")
+
+
+def _from_folder(folder: Path) -> Examples:
+    """The tutorial's layout, folder/<class>/*.jpg|jpeg|png, and patients.csv when it is there."""
     expected = f"Expected {folder}/{POSITIVE_CLASS}/ and one folder of another class, with .jpg, .jpeg or .png files."
     classes = {
         entry.name: sorted(f for f in entry.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
@@ -176,14 +196,6 @@ def _from_folder(folder: Path, seed: int) -> Examples:
     grouped = patients is not None
     if patients is None:
         patients = image_id
-    few = [name for index, name in enumerate(class_names) if len(set(patients[labels == index])) < 5]
-    if few:
-        unit = "patients" if grouped else "images"
-        raise UsageError(f"--dataset {folder}: class '{few[0]}' has fewer than 5 {unit}, too few to split 80 / 20.")
-    folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=seed)
-    _, test = next(folds.split(image_id, labels, patients))
-    split = np.full(len(paths), "train")
-    split[test] = "test"
     names = [str(path) for path in paths]
     return Examples(
         name=folder.name,
@@ -192,7 +204,7 @@ def _from_folder(folder: Path, seed: int) -> Examples:
         image_id=image_id,
         patient_id=patients,
         labels=labels,
-        split=split,
+        split=np.full(len(paths), "test"),
         sha256=np.asarray([_digest(path) for path in paths]),
         facts={name: np.full(len(paths), "") for name in FACTS} | {"age": np.full(len(paths), np.nan)},
         encoded=lambda: tf.data.Dataset.from_tensor_slices(names).map(tf.io.read_file),

@@ -1,0 +1,91 @@
+"""`python -m trainer.evaluate RUN_DIR --config source_matched`: a finished run on another dataset.
+
+    python -m trainer.evaluate runs/curated --config source_matched --manual_dir DIR
+    python -m trainer.evaluate runs/curated --dataset my_hospital
+
+Takes about 10 s and 0.1 s an image. It writes external/<name>/ into the run's folder, adds a section to the report and
+prints internal against external figures. Nothing is trained, and no threshold is chosen anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from trainer import artifacts, native_log
+from trainer.config import BUILDER_CONFIGS, INTENDED_USE, Config, UsageError
+from trainer.config import validate as validate_config
+
+FIGURES = ("accuracy", "sensitivity", "specificity", "auroc", "pr_auc", "brier")
+WIDTH = 24
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse argv, judge the run, and give the exit code: 0, or 2 with one line for what the user can mend."""
+    wanted = parser().parse_args(argv)
+    try:
+        config = Config(
+            config=wanted.config or Config.config,
+            dataset=wanted.dataset,
+            manual_dir=wanted.manual_dir,
+            data_dir=wanted.data_dir,
+        )
+        validate_config(config)
+        run = artifacts.load(wanted.run_dir)
+        # Imported late: TensorFlow takes seconds, and --help or a wrong folder needs none of it.
+        with native_log.silenced():
+            from trainer import external
+
+        folder = external.validate(run, config)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(side_by_side(run.metrics, artifacts.read_json(folder / artifacts.METRICS), folder.name))
+    print(f"Written: {folder}\nReport to open: {run.path / artifacts.REPORT}")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: a run folder and one dataset."""
+    result = argparse.ArgumentParser(
+        prog="python -m trainer.evaluate",
+        description=f"Judge a finished run on another dataset. {INTENDED_USE}",
+        allow_abbrev=False,
+    )
+    result.add_argument("run_dir", type=Path, help="run folder that `python -m trainer` made")
+    which = result.add_mutually_exclusive_group(required=True)
+    which.add_argument("--config", choices=BUILDER_CONFIGS, help="builder config of covid_tfds to judge it on")
+    which.add_argument("--dataset", help="folder with a sub-folder of images for 'covid' and one for another class")
+    result.add_argument("--manual_dir", help="folder with radiographs you already have")
+    result.add_argument("--data_dir", help="where prepared TFDS datasets live")
+    return result
+
+
+def side_by_side(internal: dict, external: dict, name: str) -> str:
+    """A table of the run's own figures against those of the other dataset, with 95 % intervals."""
+    columns = {
+        "cross-validation": internal["cross_validation"],
+        "internal test": internal["test"],
+        f"external: {name}": external["test"],
+    }
+    lines = ["".join(f"{text:<{WIDTH}}" for text in ("", *columns))]
+    for figure in FIGURES:
+        lines.append("".join(f"{text:<{WIDTH}}" for text in (figure, *(_cell(c[figure]) for c in columns.values()))))
+    for count in ("n", "patients"):
+        title = {"n": "images", "patients": "patients"}[count]
+        lines.append("".join(f"{text:<{WIDTH}}" for text in (title, *(c[count] for c in columns.values()))))
+    if external["left_out"]:
+        lines.append(f"{external['left_out']} images were left out: they or their patients are in the run's own data.")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(figure: dict) -> str:
+    if figure["value"] is None:
+        return "undefined"
+    low, high = figure["ci95"]
+    return f"{figure['value']:.2f} ({low:.2f} to {high:.2f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

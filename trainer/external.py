@@ -1,0 +1,103 @@
+"""A finished run judged on images it has nothing to do with: the run's model, threshold and temperature, unchanged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer import artifacts, data, evaluation, metrics, progress, report
+from trainer.artifacts import Run
+from trainer.config import Config, UsageError
+
+BATCH = 8
+
+
+def validate(run: Run, config: Config) -> Path:
+    """Judge `run` on the dataset that `config` names; writes external/<name>/ into the run's folder, returns it.
+
+    metrics.json and predictions.csv go there, over older ones of that name, and the report is made anew; the run's
+    other files stay as they are. Images whose content or patient is in the run's own dataset are left out. Raises
+    UsageError when none is left or the dataset can't be read.
+    """
+    examples = data.load_whole(config)
+    known = known_rows(run, examples, same_ids=run.config.dataset is None and config.dataset is None)
+    rows = np.flatnonzero(~known)
+    if not len(rows):
+        raise UsageError(f"{examples.name}: all {len(examples)} images or their patients are in {run.path}'s own data.")
+    examples = examples.subset(rows)
+    p_covid = predict(run, examples)
+    folder = run.path / artifacts.EXTERNAL / name_of(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    told = evaluation.prediction_rows(examples, p_covid)
+    rows = [{name: row[name] for name in artifacts.EXTERNAL_COLUMNS} for row in told]
+    artifacts.write_csv(folder / artifacts.PREDICTIONS, artifacts.EXTERNAL_COLUMNS, rows)
+    artifacts.write_json(folder / artifacts.METRICS, judge(run, examples, p_covid, int(known.sum())))
+    report.write(run.path)
+    return folder
+
+
+def name_of(config: Config) -> str:
+    """What the validation is called: the builder config's name, or the dataset folder's."""
+    return Path(config.dataset).resolve().name or "dataset" if config.dataset else config.config
+
+
+def known_rows(run: Run, examples: data.Examples, same_ids: bool) -> np.ndarray:
+    """Bool [n]: images that the run's dataset, train or test, holds byte for byte, or another image of the patient.
+
+    same_ids: whether both datasets number patients alike, as the builder's configs do.
+    """
+    known = np.isin(examples.sha256, [row["sha256"] for row in run.predictions])
+    if same_ids:
+        known |= np.isin(examples.patient_id, [row["patient_id"] for row in run.predictions])
+    return known
+
+
+def predict(run: Run, examples: data.Examples) -> np.ndarray:
+    """The run's saved model on every image: probability of covid, float64 [n]. About 0.1 s an image."""
+    model = keras.models.load_model(run.model_path, compile=False, safe_mode=True)
+    signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
+    forward = tf.function(lambda images: model(images, training=False), input_signature=signature)
+    everyone, told = np.arange(len(examples)), []
+    with progress.Line(len(examples), "external validation", "image") as line:
+        try:
+            for images in data.eval_pipeline(examples, everyone, BATCH):
+                told.append(forward(images).numpy()[:, metrics.POSITIVE])
+                line.advance(len(images))
+        except tf.errors.InvalidArgumentError as error:
+            raise UsageError(
+                f"{_undecodable(examples, len(told) * BATCH)} can't be decoded. Mend or remove it."
+            ) from error
+    return np.concatenate(told).astype(np.float64)
+
+
+def _undecodable(examples: data.Examples, first: int) -> str:
+    """The name of the first image from `first` on that can't be decoded."""
+    for row in range(first, len(examples)):
+        try:
+            next(iter(data.eval_pipeline(examples, np.asarray([row]), 1)))
+        except tf.errors.InvalidArgumentError:
+            return f"{examples.image_id[row]} in {examples.name}"
+    return f"An image in {examples.name}"
+
+
+def judge(run: Run, examples: data.Examples, p_covid: np.ndarray, left_out: int) -> dict:
+    """external/<name>/metrics.json: "test" holds the figures of all images, at the run's own threshold."""
+    threshold = run.metrics["threshold"]
+    return {
+        "positive_class": metrics.POSITIVE_CLASS,
+        "run_id": run.environment["run_id"],
+        "threshold": threshold,
+        "temperature": run.metrics["temperature"],
+        "dataset": {
+            "name": examples.name,
+            "version": examples.version,
+            "fingerprint": examples.fingerprint,
+            "class_names": list(examples.class_names),
+            "patient_grouped": examples.grouped,
+        },
+        "left_out": left_out,
+        "test": metrics.summary(examples.labels, p_covid, threshold, examples.patient_id),
+    }
