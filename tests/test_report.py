@@ -137,7 +137,7 @@ def test_a_model_at_chance_gets_no_green_box(run):
     made_up_run.change(run, artifacts.METRICS, shortcuts=shortcuts)
     page = written(run)
     assert page.all("section")[0]["class"].split() == ["verdict"]
-    assert "no better than guessing" in page.text
+    assert "The model is no better than guessing" in page.text
 
 
 def test_sections_are_there(whole):

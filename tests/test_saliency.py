@@ -152,19 +152,20 @@ def cached(tmp_path):
 def test_write_measures_the_test_images_and_the_worst_mistakes(cached, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    held_out = np.full(12, 0.5) + np.where(np.arange(12) % 2, -0.3, 0.3)
+    held_out = np.full(12, 0.5) + np.where(np.arange(12) % 2, -0.4, 0.4)
     held_out[[2, 5]] = [0.05, 0.9]  # a covid image called normal and the reverse; the first is the surer mistake
     with (run / artifacts.OUT_OF_FOLD).open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image_id", "patient_id", "label", "repeat", "fold", "p_covid"])
         writer.writerows([f"image-{i}", "", "", repeat, 0, p] for repeat in (0, 1) for i, p in enumerate(held_out))
     head = model.head(cached.recipe, SHAPE, seed=1)
-    p_covid = np.full(12, 0.5)
-    p_covid[9] = 0.99  # a normal test image: the worst of the four
-    saliency.write(run, cached, head, p_covid, threshold=0.5)
+    p_covid = np.full(12, 0.3)
+    p_covid[[8, 9, 10, 11]] = [0.25, 0.3, 0.15, 0.22]  # test images: two covid (called wrong and right), two normal
+    saliency.write(run, cached, head, p_covid, threshold=0.2)
     result = artifacts.read_json(run / artifacts.SALIENCY)
     groups = [(image["group"], image["image_id"]) for image in result["images"]]
-    assert groups[0] == ("test", "image-9")
+    # Wrong calls first, the largest error first among them: 10 (0.85), 9 (0.3), 11 (0.22); then 8, called rightly.
+    assert [name for group, name in groups if group == "test"] == ["image-10", "image-9", "image-11", "image-8"]
     assert [name for group, name in groups if group == "mistake"] == ["image-2", "image-5"]
     assert result["images"][4]["p_out_of_fold"] == pytest.approx(0.05)
     assert result["area_blind"] == pytest.approx(33 / 49)

@@ -107,21 +107,21 @@ def verdict(metrics: dict) -> dict:
             f"“{CONTROLS.get(best, best)}”, the strongest control that cannot see the lungs, reaches AUROC "
             f"{words(blind[best]['auroc'])}; the model reaches {words(own)}."
         )
+    at_chance = bool(own["ci95"]) and own["ci95"][0] <= 0.5
     if found["verdict"] == SHORTCUT:
         headline = "Shortcut: these images can be told apart without looking at the lungs"
-        text = f"{compared} The figures in this report say where an image comes from, not who is ill."
+        meaning = "The figures in this report say where an image comes from, not who is ill."
+    elif at_chance:
+        headline = "The model is no better than guessing"
+        meaning = "The model's interval reaches AUROC 0.5: there is no skill that a shortcut could explain."
     else:
         headline = "No shortcut detected"
-        text = f"{compared} Only the cues below were tried: others may exist."
-    at_chance = bool(own["ci95"]) and own["ci95"][0] <= 0.5
-    if at_chance:
-        headline += "; the model itself is no better than guessing" if found["verdict"] != SHORTCUT else ""
-        text += " The model can't be told from guessing: its interval reaches AUROC 0.5."
+        meaning = "Only the cues below were tried: others may exist."
     strongest = {"name": best, **blind[best]} if best else None
     return {
         "state": found["verdict"],
         "headline": headline,
-        "text": text,
+        "text": f"{compared} {meaning}",
         "rule": found.get("rule"),
         "strongest": strongest,
         "at_chance": at_chance,

@@ -90,7 +90,7 @@ def write(folder: Path, cached: Features, head: keras.Model, p_covid: np.ndarray
     examples = cached.examples
     test = examples.rows("test")
     wrong = _worst_mistakes(folder, examples, threshold)
-    entries = [_entry(examples, int(row), "test", p_covid) for row in _worst_first(examples, test, p_covid)]
+    entries = [_entry(examples, int(row), "test", p_covid) for row in _worst_first(examples, test, p_covid, threshold)]
     entries += [_entry(examples, row, "mistake", p_covid) | {"p_out_of_fold": p} for row, p in wrong]
     rows = np.unique([entry["row"] for entry in entries])
     heat = enlarge(_heat_maps(cached, head, rows))
@@ -108,9 +108,10 @@ def _heat_maps(cached: Features, head: keras.Model, rows: np.ndarray) -> np.ndar
     return np.concatenate(parts)
 
 
-def _worst_first(examples: data.Examples, rows: np.ndarray, p_covid: np.ndarray) -> np.ndarray:
-    error = np.abs((examples.labels[rows] == POSITIVE) - p_covid[rows])
-    return rows[np.argsort(-error, kind="stable")]
+def _worst_first(examples: data.Examples, rows: np.ndarray, p_covid: np.ndarray, threshold: float) -> np.ndarray:
+    is_covid = examples.labels[rows] == POSITIVE
+    right = (p_covid[rows] >= threshold) == is_covid
+    return rows[np.lexsort((-np.abs(is_covid - p_covid[rows]), right))]
 
 
 def _worst_mistakes(folder: Path, examples: data.Examples, threshold: float) -> list[tuple[int, float]]:
