@@ -2,21 +2,27 @@
 
 import sys
 
-from trainer import config, native_log
+from trainer import config, distribution, native_log
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse argv, run the job, and give the exit code: 0, or 2 with one line for what the user can mend."""
+    """Parse argv, run the job, and give the exit code: 0, 130 after Ctrl-C, 2 with one line for what can be mended."""
     try:
         wanted = config.from_argv(argv)
         # Imported late: TensorFlow takes seconds, and --help or a bad flag needs none of it.
         with native_log.silenced():
-            from trainer.training import train
+            from trainer.training import help_tune, train
 
-        train(wanted)
+        if wanted.tune and distribution.role(wanted) == "worker":
+            help_tune(wanted)
+        else:
+            train(wanted)
     except config.UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as stop:
+        print(f"\n{stop or 'Interrupted.'}", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 
 mpl.use("Agg")
 
 from matplotlib import pyplot as plt
+from sklearn.metrics import ConfusionMatrixDisplay
 
 from trainer import artifacts
 
@@ -35,6 +37,15 @@ def training_curves(path: Path, history: list[dict], title: str) -> None:
     accuracy_axis.legend(loc="lower right")
     loss_axis.legend(loc="upper right")
     save(figure, path)
+
+
+def confusion_matrix(counts: list[list[int]], class_names: tuple[str, str]) -> plt.Figure:
+    """The confusion matrix [[tp, fn], [fp, tn]]: rows are the truth, columns the decision."""
+    figure, axis = plt.subplots(figsize=(4, 3.4), layout="constrained")
+    shown = ConfusionMatrixDisplay(np.asarray(counts), display_labels=class_names)
+    shown.plot(ax=axis, cmap="Blues", colorbar=False, text_kw={"fontsize": 16})
+    axis.set(xlabel="decision", ylabel="truth", title="test split")
+    return figure
 
 
 def save(figure, path: Path) -> None:

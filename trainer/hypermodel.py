@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras_tuner
 
 from trainer.recipes import CUTS, DECAYS, POOLINGS, SCALINGS, TUTORIAL, Augmentation, Recipe
@@ -49,3 +51,14 @@ def build(hp: keras_tuner.HyperParameters) -> Recipe:
         copies=TUTORIAL.copies,
         keep_original=keep_original,
     )
+
+
+def describe() -> dict:
+    """The space as JSON can hold it: what a search must agree on with what it goes on from."""
+    hp = keras_tuner.HyperParameters()
+    build(hp)
+    return {
+        "hyperparameters": hp.get_config()["space"],
+        "augmentations": {name: dataclasses.asdict(policy) for name, policy in AUGMENTATIONS.items()},
+        "first": dataclasses.asdict(TUTORIAL),
+    }

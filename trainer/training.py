@@ -18,6 +18,7 @@ from trainer import (
     calibration,
     data,
     dataset_card,
+    distribution,
     evaluation,
     features,
     figures,
@@ -27,10 +28,12 @@ from trainer import (
     recipes,
     report,
     saliency,
+    summaries,
 )
-from trainer.config import Config
+from trainer.config import Config, UsageError
 from trainer.features import Backbone, Features
 from trainer.judgement import Judgement
+from trainer.recipes import Recipe
 
 PACKAGES = (
     "covid-tfds",
@@ -57,28 +60,52 @@ def train(config: Config) -> Path:
     """
     output = Path(config.output) if config.output else artifacts.default_output(config)
     with artifacts.new_run(output) as folder:
-        keras.utils.set_random_seed(config.seed)
-        tf.config.experimental.enable_op_determinism()
-        backbone = Backbone.load(config.weights, config.seed)
-        examples = data.load(config)
+        examples, backbone = _prepare(config)
         for note in notes(config, examples):
             print(note)
-        recipe = recipes.named(
-            config.recipe, epochs=config.epochs, batch_size=config.batch_size, learning_rate=config.learning_rate
-        )
+        recipe = _recipe(folder, config, examples, backbone)
         cached = Features(examples, backbone, recipe, config.seed, features.default_folder())
         fit = _fit_tutorial if config.recipe == "tutorial" else _fit_on_features
-        head, history = fit(cached)
+        with summaries.profiled(folder, config.profile):
+            head, history = fit(cached)
         judged = judgement.judge(cached, config.weights == "random", config.target_sensitivity)
         head.set_weights(calibration.folded_in(head.get_weights(), judged.temperature))
         p_covid = heads.p_covid(head.get_weights(), cached.pooled(np.arange(len(examples)), 1)[:, 0])
         _write(folder, config, cached, head, history, p_covid, judged)
-        _report(folder, cached, head, p_covid)
+        _report(folder, cached, head, history, p_covid)
     result = artifacts.read_json(output / artifacts.METRICS)
     print(evaluation.describe(examples, p_covid, result))
     print(*notes(config, examples), sep="\n")
     print(f"Run folder: {output}\nReport to open: {output / artifacts.REPORT}")
     return output
+
+
+def help_tune(config: Config) -> None:
+    """Run trials of another process's `--tune` until it has no more; see `tuning.work`."""
+    from trainer import tuning
+
+    distribution.wait_for_chief(Path(config.output))
+    tuning.work(config, *_prepare(config))
+
+
+def _prepare(config: Config) -> tuple[data.Examples, Backbone]:
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    backbone = Backbone.load(config.weights, config.seed)
+    return data.load(config), backbone
+
+
+def _recipe(folder: Path, config: Config, examples: data.Examples, backbone: Backbone) -> Recipe:
+    """The recipe that the flags name or, with --tune, the best one found."""
+    if config.tune:
+        from trainer import tuning  # KerasTuner takes its time to import
+
+        return tuning.search(folder, config, examples, backbone)
+    if (folder / artifacts.TUNER).exists():
+        raise UsageError(f"{folder} holds an unfinished search: add --tune to go on with it, or remove it.")
+    return recipes.named(
+        config.recipe, epochs=config.epochs, batch_size=config.batch_size, learning_rate=config.learning_rate
+    )
 
 
 def notes(config: Config, examples: data.Examples) -> list[str]:
@@ -146,17 +173,19 @@ def _write(
     artifacts.write_csv(folder / artifacts.PREDICTIONS, artifacts.PREDICTION_COLUMNS, rows)
     artifacts.write_json(folder / artifacts.METRICS, evaluation.evaluate(examples, p_covid, judged))
     artifacts.write_csv(folder / artifacts.OUT_OF_FOLD, artifacts.OUT_OF_FOLD_COLUMNS, judged.out_of_fold)
-    title = f"{examples.name}, {config.recipe} recipe, {config.weights_name} weights"
+    how = "tuned" if config.tune else config.recipe
+    title = f"{examples.name}, {how} recipe, {config.weights_name} weights"
     figures.training_curves(folder / artifacts.PLOT, history, title)
     with artifacts.atomic(folder / artifacts.MODEL) as temporary:
         build(cached, head).save(temporary)
 
 
-def _report(folder: Path, cached: Features, head: keras.Model, p_covid: np.ndarray) -> None:
+def _report(folder: Path, cached: Features, head: keras.Model, history: list[dict], p_covid: np.ndarray) -> None:
     """What people read: made last, from the files that are in the folder by now."""
     threshold = artifacts.read_json(folder / artifacts.METRICS)["threshold"]
     artifacts.write_json(folder / artifacts.DATASET, dataset_card.describe(cached.examples))
     saliency.write(folder, cached, head, p_covid, threshold)
+    summaries.write_run(folder, cached, build(cached, head), history, p_covid, threshold)
     report.write(folder)
 
 

@@ -1,0 +1,104 @@
+"""What TensorBoard shows of a run: event files in its folder `tensorboard/`.
+
+    tensorboard --logdir runs
+
+`train` and `test` share their tags, so that each figure has one chart with two lines; `tuner/trial_07` is one trial,
+with its hyperparameters for the HParams page. The confusion matrix, the heat maps and the PR curve are of the test
+split and written once, at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from tensorboard.plugins.pr_curve import summary as pr_curve
+
+from trainer import artifacts, data, figures, metrics
+from trainer.features import Features
+
+EPOCH_FIGURES = ("loss", "accuracy", "auroc")
+SHOWN_IMAGES = 8
+THRESHOLDS = 127
+
+
+@contextlib.contextmanager
+def writer(folder: Path) -> Iterator[None]:
+    """A folder of event files as the default, closed at the end."""
+    writer = tf.summary.create_file_writer(str(folder))
+    with writer.as_default():
+        yield
+    writer.close()
+
+
+def fresh(folder: Path) -> Path:
+    """An event folder without what a killed process left there, which would be drawn as well."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def write_history(folder: Path, history: list[dict], other: str) -> None:
+    """Scalars by epoch, from 1: `train` has the training figures, the folder named `other` the val_ ones, same tags."""
+    for name, prefix in (("train", ""), (other, "val_")):
+        with writer(fresh(folder / name)):
+            for epoch, entry in enumerate(history, start=1):
+                for figure in EPOCH_FIGURES:
+                    if prefix + figure in entry:
+                        tf.summary.scalar(f"epoch/{figure}", entry[prefix + figure], step=epoch)
+                if name == "train":
+                    tf.summary.scalar("epoch/learning_rate", entry["learning_rate"], step=epoch)
+
+
+def write_run(
+    folder: Path, cached: Features, network: keras.Model, history: list[dict], p_covid: np.ndarray, threshold: float
+) -> None:
+    """A finished run's pages. network: the full model. p_covid: its probabilities, float [n] of all images."""
+    examples = cached.examples
+    test = examples.rows("test")
+    where = folder / artifacts.TENSORBOARD
+    write_history(where, history, "test")
+    with writer(where / "test"):
+        truth = examples.labels[test]
+        curve = pr_curve.pb("covid", truth == metrics.POSITIVE, p_covid[test], num_thresholds=THRESHOLDS)
+        tf.summary.experimental.write_raw_pb(curve.SerializeToString(), step=0)
+        matrix = metrics.confusion(truth, p_covid[test], threshold)
+        tf.summary.image("confusion_matrix", _picture(figures.confusion_matrix(matrix, examples.class_names)), step=0)
+        overlays = [np.asarray(Image.open(path)) for path in sorted((folder / artifacts.SALIENCY_PICTURES).glob("*"))]
+        if overlays:
+            tf.summary.image("grad_cam", np.stack(overlays), step=0, max_outputs=len(overlays))
+    with writer(where / "train"):
+        tf.summary.text("config", f"```json\n{(folder / artifacts.CONFIG).read_text()}```", step=0)
+        tf.summary.text("environment", f"```json\n{(folder / artifacts.ENVIRONMENT).read_text()}```", step=0)
+        shape = tf.TensorSpec((None, None, None, 3), tf.float32, name="image")
+        call = tf.function(lambda image: network(image, training=False))
+        tf.summary.graph(call.get_concrete_function(shape).graph)
+        images = next(iter(data.eval_pipeline(examples, examples.rows("train")[:SHOWN_IMAGES], SHOWN_IMAGES)))
+        tf.summary.image("batch/as_it_is", images / 255, step=0, max_outputs=SHOWN_IMAGES)
+        if policy := cached.recipe.augmentation:
+            changed = data.augmenter(policy, cached.seed)(images, training=True)
+            tf.summary.image("batch/augmented", changed / 255, step=0, max_outputs=SHOWN_IMAGES)
+
+
+def _picture(figure) -> np.ndarray:
+    """A Matplotlib figure's pixels, uint8 [1, height, width, 4]."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    figures.plt.close(figure)
+    return np.asarray(Image.open(buffer))[None]
+
+
+@contextlib.contextmanager
+def profiled(folder: Path, wanted: bool) -> Iterator[None]:
+    """With --profile, record what the block does for TensorBoard's Profile plugin."""
+    if not wanted:
+        yield
+        return
+    with tf.profiler.experimental.Profile(str(folder / artifacts.TENSORBOARD / "train")):
+        yield

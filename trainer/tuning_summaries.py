@@ -1,0 +1,48 @@
+"""What TensorBoard shows of a search: the HParams page, and a chart for each figure with a line a trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+from keras_tuner.engine.trial import Trial
+from tensorboard.plugins.hparams import api as hparams
+
+from trainer import artifacts, hypermodel, selection, summaries
+from trainer.trials import Result
+
+FIGURES = {"score": "score", "auroc": "AUROC", "auroc_sd": "AUROC, SD over folds", "log_loss": "log-loss"}
+
+
+def write_space(folder: Path) -> None:
+    """Tell the HParams page of a run which hyperparameters and figures its trials have."""
+    space = [hparams.HParam(hp["config"]["name"], _domain(hp)) for hp in hypermodel.describe()["hyperparameters"]]
+    shown = [hparams.Metric(tag, display_name=name) for tag, name in FIGURES.items()]
+    with summaries.writer(summaries.fresh(folder / artifacts.TENSORBOARD / artifacts.TUNER / "space")):
+        hparams.hparams_config(space, shown)
+
+
+def _domain(hp: dict) -> hparams.Domain:
+    about = hp["config"]
+    if hp["class_name"] == "Choice":
+        return hparams.Discrete(about["values"])
+    if hp["class_name"] == "Boolean":
+        return hparams.Discrete([False, True])
+    return hparams.RealInterval(float(about["min_value"]), float(about["max_value"]))
+
+
+def write_trial(folder: Path, trial: Trial, question: selection.Question, result: Result, history: list[dict]) -> None:
+    """One trial: hyperparameters, its figures, and loss, accuracy and AUROC by epoch as means over folds.
+
+    folder: the run's. history: as `heads.FittedHeads`; empty where the trial failed.
+    """
+    where = summaries.fresh(folder / artifacts.TENSORBOARD / artifacts.TUNER / f"trial_{trial.trial_id}")
+    with summaries.writer(where):
+        hparams.hparams(dict(trial.hyperparameters.values), trial_id=f"trial_{trial.trial_id}")
+        if result.log_odds is not None:
+            judged = selection.judge(question, result.log_odds)
+            values = (judged.score, judged.auroc.mean(), judged.auroc.std(ddof=1), judged.log_loss)
+            for tag, value in zip(FIGURES, values, strict=True):
+                tf.summary.scalar(tag, value, step=0)
+    means = [{name: float(value.mean()) for name, value in entry.items()} for entry in history]
+    summaries.write_history(where, means, "held_out")
