@@ -151,10 +151,12 @@ def test_sections_are_there(whole):
         "Search",
     ):
         assert heading in text
-    assert "source_matched" in text
+    assert "source_matched: 7 images are left out" in text
+    assert "Images 50 10 88" in text
     assert "0.51 0.40 to 0.60" in text
     assert "Of the test split's 5 covid images 1 was missed; of its 5 others 2 were called covid." in text
     assert "3.0 times their share" in text
+    assert "25 % of a test image's heat lies outside the lung region (n = 2 with heat)" in text
     assert "For 2 of the radiographs shown here no licence is stated" in text
     assert "No patient is in both splits" in text
     assert "not done" not in text

@@ -1,8 +1,10 @@
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 
+from covid_tfds import phantom
 from trainer import artifacts, data, features, model, recipes, regions, saliency
 from trainer.recipes import Recipe
 
@@ -185,3 +187,31 @@ def test_a_large_test_split_is_measured_whole_and_shown_in_part(cached, tmp_path
     assert [image["picture"] is not None for image in images] == [True, True, False, False]
     assert all(image["outside_lungs"] is not None for image in images)
     assert len(list((tmp_path / artifacts.SALIENCY_PICTURES).iterdir())) == 2
+
+
+def test_phantoms_opacities_are_compared_with_their_area(cached, tmp_path, monkeypatch):
+    mask = np.zeros((224, 224), bool)
+    mask[:112] = True  # the upper half
+    monkeypatch.setattr(saliency, "_opacities", lambda image_id: mask)
+    drawn = dataclasses.replace(cached, examples=dataclasses.replace(cached.examples, name="covid_tfds/phantom"))
+    for row in range(12):
+        upper = np.zeros(SHAPE, np.float32)
+        upper[0] = 1
+        drawn.write(row, 0, {"block5_pool": upper})
+    head = model.head(dataclasses.replace(cached.recipe, pooling="average", depth=0), SHAPE, seed=1)
+    head.set_weights([np.tile([1.0, 0.0], (SHAPE[-1], 1)), np.zeros(2)])
+    saliency.write(tmp_path, drawn, head, np.full(12, 0.5), threshold=0.5)
+    result = artifacts.read_json(tmp_path / artifacts.SALIENCY)["opacities"]
+    # All heat is in the upper half, on the two covid images of the test split.
+    assert result["heat"] == {"value": pytest.approx(1), "n": 2}
+    assert result["area"]["value"] == 0.5
+    assert result["ratio"]["value"] == pytest.approx(2)
+
+
+def test_the_mask_of_a_phantom_is_its_own():
+    mask = saliency._opacities("phantom-00000")
+    assert mask.shape == (224, 224)
+    assert mask.dtype == bool
+    assert mask.mean() == pytest.approx(phantom.draw(0).opacity_mask.mean(), abs=0.005)
+    assert mask.any()
+    assert not saliency._opacities("phantom-00001").any()

@@ -156,10 +156,10 @@ def predictive_table(metrics: dict) -> list[dict]:
 
 
 def external(folder: Path) -> list[dict]:
-    """[{"name", "figures", "metrics"}] of the external validations of this run, by name."""
+    """[{"name", "figures", "left_out"}] of the external validations of this run, by name."""
     found = sorted((folder / artifacts.EXTERNAL).glob(f"*/{artifacts.METRICS}"))
     parts = [(path.parent.name, artifacts.read_json(path)) for path in found]
-    return [{"name": name, "figures": metrics["test"], "metrics": metrics} for name, metrics in parts]
+    return [{"name": name, "figures": part["test"], "left_out": part["left_out"]} for name, part in parts]
 
 
 def history(path: Path) -> list[dict]:

@@ -187,14 +187,11 @@ def _summary(entries: list[dict], blind: np.ndarray, cached: Features) -> dict:
         "opacities": None,
     }
     if cached.examples.name.startswith("covid_tfds/phantom"):
-        ratios = [
-            {"ratio": entry["on_opacities"] / entry["opacities_area"]}
-            for entry in test
-            if entry.get("on_opacities") is not None and entry["opacities_area"] > 0
-        ]
+        drawn = [entry for entry in test if entry.get("on_opacities") is not None and entry["opacities_area"] > 0]
+        ratios = [{"ratio": entry["on_opacities"] / entry["opacities_area"]} for entry in drawn]
         result["opacities"] = {
-            "heat": _mean(test, "on_opacities"),
-            "area": _mean(test, "opacities_area"),
+            "heat": _mean(drawn, "on_opacities"),
+            "area": _mean(drawn, "opacities_area"),
             "ratio": _mean(ratios, "ratio"),
         }
     return result | {"images": [{k: v for k, v in entry.items() if k != "row"} for entry in entries]}
