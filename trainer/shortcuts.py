@@ -72,7 +72,7 @@ def controls(
             file_facts,
         ),
         Control("mean_brightness", "Sees one number: the mean grey level of the image.", True, small.mean(1)[:, None]),
-        Control("thumbnail_16x16", "Sees the image at 16 x 16 grey pixels, too few to show disease well.", True, small),
+        Control("thumbnail_16x16", "Sees the whole image at 16 x 16 grey pixels only.", True, small),
         Control(
             "untrained_backbone",
             "Sees the image through a VGG16 that has learnt nothing: random weights.",
