@@ -116,8 +116,8 @@ def pictures(folder: Path, facts: dict) -> Iterator[tuple[str, Picture]]:
             "tuning",
             Picture(
                 _file(folder / artifacts.TUNING_PLOT),
-                "The search's trials and their scores",
-                "Each trial of the search for hyperparameters and its score: how much the choice mattered.",
+                "The search's trials: AUROC and log-loss of each, and scores by hyperparameter",
+                "Each dot is a trial: where they lie close together, the choice of hyperparameters matters little.",
             ),
         )
 

@@ -48,7 +48,7 @@ def collect(folder: Path) -> dict:
     return {
         "schema": SCHEMA,
         "run_id": environment["run_id"],
-        "title": f"{name}, {config['recipe']} recipe, {weights} weights",
+        "title": f"{name}, {'tuned' if config.get('tune') else config['recipe']} recipe, {weights} weights",
         "intended_use": INTENDED_USE,
         "notes": environment["notes"],
         "class_names": environment["dataset"]["class_names"],
@@ -58,6 +58,7 @@ def collect(folder: Path) -> dict:
         "saliency": _optional(folder / artifacts.SALIENCY),
         "dataset": _optional(folder / artifacts.DATASET),
         "external": external(folder),
+        "tuning": _optional(folder / artifacts.TUNING),
         "history": history(folder / artifacts.HISTORY),
         "configuration": {flag: _without_folder(flag, value) for flag, value in config.items()},
         "recipe": environment["recipe"],
