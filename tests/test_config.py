@@ -43,6 +43,8 @@ def test_config_is_frozen():
         (["--dataset", "no/such"], "no such folder"),
         (["--manual_dir", "no/such"], "no such folder"),
         (["--weights", "no/such.h5"], "existing .h5 file"),
+        (["--num_examples", "100"], "--num_examples needs --config phantom"),
+        (["--config", "phantom", "--num_examples", "9"], "at least 10"),
         (["--demo", "--dataset", "."], "--demo brings its own dataset"),
     ],
 )

@@ -72,6 +72,7 @@ def test_a_damaged_or_foreign_file_is_computed_again(cached, damage):
         {"recipe": dataclasses.replace(DEFAULT, scaling="unit")},
         {"recipe": dataclasses.replace(DEFAULT, augmentation=dataclasses.replace(DEFAULT.augmentation, rotation=5))},
         {"backbone": Backbone(None, "another")},
+        {"backbone": Backbone(None, model.weights_sha256(model.backbone("random", 42)), "bfloat16")},
     ],
 )
 def test_the_key_holds_all_that_decides_a_variant(cached, change):
@@ -118,3 +119,17 @@ def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert features.default_folder() == tmp_path / "covid_tfds" / "features"
     assert keras.config.floatx() == "float32"
+
+
+def test_bfloat16_features_are_near_float32_ones(examples, backbone, tmp_path):
+    exact = Features(examples, backbone, DEFAULT, 42, tmp_path).pooled(ROWS, 1)
+    twin = dataclasses.replace(backbone, precision="bfloat16")
+    rounded = Features(examples, twin, DEFAULT, 42, tmp_path).pooled(ROWS, 1)
+    assert not np.array_equal(exact, rounded)
+    np.testing.assert_allclose(rounded, exact, atol=0.03 * exact.max())
+
+
+def test_bfloat16_is_refused_where_the_cpu_lacks_it(monkeypatch):
+    monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: "flags : fpu sse avx2")
+    with pytest.raises(UsageError, match="AVX512-BF16"):
+        Backbone.load("random", 42, "bfloat16")

@@ -115,7 +115,8 @@ def _from_tfds(config: Config) -> Examples:
     import covid_tfds
     from covid_tfds.integrity import SourceError
 
-    builder = covid_tfds.Builder(config=config.config, data_dir=config.data_dir)
+    which = covid_tfds.phantom_config(config.num_examples) if config.num_examples else config.config
+    builder = covid_tfds.Builder(config=which, data_dir=config.data_dir)
     download = tfds.download.DownloadConfig(manual_dir=config.manual_dir)
     try:
         builder.download_and_prepare(download_config=download)

@@ -35,16 +35,18 @@ def default_folder() -> Path:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A whole frozen VGG16 and the hash of its weights, computed once."""
+    """A whole frozen VGG16, the hash of its weights, and the precision that its forward passes are computed in."""
 
     network: object
     sha256: str
+    precision: str = "float32"
 
     @classmethod
-    def load(cls, weights: str, seed: int) -> Backbone:
-        """The backbone that --weights names; raises UsageError as `model.backbone` does."""
+    def load(cls, weights: str, seed: int, precision: str = "float32") -> Backbone:
+        """The backbone that --weights names; raises UsageError as `model.backbone` and `model.check_precision` do."""
+        model.check_precision(precision)
         network = model.backbone(weights, seed)
-        return cls(network, model.weights_sha256(network))
+        return cls(network, model.weights_sha256(network), precision)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Features:
             "weights": self.backbone.sha256,
             "scaling": self.recipe.scaling,
         }
+        if self.backbone.precision != "float32":
+            about["precision"] = self.backbone.precision
         if variant:
             about |= {"augmentation": asdict(self.recipe.augmentation), "variant": variant, "seed": self.seed}
         return json.dumps(about, sort_keys=True)
@@ -118,7 +122,7 @@ class Features:
 
     def _passes(self, missing: dict[int, list[int]]) -> Iterator[int]:
         """Compute and write what is missing (row -> variants), a batch at a time; gives each batch's size."""
-        forward = _forward(self.backbone.network, self.recipe.scaling)
+        forward = _forward(model.in_precision(self.backbone.network, self.backbone.precision), self.recipe.scaling)
         for batch in _batches(self._images(missing)):
             features = {name: array.numpy() for name, array in forward(tf.stack([i for _, _, i in batch])).items()}
             for index, (row, variant, _) in enumerate(batch):
@@ -200,7 +204,7 @@ def _forward(network, scaling: str):
     pools = {(cut, how): model.pooling_model(how, cuts.output[cut].shape[1:]) for cut in CUTS for how in POOLINGS}
 
     def forward(images):
-        maps = cuts(prepare(images), training=False)
+        maps = {cut: tf.cast(array, tf.float32) for cut, array in cuts(prepare(images), training=False).items()}
         return maps | {f"{cut}/{how}": pool(maps[cut]) for (cut, how), pool in pools.items()}
 
     return tf.function(forward, input_signature=[tf.TensorSpec((None, model.IMAGE_SIZE, model.IMAGE_SIZE, 3))])

@@ -100,6 +100,34 @@ def weights_sha256(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
+def check_precision(precision: str) -> None:
+    """Raise UsageError when this machine would compute `precision` ("float32", "bfloat16") slowly or not at all."""
+    if precision == "float32":
+        return
+    facts = Path("/proc/cpuinfo")
+    flags = set(facts.read_text(encoding="utf-8").split()) if facts.exists() else set()
+    if not flags & {"avx512_bf16", "amx_bf16"}:
+        raise UsageError(
+            f"--precision {precision} needs a CPU with AVX512-BF16 or AMX, and /proc/cpuinfo names neither. "
+            "Leave it out: float32 works everywhere."
+        )
+
+
+def in_precision(network: keras.Model, precision: str) -> keras.Model:
+    """The whole backbone itself for "float32", or its twin that computes in "bfloat16" with the same weights."""
+    if precision == "float32":
+        return network
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(f"mixed_{precision}")
+    try:
+        twin = keras.applications.VGG16(include_top=False, weights=None, input_shape=network.input_shape[1:])
+    finally:
+        keras.config.set_dtype_policy(usual)
+    twin.set_weights(network.get_weights())
+    twin.trainable = False
+    return twin
+
+
 def cut_backbone(whole: keras.Model, cut: str) -> keras.Model:
     """The backbone up to the layer `cut` ("block5_pool": [batch, 7, 7, 512]; "block4_pool": [batch, 14, 14, 512])."""
     model = keras.Model(whole.inputs, whole.get_layer(cut).output, name="backbone")

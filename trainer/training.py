@@ -24,6 +24,7 @@ from trainer import (
     figures,
     heads,
     judgement,
+    metrics,
     model,
     recipes,
     report,
@@ -40,6 +41,7 @@ PACKAGES = (
     "tensorflow",
     "keras",
     "tensorflow-datasets",
+    "keras-tuner",
     "numpy",
     "scikit-learn",
     "scipy",
@@ -76,6 +78,11 @@ def train(config: Config) -> Path:
     result = artifacts.read_json(output / artifacts.METRICS)
     print(evaluation.describe(examples, p_covid, result))
     print(*notes(config, examples), sep="\n")
+    if config.precision != "float32":
+        change = artifacts.read_json(output / artifacts.ENVIRONMENT)["precision"]["largest_probability_change"]
+        print(
+            f"{config.precision} features: against float32 a test image's probability changes by {change:.1g} at most"
+        )
     print(f"Run folder: {output}\nReport to open: {output / artifacts.REPORT}")
     return output
 
@@ -91,7 +98,7 @@ def help_tune(config: Config) -> None:
 def _prepare(config: Config) -> tuple[data.Examples, Backbone]:
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    backbone = Backbone.load(config.weights, config.seed)
+    backbone = Backbone.load(config.weights, config.seed, config.precision)
     return data.load(config), backbone
 
 
@@ -132,10 +139,13 @@ def _fit_tutorial(cached: Features) -> tuple[keras.Model, list[dict]]:
     head = model.head(recipe, cached.map_shape, cached.seed)
     network = build(cached, head)
     steps = -(-len(train) // recipe.batch_size)
+    optimizer = keras.optimizers.Adam(heads.schedule(recipe, steps))
+    only_covid = [float(index == metrics.POSITIVE) for index in range(model.CLASSES)]
+    auroc = keras.metrics.AUC(name="auroc", multi_label=True, num_labels=model.CLASSES, label_weights=only_covid)
     # The tutorial says binary_crossentropy, which on one-hot softmax outputs was this; heads.py says why not today.
-    network.compile(
-        keras.optimizers.Adam(heads.schedule(recipe, steps)), loss="categorical_crossentropy", metrics=["accuracy"]
-    )
+    network.compile(optimizer, loss="categorical_crossentropy", metrics=["accuracy", auroc])
+    rates: list[float] = []
+    note_rate = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: rates.append(float(optimizer.learning_rate)))
     labels = tf.data.Dataset.from_tensor_slices(data.one_hot(examples.labels[test]))
     validation = data.eval_pipeline(examples, test, recipe.batch_size).unbatch()
     fitted = network.fit(
@@ -143,9 +153,9 @@ def _fit_tutorial(cached: Features) -> tuple[keras.Model, list[dict]]:
         validation_data=tf.data.Dataset.zip(validation, labels).batch(recipe.batch_size).cache(),
         epochs=recipe.epochs,
         verbose=2,
-        callbacks=[keras.callbacks.TerminateOnNaN()],
+        callbacks=[keras.callbacks.TerminateOnNaN(), note_rate],
     )
-    columns = fitted.history
+    columns = fitted.history | {"learning_rate": rates}
     return head, [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
@@ -166,7 +176,8 @@ def _write(
 ) -> None:
     examples = cached.examples
     artifacts.write_text(folder / artifacts.CONFIG, config.to_json() + "\n")
-    artifacts.write_json(folder / artifacts.ENVIRONMENT, environment(config, cached))
+    about = environment(config, cached) | {"precision": precision(cached, head, p_covid)}
+    artifacts.write_json(folder / artifacts.ENVIRONMENT, about)
     columns = ("epoch", *history[0])
     artifacts.write_csv(folder / artifacts.HISTORY, columns, [{"epoch": i + 1, **h} for i, h in enumerate(history)])
     rows = evaluation.prediction_rows(examples, p_covid)
@@ -187,6 +198,17 @@ def _report(folder: Path, cached: Features, head: keras.Model, history: list[dic
     saliency.write(folder, cached, head, p_covid, threshold)
     summaries.write_run(folder, cached, build(cached, head), history, p_covid, threshold)
     report.write(folder)
+
+
+def precision(cached: Features, head: keras.Model, p_covid: np.ndarray) -> dict:
+    """What the features were computed in, and what that did: the largest change of a test image's probability."""
+    used = cached.backbone.precision
+    if used == "float32":
+        return {"name": used, "largest_probability_change": 0.0}
+    test = cached.examples.rows("test")
+    exact = dataclasses.replace(cached, backbone=dataclasses.replace(cached.backbone, precision="float32"))
+    change = heads.p_covid(head.get_weights(), exact.pooled(test, 1)[:, 0]) - p_covid[test]
+    return {"name": used, "largest_probability_change": float(np.abs(change).max())}
 
 
 def environment(config: Config, cached: Features) -> dict:
