@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from trainer import crossvalidation, cues, judgement, recipes
 from trainer.crossvalidation import Plan
 
-RECIPE = dataclasses.replace(recipes.DEFAULT, epochs=12, units=8)
+RECIPE = dataclasses.replace(recipes.DEFAULT, epochs=12, units=8, learning_rate=1e-2)
 N = 60
 
 
@@ -53,11 +53,12 @@ def test_heads_judge_only_what_they_never_saw(examples, pooled):
 
 def test_log_odds_are_in_the_rows_order_of_each_plan(examples, pooled):
     plans = [Plan.of(examples, rows, seed=1) for rows in (np.arange(N), examples.rows("train"))]
-    whole, train = crossvalidation.log_odds(RECIPE, pooled, examples.labels, plans, seed=1)
+    easy = pooled + 3 * (examples.labels == 0)[:, None, None].astype(np.float32)
+    whole, train = crossvalidation.log_odds(RECIPE, easy, examples.labels, plans, seed=1)
     assert (whole.shape, train.shape) == ((5, N), (5, 48))
     for plan, odds in zip(plans, (whole, train), strict=True):
         for repeat in odds:
-            assert roc_auc_score(examples.labels[plan.rows] == 0, repeat) > 0.85
+            assert roc_auc_score(examples.labels[plan.rows] == 0, repeat) > 0.95
 
 
 def test_a_batch_larger_than_a_fold_is_made_smaller(examples, pooled):
@@ -111,4 +112,4 @@ def test_the_test_split_has_no_say_in_threshold_and_temperature(examples, pooled
     assert after.threshold == pytest.approx(before.threshold, abs=1e-5)
     assert after.sections["cross_validation"]["auroc"] != before.sections["cross_validation"]["auroc"]
     assert before.threshold == before.sections["operating_point"]["threshold"]
-    assert before.sections["operating_point"]["out_of_fold"]["sensitivity"]["value"] >= 0.9
+    assert before.sections["operating_point"]["out_of_fold"]["sensitivity"]["value"] >= 0.9 - 1e-9

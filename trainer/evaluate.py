@@ -76,7 +76,9 @@ def side_by_side(internal: dict, external: dict, name: str) -> str:
         title = {"n": "images", "patients": "patients"}[count]
         lines.append("".join(f"{text:<{WIDTH}}" for text in (title, *(c[count] for c in columns.values()))))
     if external["left_out"]:
-        lines.append(f"{external['left_out']} images were left out: they or their patients are in the run's own data.")
+        lines.append(
+            f"Images left out because they or their patients are in the run's own data: {external['left_out']}"
+        )
     return "\n".join(line.rstrip() for line in lines)
 
 
