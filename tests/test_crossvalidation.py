@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from trainer import crossvalidation, cues, judgement, recipes
+from trainer.config import Config
 from trainer.crossvalidation import Plan
 
 RECIPE = dataclasses.replace(recipes.DEFAULT, epochs=12, units=8, learning_rate=1e-2)
@@ -103,7 +104,7 @@ def test_the_test_split_has_no_say_in_threshold_and_temperature(examples, pooled
     def judge(labels, array):
         table = Table(**{**vars(examples), "labels": labels})
         cached = Cached(examples=table, recipe=RECIPE, seed=3, array=array)
-        return judgement.judge(cached, random_weights=True, target_sensitivity=0.9)
+        return judgement.judge(cached, Config(weights="random", target_sensitivity=0.9))
 
     test = np.isin(np.arange(N), examples.rows("test"))
     before = judge(examples.labels, pooled)

@@ -12,8 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer import calibration, crossvalidation, cues, operating_point, shortcuts
+from trainer.config import Config
 from trainer.crossvalidation import Plan
 from trainer.features import Backbone, Features
+
+TUNED = (
+    " The recipe was chosen on the training images, which are judged here, too: the figures flatter it a little; those "
+    "of the test split do not."
+)
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,8 @@ class Judgement:
     out_of_fold: list[dict]
 
 
-def judge(cached: Features, random_weights: bool, target_sensitivity: float) -> Judgement:
-    """Judge a recipe on the images of `cached`. random_weights: whether the run's own backbone is the untrained one."""
+def judge(cached: Features, config: Config) -> Judgement:
+    """Judge the recipe of `cached` on its images, as `config` wants it (target sensitivity, weights, tuned or not)."""
     examples, labels = cached.examples, cached.examples.labels
     everyone = np.arange(len(examples))
     pooled = cached.pooled(everyone, cached.recipe.variants)
@@ -40,12 +46,15 @@ def judge(cached: Features, random_weights: bool, target_sensitivity: float) -> 
         labels[train.rows],
         examples.patient_id[train.rows],
         calibration.probabilities(train_odds, temperature),
-        target_sensitivity,
+        config.target_sensitivity,
     )
-    untrained = pooled[:, 0] if random_weights else _untrained(cached)
+    untrained = pooled[:, 0] if config.weights == "random" else _untrained(cached)
     controls = shortcuts.controls(cues.thumbnails(examples), cues.file_facts(examples), untrained, pooled[:, 0])
+    validated = crossvalidation.figures(examples, whole, odds, config.target_sensitivity, applied)
+    if config.tune:
+        validated["how"] += TUNED
     sections = {
-        "cross_validation": crossvalidation.figures(examples, whole, odds, target_sensitivity, applied),
+        "cross_validation": validated,
         "shortcuts": shortcuts.judge(controls, labels, examples.patient_id, whole.fold, p_covid, cached.seed),
         "operating_point": point,
         "calibration": calibrated,
@@ -55,5 +64,6 @@ def judge(cached: Features, random_weights: bool, target_sensitivity: float) -> 
 
 def _untrained(cached: Features) -> np.ndarray:
     """Pooled features of a backbone with random weights, float32 [n, d]."""
-    random = dataclasses.replace(cached, backbone=Backbone.load("random", cached.seed))
+    backbone = Backbone.load("random", cached.seed, cached.backbone.precision)
+    random = dataclasses.replace(cached, backbone=backbone)
     return random.pooled(np.arange(len(cached.examples)), 1)[:, 0]

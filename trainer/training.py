@@ -70,7 +70,7 @@ def train(config: Config) -> Path:
         fit = _fit_tutorial if config.recipe == "tutorial" else _fit_on_features
         with summaries.profiled(folder, config.profile):
             head, history = fit(cached)
-        judged = judgement.judge(cached, config.weights == "random", config.target_sensitivity)
+        judged = judgement.judge(cached, config)
         head.set_weights(calibration.folded_in(head.get_weights(), judged.temperature))
         p_covid = heads.p_covid(head.get_weights(), cached.pooled(np.arange(len(examples)), 1)[:, 0])
         _write(folder, config, cached, head, history, p_covid, judged)
