@@ -23,8 +23,20 @@ def finished(phantom_folder, tmp_path_factory):
 def test_a_run_folder_has_what_it_promises(finished):
     names = {path.name for path in finished.path.iterdir()}
     assert {"config.json", "environment.json", "model.keras", "history.csv", "plot.png"} <= names
-    assert {"predictions.csv", "metrics.json"} <= names
+    assert {"predictions.csv", "metrics.json", "out_of_fold.csv", "dataset.json", "saliency.json"} <= names
+    assert {"report.html", "report.json", "MODEL_CARD.md"} <= names
     assert not [name for name in names if name.startswith(".")]
+
+
+def test_the_report_shows_this_run(finished):
+    page = (finished.path / "report.html").read_text(encoding="utf-8")
+    assert "not done" not in page.split('id="external"')[0]
+    shown = [i for i in artifacts.read_json(finished.path / "saliency.json")["images"] if i["picture"]]
+    assert {i["image_id"] for i in shown if i["group"] == "test"} == {
+        row["image_id"] for row in finished.predictions if row["split"] == "test"
+    }
+    assert page.count("data:image/jpeg") == len(shown)
+    assert all(i["image_id"] in page for i in shown)
 
 
 def test_metrics_have_the_agreed_shape(finished):
