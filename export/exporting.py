@@ -1,0 +1,95 @@
+"""The whole export: run folder -> SavedModel, ONNX, int8, golden answers, proof of parity, page."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from export import golden, images, metadata, onnx_graph, page, parity, quantize, saved_model
+from export.expected import Reference
+from export.model_file import CHECKSUMS
+from export.network import Network
+from trainer import artifacts
+
+PARITY, GOLDEN = "parity.json", "golden"
+OWN_IMAGES = 100  # of the run's; more of the same kind prove nothing more
+
+
+class ParityError(Exception):
+    """The artefacts do not answer as the Keras model does."""
+
+
+def export(run_dir: Path, output: Path, int8: bool) -> dict:
+    """Export a run and return what parity.json says.
+
+    Raises UsageError for what the user can mend, before anything is at `output`, and ParityError, with nothing at
+    `output`, when an artefact differs from the model by more than its tolerance.
+    """
+    run = artifacts.load(run_dir)
+    calibration = quantize.calibration_rows(run) if int8 else []
+    with artifacts.new_run(output) as folder:
+        _clear(folder)
+        with _step("the run's own images"):
+            pictures, left_out = _pictures(run)
+        with _step("the trained model"):
+            network = Network.load(run.model_path)
+        with _step("SavedModel"):
+            saved_model.write(network, folder / parity.SAVED_MODEL)
+        with _step("ONNX"):
+            about = metadata.collect(run, network)
+            onnx_graph.write(network, about, folder / parity.FLOAT)
+        if int8:
+            with _step(f"int8, calibrated on {len(calibration)} training images"):
+                quantize.write(folder / parity.FLOAT, folder / parity.INT8, images.own(run, calibration))
+        with _step("golden answers"):
+            golden.write(folder / GOLDEN, Reference(network), about["labels"])
+        with _step(f"parity on {len(pictures)} images"):
+            stages = parity.check(network, folder, pictures)
+        result = parity.report(stages, pictures, left_out)
+        artifacts.write_json(folder / PARITY, result)
+        for name, stage in stages.items():
+            print(f"  {'ok' if stage.passed else 'FAILED':<6}  {name:<11}  {stage}")
+        failed = [(name, stage) for name, stage in stages.items() if not stage.passed]
+        if failed:
+            name, stage = failed[0]
+            raise ParityError(
+                f"parity failed at stage '{name}', on {stage.where or 'nothing'}: {stage}. {stage.advice} Nothing was "
+                f"exported; what was made and compared is in {folder}, see {PARITY}."
+            )
+        page.write(folder, run, about, result, network.map_shape)
+        _checksums(folder)
+    return result
+
+
+def _pictures(run: artifacts.Run) -> tuple[list[images.Picture], list[str]]:
+    """What parity is checked on, and the run's images that are left out of it."""
+    own = images.own(run, images.sample(run.predictions, OWN_IMAGES))
+    turned = [picture.name for picture in own if picture.is_turned]
+    return [picture for picture in own if picture.name not in turned] + images.phantoms(), turned
+
+
+@contextmanager
+def _step(name: str) -> Iterator[None]:
+    print(f"{name} ...", flush=True)
+    start = time.perf_counter()
+    yield
+    print(f"{name}: {time.perf_counter() - start:.1f} s", flush=True)
+
+
+def _clear(folder: Path) -> None:
+    """Empty what an export that failed has left, which may have had another model or int8."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != artifacts.LOCK:
+            entry.unlink()
+
+
+def _checksums(folder: Path) -> None:
+    """SHA256SUMS over everything in the folder, as `sha256sum -c` reads it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != artifacts.LOCK)
+    lines = [f"{artifacts.sha256(path)}  {path.relative_to(folder).as_posix()}" for path in files]
+    artifacts.write_text(folder / CHECKSUMS, "\n".join(lines) + "\n")

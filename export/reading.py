@@ -1,0 +1,121 @@
+"""Image files to pixels without TensorFlow: Pillow and NumPy, and pydicom for DICOM.
+
+    image = read_image("film.png")          # uint8 [height, width, 3], RGB, 0 black to 255 white
+
+JPEG and PNG come out bit for bit as training saw them: JPEG by the slow integer DCT, which is Pillow's default; of 16
+bits the high byte; what is transparent is seen over black, (colour * alpha + 127) // 255. The EXIF orientation, which
+TensorFlow's decoder does not know, is respected, so that a film photographed sideways is seen upright.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+EXPECTED = "expected JPEG, PNG, WebP, BMP or DICOM"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".dcm", ".dicom")
+MAX_PIXELS = 100_000_000  # a radiograph has 4 to 20 million; what a file unpacks to must fit into memory
+DICOM_AT, DICOM_MAGIC = 128, b"DICM"
+PNG_BITS_AT = 24
+MAX_BYTES = 512 << 20
+
+
+class ImageError(Exception):
+    """A file that can't be read as an image: one line that says what was expected and what came."""
+
+
+class Picture(NamedTuple):
+    """An image as the model takes it: uint8 [height, width, 3], RGB, 0 black to 255 white; and notes for the reader."""
+
+    pixels: np.ndarray
+    notes: list[str]
+
+
+def read_image(path: str | Path) -> Picture:
+    """Read an image file; what it is, is seen from its bytes. Grey images have three equal channels.
+
+    Raises ImageError for a file that can't be opened, is damaged, too large, or of another kind.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise ImageError("expected an image file, got a folder or a device")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ImageError(f"expected at most {MAX_BYTES >> 20} MB, got {size >> 20} MB")
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"can't be opened: {error.strerror or error}") from error
+    if is_dicom(encoded) or path.suffix.lower() in (".dcm", ".dicom"):
+        # Imported late: dicom.py takes ImageError from here.
+        from export import dicom
+
+        return Picture(*dicom.decode(encoded))
+    return Picture(decode(encoded), [])
+
+
+def is_dicom(encoded: bytes) -> bool:
+    """Whether bytes start like a DICOM file (132 bytes are enough)."""
+    return encoded[DICOM_AT : DICOM_AT + len(DICOM_MAGIC)] == DICOM_MAGIC
+
+
+def decode(encoded: bytes) -> np.ndarray:
+    """Decode JPEG, PNG, WebP or BMP to uint8 [height, width, 3]; raises ImageError."""
+    if not encoded:
+        raise ImageError(f"{EXPECTED}, got an empty file")
+    try:
+        with warnings.catch_warnings():
+            # Pillow only warns of images of a size that ends in "killed"; check_size refuses them.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+        check_size(*image.size)
+        image.load()
+        bits = encoded[PNG_BITS_AT] if image.format == "PNG" else 8
+        return _over_black(ImageOps.exif_transpose(image), bits)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{_too_large()}, Pillow says: {error}") from error
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(f"{EXPECTED}, got bytes that start with {encoded[:8]!r}") from error
+    except Exception as error:  # Pillow's plugins raise many kinds for damaged files
+        raise ImageError(f"damaged: {str(error).strip() or type(error).__name__}") from error
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise ImageError for an image that is too large to unpack, or has no pixels."""
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{_too_large()}, got {width} x {height}")
+    if width < 1 or height < 1:
+        raise ImageError(f"expected an image, got {width} x {height} pixels")
+
+
+def _too_large() -> str:
+    return f"expected at most {MAX_PIXELS // 1_000_000} million pixels"
+
+
+def _over_black(image: Image.Image, png_bits: int) -> np.ndarray:
+    """Any Pillow image as RGB over black. png_bits: bits a sample of a PNG, 8 for other formats."""
+    transparent = image.info.get("transparency")
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion would cut everything above 255 to white.
+        grey = np.asarray(image).astype(np.uint16)
+        high = np.where(grey == transparent, 0, grey >> 8) if transparent is not None else grey >> 8
+        return np.repeat(high.astype(np.uint8)[..., None], 3, axis=-1)
+    if image.mode == "CMYK":
+        cmyk = 255 - np.asarray(image).astype(np.uint16)
+        return (cmyk[..., :3] * cmyk[..., 3:] // 255).astype(np.uint8)
+    if not image.has_transparency_data:
+        return np.array(image.convert("RGB"))
+    if image.mode == "RGB" and png_bits == 16:
+        raise ImageError("a PNG of 16-bit colours one of which is transparent: save it without transparency")
+    if image.mode == "L" and png_bits < 8:
+        # Pillow stretches the samples to 0..255 and forgets to do so with the transparent one.
+        image.info["transparency"] = transparent * 255 // ((1 << png_bits) - 1)
+    rgba = np.asarray(image.convert("RGBA")).astype(np.uint16)
+    return ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)
