@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import keras_tuner
 import numpy as np
+import scipy.linalg
 import threadpoolctl
 from keras_tuner.engine.trial import TrialStatus
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
 
 from trainer import artifacts
 from trainer.hypermodel import build
@@ -40,7 +44,8 @@ class Restartable:
         self._seed_state = self.seed + SEEDS_PER_TRIAL * number
         self._random_state = np.random.RandomState([self.seed, number])
         # One thread: the Gaussian process is tiny, and how threads share a sum would change its last bits.
-        with threadpoolctl.threadpool_limits(1):
+        with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of the process's length scale: nothing to be done
             return super().populate_space(trial_id)
 
     @keras_tuner.synchronized
@@ -97,8 +102,27 @@ class Restartable:
         artifacts.write_json(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
 
 
+class Process(GaussianProcessRegressor):
+    """scikit-learn's Gaussian process without the checks of its input, for an oracle that asks it point by point."""
+
+    def predict(self, points: np.ndarray, return_std: bool = False):
+        """Mean and, with `return_std`, standard deviation at float64 [n, d]; Rasmussen and Williams 2006, eq. 2.25f."""
+        if not hasattr(self, "X_train_"):
+            return super().predict(points, return_std)
+        across = self.kernel_(points, self.X_train_)
+        mean = self._y_train_std * (across @ self.alpha_) + self._y_train_mean
+        if not return_std:
+            return mean
+        explained = scipy.linalg.solve_triangular(self.L_, across.T, lower=True, check_finite=False)
+        variance = self.kernel_.diag(points) - np.square(explained).sum(0)
+        return mean, self._y_train_std * np.sqrt(np.maximum(variance, 0))
+
+
 class Bayesian(Restartable, keras_tuner.oracles.BayesianOptimizationOracle):
-    """KerasTuner's Gaussian process."""
+    """KerasTuner's Gaussian process search. Its 20,000 questions a proposal go to `Process`: a third of the time."""
+
+    def _make_gpr(self) -> Process:
+        return Process(**super()._make_gpr().get_params(deep=False))
 
 
 class Random(Restartable, keras_tuner.oracles.RandomSearchOracle):

@@ -149,13 +149,16 @@ def _search(tuner: Tuner, oracle: keras_tuner.Oracle, table: tuning_report.Table
 
 def work(config: Config, examples: Examples, backbone: Backbone) -> None:
     """Run trials for a chief until it has no more. Raises UsageError when its search is another or it is gone."""
+    serve(config, Problem.of(config, examples, backbone), settings(config, examples, backbone))
+
+
+def serve(config: Config, problem: Problem, wanted: dict) -> None:
+    """`work` on a problem that is already stated; wanted: as for `run`."""
     folder = artifacts.staging(Path(config.output))
     project = folder / artifacts.TUNER
-    _agree(project, settings(config, examples, backbone))
+    _agree(project, wanted)
     with distribution.present(project), _keras_tuner(config.verbose):
-        tuner = Tuner(
-            oracles.make(config.tuner, config.trials, config.seed), Problem.of(config, examples, backbone), folder
-        )
+        tuner = Tuner(oracles.make(config.tuner, config.trials, config.seed), problem, folder)
         try:
             tuner.search()
         except grpc.RpcError as error:
