@@ -29,6 +29,7 @@ def examples():
         patient_id=np.asarray([f"patient-{patient}" for patient in patients]),
         image_id=np.asarray([f"image-{index}" for index in range(N)]),
         class_names=("covid", "normal"),
+        grouped=True,
         rows=lambda split: np.flatnonzero((patients >= 24) == (split == "test")),
     )
 

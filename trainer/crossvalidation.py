@@ -66,7 +66,7 @@ def figures(examples: Examples, plan: Plan, odds: np.ndarray, target_sensitivity
         "folds": int(plan.fold.max()) + 1,
         "repeats": len(plan.fold),
         "n": len(plan.rows),
-        "patients": len(np.unique(patients)),
+        "patients": len(np.unique(patients)) if examples.grouped else None,
         "how": "In each repeat every image of the dataset is judged once, by a head that saw no image of its patient. "
         "A fold's threshold comes from the other folds. Values are means over repeats; intervals respect patients.",
         **metrics.repeated(labels, patients, probabilities(labels, plan, odds, calibrated), called),

@@ -81,6 +81,11 @@ class Examples:
         )
 
     @property
+    def known_patients(self) -> np.ndarray | None:
+        """patient_id, or None where patients are unknown and each image stands for its own."""
+        return self.patient_id if self.grouped else None
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over every image's id, patient, label, split and content hash, whatever their order."""
         columns = (self.image_id, self.patient_id, self.labels, self.split, self.sha256)

@@ -69,17 +69,16 @@ def side_by_side(internal: dict, external: dict, name: str) -> str:
         "internal test": internal["test"],
         f"external: {name}": external["test"],
     }
-    lines = ["".join(f"{text:<{WIDTH}}" for text in ("", *columns))]
-    for figure in FIGURES:
-        lines.append("".join(f"{text:<{WIDTH}}" for text in (figure, *(_cell(c[figure]) for c in columns.values()))))
-    for count in ("n", "patients"):
-        title = {"n": "images", "patients": "patients"}[count]
-        lines.append("".join(f"{text:<{WIDTH}}" for text in (title, *(c[count] for c in columns.values()))))
+    table = [("", *columns)]
+    table += [(figure, *(_cell(column[figure]) for column in columns.values())) for figure in FIGURES]
+    table += [("images", *(column["n"] for column in columns.values()))]
+    table += [("patients", *(column["patients"] or "unknown" for column in columns.values()))]
+    lines = ["".join(f"{cell:<{WIDTH}}" for cell in row).rstrip() for row in table]
     if external["left_out"]:
         lines.append(
             f"Images left out because they or their patients are in the run's own data: {external['left_out']}"
         )
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(lines)
 
 
 def _cell(figure: dict) -> str:

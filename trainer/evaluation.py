@@ -42,7 +42,8 @@ def evaluate(examples: Examples, p_covid: np.ndarray, judged: Judgement) -> dict
     "test" and the operating point's "test" are of the test split, which nothing in the judgement was chosen on.
     """
     test = examples.rows("test")
-    found = metrics.summary(examples.labels[test], p_covid[test], judged.threshold, examples.patient_id[test])
+    held_out = examples.subset(test)
+    found = metrics.summary(held_out.labels, p_covid[test], judged.threshold, held_out.known_patients)
     point = judged.sections["operating_point"]
     point = {**point, "test": {name: found[name] for name in ("sensitivity", "specificity")}}
     return {
@@ -79,9 +80,10 @@ def _test(examples: Examples, p_covid: np.ndarray, result: dict) -> list[str]:
 
 def _cross_validation(result: dict) -> list[str]:
     found = result["cross_validation"]
+    of = f" of {found['patients']} patients" if found["patients"] else ""
+    unit = "patient" if found["patients"] else "image"
     return [
-        f"Cross-validation ({found['repeats']} x {found['folds']} folds by patient, all {found['n']} images of "
-        f"{found['patients']} patients)",
+        f"Cross-validation ({found['repeats']} x {found['folds']} folds by {unit}, all {found['n']} images{of})",
         *figures(found),
     ]
 

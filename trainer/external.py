@@ -99,5 +99,5 @@ def judge(run: Run, examples: data.Examples, p_covid: np.ndarray, left_out: int)
             "patient_grouped": examples.grouped,
         },
         "left_out": left_out,
-        "test": metrics.summary(examples.labels, p_covid, threshold, examples.patient_id),
+        "test": metrics.summary(examples.labels, p_covid, threshold, examples.known_patients),
     }

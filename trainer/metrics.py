@@ -81,15 +81,15 @@ def exact_interval(successes: float, n: float) -> tuple[float, float]:
 def summary(labels: np.ndarray, p_covid: np.ndarray, threshold: float, patients: np.ndarray | None = None) -> dict:
     """Number of images and patients, confusion matrix, and the figures of `repeated`, for one prediction an image.
 
-    labels: int [n]. p_covid: float [n] in [0, 1]. patients: ids [n]; None takes each image for its own patient.
+    labels: int [n]. p_covid: float [n] in [0, 1]. patients: ids [n]; None, unknown, takes each image for its own.
     Raises ValueError on NaN or infinite scores.
     """
     labels, p_covid = np.asarray(labels), np.asarray(p_covid, dtype=np.float64)
-    patients = np.arange(len(labels)) if patients is None else np.asarray(patients)
-    figures = repeated(labels, patients, p_covid[None], p_covid[None] >= threshold)
+    owners = np.arange(len(labels)) if patients is None else np.asarray(patients)
+    figures = repeated(labels, owners, p_covid[None], p_covid[None] >= threshold)
     return {
         "n": len(labels),
-        "patients": len(np.unique(patients)),
+        "patients": None if patients is None else len(np.unique(owners)),
         "confusion_matrix": confusion(labels, p_covid, threshold),
         **figures,
     }
