@@ -124,7 +124,7 @@ class _Exposure:
 def _expose(rng: np.random.Generator, plane: Plane) -> _Exposure:
     row = np.linspace(0, 1, plane.height, dtype=np.float32)[:, None]
     column = np.linspace(0, 1, plane.width, dtype=np.float32)[None]
-    tilt_x, tilt_y = rng.normal(0, 0.012, 2)
+    tilt_x, tilt_y = rng.normal(0, 0.012, 2).tolist()
     noise = rng.standard_normal((plane.height, plane.width), dtype=np.float32)
     # A negative shutter stands outside the film: no border on that side.
     top, bottom, left, right = rng.uniform(-0.04, 0.06, 4)
@@ -154,7 +154,7 @@ def _haze(rng: np.random.Generator, patient: Chest) -> np.ndarray:
         for _ in range(rng.integers(3, 5)):
             basal = rng.random() < 0.75
             y = rng.uniform(0.58, 0.98) if basal else rng.uniform(0.35, 0.6)
-            x = side * rng.uniform(0.66, 0.92) * np.interp(y, WALL_Y, WALL_X)
+            x = side * rng.uniform(0.66, 0.92) * float(np.interp(y, WALL_Y, WALL_X))
             radius_x, radius_y = rng.uniform(0.11, 0.20), rng.uniform(0.13, 0.23)
             shape = np.exp(-(((plane.x - x) / radius_x) ** 2)) * np.exp(-(((plane.y - y) / radius_y) ** 2))
             patches += rng.uniform(0.6, 1.0) * shape
