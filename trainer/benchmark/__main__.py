@@ -1,0 +1,253 @@
+"""`python -m trainer.benchmark`: what users wait for, against what they would use instead, in one run on one machine.
+
+    python -m trainer.benchmark --manual_dir DIR --output benchmark.json    # about 40 minutes on 2 cores
+    python -m trainer.benchmark --quick                                     # 2 minutes: shows only that it works
+
+Prints a table of ratios with the spread of the repetitions, which take turns so that a slow spell of the machine hits
+all alike, and writes the plot of how cost grows beside the JSON file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from trainer import artifacts
+from trainer.benchmark import processes
+from trainer.config import UsageError
+
+COMMANDS = ("trainer", "trainer.evaluate", "trainer.benchmark", "export", "export.predict", "covid_tfds.audit")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How much is measured."""
+
+    repetitions: int
+    epochs: int
+    trials: int
+    folds: int
+    many: int
+    sizes: tuple[int, ...]
+
+
+FULL = Scale(repetitions=3, epochs=25, trials=30, folds=5, many=200, sizes=(50, 200, 1000, 2000))
+QUICK = Scale(repetitions=1, epochs=1, trials=2, folds=2, many=10, sizes=(10, 20))
+
+
+class Bench:
+    """One benchmark's folder, its dataset, and the commands that are measured on it."""
+
+    def __init__(self, folder: Path, scale: Scale, manual_dir: str | None):
+        self.folder, self.scale = folder, scale
+        self.log = folder / "errors.log"
+        self.count = 0
+        shared = ["--weights", "random", "--data_dir", str(folder / "data")]
+        if manual_dir:
+            self.dataset = ["--config", "curated", "--manual_dir", manual_dir, *shared]
+        else:
+            drawn = [] if scale is FULL else ["--num_examples", "30"]
+            self.dataset = ["--config", "phantom", *drawn, *shared]
+
+    def run(self, module: str, *arguments: str, cache: Path | None = None) -> processes.Measurement:
+        """Run a command; without `cache` with an empty one of its own."""
+        self.count += 1
+        print(f"  {self.count}: {module} {' '.join(arguments)[:60]}", file=sys.stderr, flush=True)
+        return processes.run(module, *arguments, cache=cache or self.folder / f"cache{self.count}", log=self.log)
+
+    def train(self, *flags: str, cache: Path | None = None) -> processes.Measurement:
+        """A whole training process into a new run folder."""
+        if "--tune" not in flags:
+            flags = (*flags, "--epochs", str(self.scale.epochs))
+        return self.run("trainer", *self.dataset, *flags, "--output", str(self.new_output()), cache=cache)
+
+    def new_output(self) -> Path:
+        """The run folder of the next training."""
+        return self.folder / f"run{self.count + 1}"
+
+    def export_images(self) -> Path:
+        """The dataset as files for the tutorial's script, and its first image many times for prediction."""
+        from PIL import Image
+
+        from trainer import data
+        from trainer.config import from_argv
+
+        examples = data.load(from_argv(self.dataset))
+        for index, encoded in enumerate(examples.encoded().as_numpy_iterator()):
+            path = self.folder / "images" / examples.class_names[examples.labels[index]] / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encoded)
+        with Image.open(next((self.folder / "images").glob("covid/*"))) as image:
+            grey = image.convert("L").resize((512, 448))
+        (self.folder / "many").mkdir()
+        for index in range(self.scale.many):
+            grey.save(self.folder / "many" / f"{index:04d}.png")
+        return self.folder / "images"
+
+
+def whole_processes(bench: Bench) -> list:
+    """Rows for training and searching, against the tutorial's whole process."""
+    from trainer.benchmark.table import Row
+
+    images = bench.export_images()
+    warm_cache = bench.folder / "warm"
+    bench.train(cache=warm_cache)
+    scale = bench.scale
+    times: dict[str, list[processes.Measurement]] = {name: [] for name in ("tutorial", "cold", "warm", "tune")}
+    for _ in range(scale.repetitions):
+        times["tutorial"].append(bench.run("trainer.benchmark.tutorial", str(images), str(scale.epochs)))
+        times["cold"].append(bench.train())
+        times["warm"].append(bench.train(cache=warm_cache))
+        times["tune"].append(bench.train("--tune", "--trials", str(scale.trials), "--folds", str(scale.folds)))
+    fits = scale.trials * scale.folds
+    against = {
+        "cold": ("python -m trainer, cold caches", "the tutorial's process", ">= 6", 1),
+        "warm": ("python -m trainer, features cached", "the tutorial's process", ">= 12", 1),
+        "tune": (
+            f"--tune, {scale.trials} trials x {scale.folds} folds, cold",
+            f"{fits} tutorial processes (one, multiplied)",
+            ">= 120",
+            fits,
+        ),
+    }
+    return [
+        Row(
+            work,
+            other,
+            goal,
+            [factor * slow.seconds / own.seconds for slow, own in zip(times["tutorial"], times[name], strict=True)],
+            max(own.mebibytes for own in times[name]),
+        )
+        for name, (work, other, goal, factor) in against.items()
+    ]
+
+
+def prediction(bench: Bench) -> list:
+    """Rows for the exported model, against Keras; per image, so that start-up counts only where it is asked for."""
+    from trainer.benchmark.table import Row
+
+    run_folder = bench.new_output()
+    bench.train(cache=bench.folder / "warm")
+    bench.run("export", str(run_folder), "--int8")
+    files = [str(path) for path in sorted((bench.folder / "many").iterdir())]
+    exported = run_folder / "export"
+    ways = {
+        "keras": ("trainer.benchmark.keras_answer", str(run_folder / artifacts.MODEL)),
+        "onnx": ("export.predict", str(exported / "model.onnx")),
+        "int8": ("export.predict", str(exported / "model.int8.onnx")),
+    }
+    first: dict[str, list[float]] = {name: [] for name in ways}
+    rest: dict[str, list[float]] = {name: [] for name in ways}
+    memory: dict[str, float] = {}
+    for _ in range(bench.scale.repetitions):
+        for name, (module, model) in ways.items():
+            one, many = bench.run(module, model, files[0]), bench.run(module, model, *files)
+            first[name].append(one.seconds)
+            rest[name].append(many.seconds - one.seconds)
+            memory[name] = many.mebibytes
+    count = len(files)
+
+    def ratios(times: dict[str, list[float]], slow: str, own: str) -> list[float]:
+        return [a / b for a, b in zip(times[slow], times[own], strict=True)]
+
+    return [
+        Row("first answer of export.predict", "model.keras in TensorFlow", ">= 8", ratios(first, "keras", "onnx")),
+        Row(f"{count} images, float ONNX", "Keras predict", ">= 1.2", ratios(rest, "keras", "onnx"), memory["onnx"]),
+        Row(f"{count} images, int8 ONNX", "float ONNX", ">= 2.5", ratios(rest, "onnx", "int8"), memory["int8"]),
+    ]
+
+
+def kernel(bench: Bench, name: str, images: int) -> dict:
+    """What `trainer.benchmark.kernels` measures for a phantom of so many images, prepared anew for each kernel."""
+    flags = ("--images", str(images), "--repetitions", str(bench.scale.repetitions))
+    result = bench.run("trainer.benchmark.kernels", name, *flags, "--data_dir", str(bench.folder / name))
+    return json.loads(result.output.strip().splitlines()[-1])
+
+
+def inner_loops(bench: Bench) -> list:
+    """Rows for features, against the forward passes alone, and for the input pipeline, against a plain loop."""
+    from trainer.benchmark.table import Row
+
+    size = min(bench.scale.sizes)
+    times = kernel(bench, "features", size)
+    loop = kernel(bench, "pipeline", max(size, 50))
+
+    def ratios(of: dict, over: str, under: str) -> list[float]:
+        return [a / b for a, b in zip(of[over], of[under], strict=True)]
+
+    return [
+        Row(f"features of {size} images", "the forward passes (floor)", "<= 1.15", ratios(times, "float32", "floor")),
+        Row("the same, --precision bfloat16", "float32", ">= 1.8", ratios(times, "float32", "bfloat16")),
+        Row("input pipeline", "plain loop", ">= 1.7", ratios(loop, "plain loop", "eval_pipeline")),
+    ]
+
+
+def helps(bench: Bench) -> list:
+    """A row for the slowest --help: seconds, not a ratio."""
+    from trainer.benchmark.table import Row
+
+    slowest = [
+        max(bench.run(command, "--help", cache=bench.folder).seconds for command in COMMANDS)
+        for _ in range(bench.scale.repetitions)
+    ]
+    return [Row("slowest --help", "(seconds)", "< 1", slowest)]
+
+
+def growth(bench: Bench, picture: Path) -> dict:
+    """Seconds by phase and peak memory of a whole training, by number of images; the plot goes to `picture`."""
+    from trainer.benchmark.table import growth_plot
+
+    seconds = {size: kernel(bench, "growth", size) for size in bench.scale.sizes}
+    peaks = {}
+    for size in (min(bench.scale.sizes), max(bench.scale.sizes)):
+        flags = ["--config", "phantom", "--num_examples", str(size), "--weights", "random"]
+        flags += ["--data_dir", str(bench.folder / "growth"), "--epochs", str(bench.scale.epochs)]
+        peaks[size] = bench.run("trainer", *flags, "--output", str(bench.new_output())).mebibytes
+    growth_plot(picture, seconds)
+    return {"seconds": seconds, "training_peak_mebibytes": peaks}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark and give the exit code: 0, or 2 with one line for what the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m trainer.benchmark", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--quick", action="store_true", help="few images, one repetition: shows only that it works")
+    parser.add_argument("--manual_dir", help="measure training on the real `curated` images in this folder")
+    parser.add_argument("--output", default="benchmark.json", help="JSON file to write (default: %(default)s)")
+    options = parser.parse_args(argv)
+    output = Path(options.output)
+    try:
+        if output.exists():
+            raise UsageError(f"--output {output} exists and is not touched: choose another name or remove it first.")
+        if not os.access(output.parent, os.W_OK):
+            raise UsageError(f"--output {output}: its folder can't be written. Choose another.")
+        with tempfile.TemporaryDirectory() as folder:
+            measure(Bench(Path(folder), QUICK if options.quick else FULL, options.manual_dir), output)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def measure(bench: Bench, output: Path) -> None:
+    """Measure everything, print the table, and write it with its raw figures and the plot."""
+    from trainer.benchmark.table import markdown
+
+    rows = [row for part in (helps, inner_loops, whole_processes, prediction) for row in part(bench)]
+    print(markdown(rows))
+    grown = growth(bench, output.with_suffix(".png"))
+    print("\nSeconds by number of images")
+    for size, phases in grown["seconds"].items():
+        print(f"{size:>6}  " + "  ".join(f"{phase} {seconds:.1f}" for phase, seconds in phases.items()))
+    peaks = grown["training_peak_mebibytes"]
+    print("Peak memory of training, MiB: " + ", ".join(f"{size} images {peak:.0f}" for size, peak in peaks.items()))
+    facts = {"cores": os.cpu_count(), "quick": bench.scale is QUICK}
+    artifacts.write_json(output, {**facts, "rows": [dataclasses.asdict(row) for row in rows], "growth": grown})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

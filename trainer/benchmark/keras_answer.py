@@ -1,0 +1,26 @@
+"""The alternative to `export.predict`: load model.keras in TensorFlow and predict image files.
+
+python -m trainer.benchmark.keras_answer MODEL IMAGE...
+"""
+
+import sys
+
+import keras
+import tensorflow as tf
+
+
+def main(model: str, files: list[str]) -> None:
+    """Print each file's probability of covid."""
+    network = keras.models.load_model(model, safe_mode=True)
+
+    def decode(file):
+        image = tf.io.decode_image(tf.io.read_file(file), channels=3, expand_animations=False)
+        return tf.image.resize(tf.cast(image, tf.float32), (224, 224))
+
+    dataset = tf.data.Dataset.from_tensor_slices(files).map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(8)
+    for file, (p_covid, _) in zip(files, network.predict(dataset, verbose=0), strict=True):
+        print(file, p_covid)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

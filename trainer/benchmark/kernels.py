@@ -1,0 +1,126 @@
+"""Parts of the work, timed inside one process so that imports and loading do not count.
+
+    python -m trainer.benchmark.kernels features --images 50 --repetitions 3 --data_dir DIR
+
+Prints one JSON object: for each way of doing the work the seconds of every repetition, taken in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import data, heads, model, recipes
+from trainer.config import Config
+from trainer.features import BATCH, Backbone, Features
+
+
+def main() -> None:
+    """Time the kernel named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kernel", choices=("features", "growth", "pipeline"))
+    parser.add_argument("--images", type=int, default=50)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--data_dir", required=True)
+    options = parser.parse_args()
+    start = time.perf_counter()
+    examples = data.load(
+        Config(config="phantom", num_examples=options.images, data_dir=options.data_dir, weights="random")
+    )
+    prepared = time.perf_counter() - start
+    if options.kernel == "growth":
+        result = {"prepare": prepared, **growth(examples)}
+    else:
+        result = {"features": features, "pipeline": pipeline}[options.kernel](examples, options.repetitions)
+    print(json.dumps(result))
+
+
+def in_turn(ways: dict[str, Callable[[], None]], repetitions: int) -> dict[str, list[float]]:
+    """Seconds of each way, `repetitions` times, one after the other so that a slow spell of the machine hits all."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()
+    for _ in range(repetitions):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def features(examples: data.Examples, repetitions: int) -> dict:
+    """Backbone features from encoded images to files on disk, against the forward passes alone."""
+    backbone = Backbone.load("random", 0)
+    rows = np.arange(len(examples))
+    resized = tf.concat(list(data.eval_pipeline(examples, rows, BATCH)), 0)
+    prepare = model.preprocessing(recipes.DEFAULT.scaling)
+    network = model.cut_backbone(backbone.network, recipes.DEFAULT.cut)
+    signature = [tf.TensorSpec((None, model.IMAGE_SIZE, model.IMAGE_SIZE, 3), tf.float32)]
+    forward = tf.function(lambda images: network(prepare(images), training=False), input_signature=signature)
+
+    def floor() -> None:
+        for start in range(0, len(rows), BATCH):
+            forward(resized[start : start + BATCH]).numpy()
+
+    def computed(precision: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            used = dataclasses.replace(backbone, precision=precision)
+            Features(examples, used, recipes.DEFAULT, 0, Path(folder)).compute(rows, 1)
+
+    return in_turn(
+        {"floor": floor, "float32": lambda: computed("float32"), "bfloat16": lambda: computed("bfloat16")}, repetitions
+    )
+
+
+def pipeline(examples: data.Examples, repetitions: int) -> dict:
+    """Decoding and resizing every image: the eval pipeline against the same calls in a plain loop."""
+    from covid_tfds.decoding import decode_image
+
+    rows = np.arange(len(examples))
+    resize = model.preprocessing("unit").get_layer("resize")
+
+    def plain() -> None:
+        for encoded in examples.encoded():
+            resize(tf.cast(decode_image(encoded), tf.float32))
+
+    def streamed() -> None:
+        for _ in data.eval_pipeline(examples, rows, BATCH):
+            pass
+
+    return in_turn({"plain loop": plain, "eval_pipeline": streamed}, repetitions)
+
+
+def growth(examples: data.Examples) -> dict:
+    """Seconds of each phase at this number of images: features (cold), five folds of heads, prediction by Keras."""
+    backbone = Backbone.load("random", 0)
+    recipe = dataclasses.replace(recipes.DEFAULT, augmentation=recipes.Augmentation())
+    rows = np.arange(len(examples))
+    seconds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        cached = Features(examples, backbone, recipe, 0, Path(folder))
+        start = time.perf_counter()
+        pooled = cached.pooled(rows, 1)
+        seconds["features"] = time.perf_counter() - start
+    folds = [heads.Fold(rows[rows % 5 != fold], rows[rows % 5 == fold]) for fold in range(5)]
+    start = time.perf_counter()
+    fitted = heads.fit(recipe, pooled, examples.labels, folds, 0)
+    seconds["five folds"] = time.perf_counter() - start
+    head = heads.into_keras(model.head(recipe, cached.map_shape, 0), fitted.weights[0])
+    cut = model.cut_backbone(backbone.network, recipe.cut)
+    network = model.assemble(model.preprocessing(recipe.scaling), cut, head)
+    start = time.perf_counter()
+    network.predict(data.eval_pipeline(examples, rows, BATCH), verbose=0)
+    seconds["predict"] = time.perf_counter() - start
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
