@@ -43,7 +43,11 @@ def evaluate(examples: Examples, p_covid: np.ndarray, judged: Judgement) -> dict
     """
     test = examples.rows("test")
     held_out = examples.subset(test)
-    found = metrics.summary(held_out.labels, p_covid[test], judged.threshold, held_out.known_patients)
+    # The exact interval of so many images, as such a split is always reported; the number of patients stands beside it
+    # and the cross-validation's intervals respect them.
+    found = metrics.summary(held_out.labels, p_covid[test], judged.threshold)
+    patients = held_out.known_patients
+    found["patients"] = None if patients is None else len(set(patients))
     point = judged.sections["operating_point"]
     point = {**point, "test": {name: found[name] for name in ("sensitivity", "specificity")}}
     return {
@@ -71,7 +75,13 @@ def _test(examples: Examples, p_covid: np.ndarray, result: dict) -> list[str]:
     )
     width = max(map(len, names)) + 2
     point = f"covid at {result['threshold']:.3f} and more"
-    lines = [f"Test split ({point})", report, "Confusion matrix (rows: truth, columns: decision)"]
+    patients = result["test"]["patients"]
+    whose = f" of {patients} patients; intervals count images" if patients else ""
+    lines = [
+        f"Test split ({point}; {len(test)} images{whose})",
+        report,
+        "Confusion matrix (rows: truth, columns: decision)",
+    ]
     lines.append(" " * width + "".join(f"{name:>{width}}" for name in names))
     for name, row in zip(names, result["test"]["confusion_matrix"], strict=True):
         lines.append(f"{name:<{width}}" + "".join(f"{count:>{width}}" for count in row))

@@ -83,7 +83,9 @@ def train(config: Config) -> Path:
         print(
             f"{config.precision} features: against float32 a test image's probability changes by {change:.1g} at most"
         )
-    print(f"Run folder: {output}\nReport to open: {output / artifacts.REPORT}")
+    print(
+        f"Run folder: {output}\nPicture to open: {output / artifacts.PLOT}\nReport to open: {output / artifacts.REPORT}"
+    )
     return output
 
 
