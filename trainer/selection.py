@@ -82,20 +82,21 @@ def _aurocs(question: Question, log_odds: np.ndarray, weights: np.ndarray) -> np
 def without_selection_bias(question: Question, log_odds: np.ndarray) -> dict:
     """What "take the best of these trials" reaches on patients that had no part in the choice.
 
-    log_odds: float [trials, n], held-out predictions; row TUTORIAL_TRIAL is the tutorial's point. Returns AUROC and
-    log-loss of the choice, of the tutorial's point, and the gain (choice minus tutorial), each
-    {"value", "ci95"}: mean and percentile interval over draws of patients. The AUROC's interval is at least as wide as
-    Newcombe's for that many patients, because where every trial is perfect the draws don't differ.
+    log_odds: float [trials, n], held-out predictions; row TUTORIAL_TRIAL is the tutorial's point. Returns auroc and
+    p_truth (exp(-log-loss), the geometric mean probability given to the truth: unlike log-loss it is bounded, so that
+    one sure mistake does not decide its mean) of the choice, of the tutorial's point, and the gain (choice minus
+    tutorial), each {"value", "ci95"}: mean and percentile interval over draws of patients. The AUROC's interval is at
+    least as wide as Newcombe's for that many patients, because where every trial is perfect the draws don't differ.
     """
     collected = [_one_draw(question, log_odds, w) for w in bootstrap.replicates(question.positive, question.patients)]
-    auroc, tutorial_auroc, log_loss, tutorial_log_loss = np.concatenate(collected, axis=1)
+    auroc, tutorial_auroc, p_truth, tutorial_p_truth = np.concatenate(collected, axis=1)
     result = {
         "auroc": _summary(auroc),
         "tutorial_auroc": _summary(tutorial_auroc),
         "auroc_gain": _summary(auroc - tutorial_auroc),
-        "log_loss": _summary(log_loss),
-        "tutorial_log_loss": _summary(tutorial_log_loss),
-        "log_loss_gain": _summary(log_loss - tutorial_log_loss),
+        "p_truth": _summary(p_truth),
+        "tutorial_p_truth": _summary(tutorial_p_truth),
+        "p_truth_gain": _summary(p_truth - tutorial_p_truth),
     }
     sizes = [len(np.unique(question.patients[rows])) for rows in (question.positive, ~question.positive)]
     for name in ("auroc", "tutorial_auroc"):
@@ -106,7 +107,7 @@ def without_selection_bias(question: Question, log_odds: np.ndarray) -> dict:
 
 
 def _one_draw(question: Question, log_odds: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """[4, b]: AUROC and log-loss, of the trial chosen on the images drawn and of the tutorial's, on those left out."""
+    """[4, b]: AUROC and p_truth, of the trial chosen on the images drawn and of the tutorial's, on those left out."""
     left_out = (drawn == 0).astype(np.float64)
     usable = np.isfinite(_aurocs(question, log_odds[0], left_out)).any(0)
     usable &= np.isfinite(_aurocs(question, log_odds[0], drawn)).any(0)
@@ -117,17 +118,10 @@ def _one_draw(question: Question, log_odds: np.ndarray, drawn: np.ndarray) -> np
         for trial, trial_loss in zip(log_odds, loss, strict=True)
     ]
     chosen = np.argmax(inside, axis=0)
-    outside_auroc = np.stack([np.nanmean(_aurocs(question, trial, left_out), axis=0) for trial in log_odds])
-    outside_loss = left_out @ loss.T / left_out.sum(1, keepdims=True)
+    auroc = np.stack([np.nanmean(_aurocs(question, trial, left_out), axis=0) for trial in log_odds])
+    p_truth = np.exp(-(loss @ left_out.T) / left_out.sum(1))
     draw = np.arange(len(chosen))
-    return np.stack(
-        [
-            outside_auroc[chosen, draw],
-            outside_auroc[TUTORIAL_TRIAL],
-            outside_loss[draw, chosen],
-            outside_loss[:, TUTORIAL_TRIAL],
-        ]
-    )
+    return np.stack([auroc[chosen, draw], auroc[TUTORIAL_TRIAL], p_truth[chosen, draw], p_truth[TUTORIAL_TRIAL]])
 
 
 def _summary(draws: np.ndarray) -> dict:

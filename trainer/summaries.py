@@ -2,16 +2,14 @@
 
     tensorboard --logdir runs
 
-`train` and `test` share their tags, so that each figure has one chart with two lines; `tuner/trial_07` is one trial,
-with its hyperparameters for the HParams page. The confusion matrix, the heat maps and the PR curve are of the test
-split and written once, at the end.
+The runs `train` and `test` share their tags, so that each figure has one chart with two lines. The confusion matrix,
+the heat maps and the PR curve are of the test split and written once, at the end.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,30 +28,27 @@ THRESHOLDS = 127
 
 
 @contextlib.contextmanager
-def writer(folder: Path) -> Iterator[None]:
-    """A folder of event files as the default, closed at the end."""
-    writer = tf.summary.create_file_writer(str(folder))
-    with writer.as_default():
+def writer(folder: Path, name: str = "") -> Iterator[None]:
+    """Make new events in a folder the default writer's, closed at the end, in place of those of the same name.
+
+    What a killed process left would be drawn as well.
+    """
+    suffix = f".{name or 'run'}.v2"
+    for path in folder.glob(f"events.out.tfevents.*{suffix}"):
+        path.unlink()
+    events = tf.summary.create_file_writer(str(folder), filename_suffix=suffix)
+    with events.as_default():
         yield
-    writer.close()
+    events.close()
 
 
-def fresh(folder: Path) -> Path:
-    """An event folder without what a killed process left there, which would be drawn as well."""
-    shutil.rmtree(folder, ignore_errors=True)
-    return folder
-
-
-def write_history(folder: Path, history: list[dict], other: str) -> None:
-    """Scalars by epoch, from 1: `train` has the training figures, the folder named `other` the val_ ones, same tags."""
-    for name, prefix in (("train", ""), (other, "val_")):
-        with writer(fresh(folder / name)):
-            for epoch, entry in enumerate(history, start=1):
-                for figure in EPOCH_FIGURES:
-                    if prefix + figure in entry:
-                        tf.summary.scalar(f"epoch/{figure}", entry[prefix + figure], step=epoch)
-                if name == "train":
-                    tf.summary.scalar("epoch/learning_rate", entry["learning_rate"], step=epoch)
+def write_epochs(prefix: str, history: list[dict], group: str) -> None:
+    """Scalars by epoch, from 1, to the default writer: the figures whose names in `history` begin with prefix."""
+    for epoch, entry in enumerate(history, start=1):
+        for figure in EPOCH_FIGURES:
+            tf.summary.scalar(f"{group}/{figure}", entry[prefix + figure], step=epoch)
+        if not prefix:
+            tf.summary.scalar(f"{group}/learning_rate", entry["learning_rate"], step=epoch)
 
 
 def write_run(
@@ -63,17 +58,19 @@ def write_run(
     examples = cached.examples
     test = examples.rows("test")
     where = folder / artifacts.TENSORBOARD
-    write_history(where, history, "test")
     with writer(where / "test"):
+        write_epochs("val_", history, "epoch")
         truth = examples.labels[test]
         curve = pr_curve.pb("covid", truth == metrics.POSITIVE, p_covid[test], num_thresholds=THRESHOLDS)
         tf.summary.experimental.write_raw_pb(curve.SerializeToString(), step=0)
         matrix = metrics.confusion(truth, p_covid[test], threshold)
         tf.summary.image("confusion_matrix", _picture(figures.confusion_matrix(matrix, examples.class_names)), step=0)
-        overlays = [np.asarray(Image.open(path)) for path in sorted((folder / artifacts.SALIENCY_PICTURES).glob("*"))]
-        if overlays:
-            tf.summary.image("grad_cam", np.stack(overlays), step=0, max_outputs=len(overlays))
+        seen = artifacts.read_json(folder / artifacts.SALIENCY)["images"]
+        names = [one["picture"] for one in seen if one["group"] == "test" and one["picture"]]
+        overlays = np.stack([np.asarray(Image.open(folder / name)) for name in names])
+        tf.summary.image("grad_cam", overlays, step=0, max_outputs=len(overlays))
     with writer(where / "train"):
+        write_epochs("", history, "epoch")
         tf.summary.text("config", f"```json\n{(folder / artifacts.CONFIG).read_text()}```", step=0)
         tf.summary.text("environment", f"```json\n{(folder / artifacts.ENVIRONMENT).read_text()}```", step=0)
         shape = tf.TensorSpec((None, None, None, 3), tf.float32, name="image")

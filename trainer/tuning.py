@@ -172,6 +172,7 @@ def settings(config: Config, examples: Examples, backbone: Backbone) -> dict:
     return {
         "dataset": examples.fingerprint,
         "backbone": backbone.sha256,
+        "precision": backbone.precision,
         "space": hypermodel.describe(),
         "seed": config.seed,
         "folds": config.folds,

@@ -147,14 +147,13 @@ def describe(summary: dict) -> str:
         f"({summary['images']} images, {summary['patients']} patients)"
     ]
     if tutorial:
-        lines.append(f"  tutorial's point    {_cross_validated(tutorial)}")
-    lines.append(f"  best, trial {best['trial']:<8}{_cross_validated(best)}   the best of many: too good")
+        lines.append(f"  tutorial's point     {_cross_validated(tutorial)}")
+    lines.append(f"  best, trial {best['trial']:<9}{_cross_validated(best)}   the best of many: too good")
     if unbiased:
-        lines.append(f"  without that bias   AUROC {_estimate(unbiased['auroc'])}, gain over the tutorial's point")
-        lines.append(
-            f"{'':22}AUROC {_estimate(unbiased['auroc_gain'], sign='+')}, "
-            f"log-loss {_estimate(unbiased['log_loss_gain'], sign='+')}"
-        )
+        lines.append("  Without the bias of having been chosen, on patients that had no part in the choice:")
+        for name, words in (("auroc", "AUROC"), ("p_truth", "probability given to the truth")):
+            lines.append(f"    {words} {_estimate(unbiased[name])}")
+            lines.append(f"      gain over the tutorial's point {_estimate(unbiased[name + '_gain'], sign='+')}")
     return "\n".join(lines)
 
 

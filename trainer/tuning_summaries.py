@@ -1,4 +1,8 @@
-"""What TensorBoard shows of a search: the HParams page, and a chart for each figure with a line a trial."""
+"""What TensorBoard shows of a search: the HParams page, and charts by epoch with a line for each side of the folds.
+
+Every trial is a run of its own, because the HParams page wants it so, but holds the final figures alone: the epochs of
+all trials are in the runs `tuner/train` and `tuner/held_out`. TensorBoard shows nothing at first of more than 40 runs.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,19 @@ from tensorboard.plugins.hparams import api as hparams
 from trainer import artifacts, hypermodel, selection, summaries
 from trainer.trials import Result
 
-FIGURES = {"score": "score", "auroc": "AUROC", "auroc_sd": "AUROC, SD over folds", "log_loss": "log-loss"}
+FIGURES = {
+    "search/score": "score",
+    "search/auroc": "AUROC",
+    "search/auroc_sd": "AUROC, SD over folds",
+    "search/log_loss": "log-loss",
+}
 
 
 def write_space(folder: Path) -> None:
     """Tell the HParams page of a run which hyperparameters and figures its trials have."""
     space = [hparams.HParam(hp["config"]["name"], _domain(hp)) for hp in hypermodel.describe()["hyperparameters"]]
     shown = [hparams.Metric(tag, display_name=name) for tag, name in FIGURES.items()]
-    with summaries.writer(summaries.fresh(folder / artifacts.TENSORBOARD / artifacts.TUNER / "space")):
+    with summaries.writer(folder / artifacts.TENSORBOARD / artifacts.TUNER / "space"):
         hparams.hparams_config(space, shown)
 
 
@@ -36,13 +45,15 @@ def write_trial(folder: Path, trial: Trial, question: selection.Question, result
 
     folder: the run's. history: as `heads.FittedHeads`; empty where the trial failed.
     """
-    where = summaries.fresh(folder / artifacts.TENSORBOARD / artifacts.TUNER / f"trial_{trial.trial_id}")
-    with summaries.writer(where):
-        hparams.hparams(dict(trial.hyperparameters.values), trial_id=f"trial_{trial.trial_id}")
+    name, where = f"trial_{trial.trial_id}", folder / artifacts.TENSORBOARD / artifacts.TUNER
+    with summaries.writer(where / name):
+        hparams.hparams(dict(trial.hyperparameters.values), trial_id=name)
         if result.log_odds is not None:
             judged = selection.judge(question, result.log_odds)
             values = (judged.score, judged.auroc.mean(), judged.auroc.std(ddof=1), judged.log_loss)
             for tag, value in zip(FIGURES, values, strict=True):
                 tf.summary.scalar(tag, value, step=0)
-    means = [{name: float(value.mean()) for name, value in entry.items()} for entry in history]
-    summaries.write_history(where, means, "held_out")
+    means = [{figure: float(value.mean()) for figure, value in entry.items()} for entry in history]
+    for run, prefix in (("train", ""), ("held_out", "val_")):
+        with summaries.writer(where / run, name):
+            summaries.write_epochs(prefix, means, name)
