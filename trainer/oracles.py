@@ -20,7 +20,6 @@ from trainer.recipes import TUTORIAL
 
 OBJECTIVE = keras_tuner.Objective("score", "max")
 ENDED = (TrialStatus.COMPLETED, TrialStatus.FAILED)
-SEEDS_PER_TRIAL = 1000  # a trial draws one seed a hyperparameter and collision
 WORKERS_PER_TRIAL = 2
 HYPERBAND_EPOCHS, HYPERBAND_FACTOR = 50, 4  # 1 + 22 + 6 + 2 trials make its first bracket: about the default --trials
 
@@ -40,8 +39,7 @@ class Restartable:
             hp = keras_tuner.HyperParameters()
             build(hp)
             return {"status": TrialStatus.RUNNING, "values": hp.values}
-        # Of the trial's number and not of how often was drawn before: KerasTuner doesn't keep a random state on disk.
-        self._seed_state = self.seed + SEEDS_PER_TRIAL * number
+        # Of the trial's number, not of how often was drawn before: KerasTuner doesn't keep this generator on disk.
         self._random_state = np.random.RandomState([self.seed, number])
         # One thread: the Gaussian process is tiny, and how threads share a sum would change its last bits.
         with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
