@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
@@ -22,7 +23,8 @@ class Line:
         self._began = self._printed = time.monotonic()
         self._bar = None
         if sys.stderr.isatty():
-            self._bar = tqdm(total=total, initial=done, desc=description, unit=unit, dynamic_ncols=True)
+            width = shutil.get_terminal_size().columns  # tqdm would draw nothing where the terminal tells no width
+            self._bar = tqdm(total=total, initial=done, desc=description, unit=unit, ncols=width)
 
     def __enter__(self) -> Line:
         return self
