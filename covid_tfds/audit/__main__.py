@@ -3,7 +3,7 @@
     python -m covid_tfds.audit --config as_published      # exit code 1: something invalidates an evaluation
     python -m covid_tfds.audit --dataset my_hospital      # a folder with covid/ and one other class in it
 
-50 films take 20 seconds on 2 cores, half of it TensorFlow's start; a folder needs no TensorFlow.
+50 films take 10 seconds on 2 cores, half of it for the start of TensorFlow, which a folder does without.
 """
 
 import argparse
