@@ -341,3 +341,23 @@ def test_ctrl_c_gives_130(monkeypatch, capsys):
     monkeypatch.setattr("trainer.training.train", interrupted)
     assert main(["--tune"]) == 130
     assert "Stopped after 3 of 30 trials." in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_best_trial_is_refitted_and_saved_like_any_run(phantom_folder, tmp_path, capsys):
+    flags = ["--tune", "--trials", "4", "--folds", "3", "--dataset", str(phantom_folder), "--weights", "random"]
+    assert main([*flags, "--output", str(tmp_path / "run")]) == 0
+    told = capsys.readouterr()
+    assert "Search: 4 trials, 3 folds of the training split (16 images, 16 patients)" in told.out
+    assert "search: 4/4 trial" in told.err
+    run = artifacts.load(tmp_path / "run")
+    summary = outcome(run.path)["summary"]
+    assert run.environment["recipe"] == summary["best"]["recipe"]
+    layers = {layer.name: layer for layer in keras.models.load_model(run.model_path).layers}
+    assert (
+        layers["backbone"].output_shape[1:3]
+        == {"block4_pool": (14, 14), "block5_pool": (7, 7)}[summary["best"]["recipe"]["cut"]]
+    )
+    with (run.path / "history.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == summary["best"]["recipe"]["epochs"]
+    assert (run.path / "report.html").is_file()
