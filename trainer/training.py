@@ -53,6 +53,10 @@ UNGROUPED = (
     "Patients are unknown, so the split is by image and one patient may be on both sides: expect figures that are too "
     "good. A patients.csv (path,patient_id) in the dataset folder mends that."
 )
+TUNED = (
+    "--tune chose the recipe on the training split, so that the cross-validation over all images is that of the best "
+    "of many and too good; tuning.json has an estimate without that bias."
+)
 
 
 def train(config: Config) -> Path:
@@ -119,7 +123,7 @@ def _recipe(folder: Path, config: Config, examples: data.Examples, backbone: Bac
 
 def notes(config: Config, examples: data.Examples) -> list[str]:
     """What must be said of this run wherever its figures are shown."""
-    return [UNTRAINED] * (config.weights == "random") + [UNGROUPED] * (not examples.grouped)
+    return [UNTRAINED] * (config.weights == "random") + [UNGROUPED] * (not examples.grouped) + [TUNED] * config.tune
 
 
 def _fit_on_features(cached: Features) -> tuple[keras.Model, list[dict]]:

@@ -143,8 +143,13 @@ def _search(tuner: Tuner, oracle: keras_tuner.Oracle, table: tuning_report.Table
         oracle.on_end = on_end
         tuner.on_progress = lambda done, total: line.note(f"{table.best()}, features {done}/{total}")
         watch = distribution.watching(tuner.folder / artifacts.TUNER, oracle.give_up_lost)
-        with _keras_tuner(config.verbose), watch if chief else contextlib.nullcontext():
-            tuner.search()
+        try:
+            with _keras_tuner(config.verbose), watch if chief else contextlib.nullcontext():
+                tuner.search()
+        except RuntimeError as error:
+            if chief and "bind" in str(error):
+                raise UsageError(f"The chief can't listen where KERASTUNER_ORACLE_IP and _PORT say: {error}") from error
+            raise
 
 
 def work(config: Config, examples: Examples, backbone: Backbone) -> None:

@@ -127,10 +127,10 @@ def _hyperparameter(axis, completed: list[dict], summary: dict, name: str, share
         axis.set_xscale("log")
     else:
         labels = [f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ") for value in ticks]
-        axis.set_xticks(range(len(ticks)), labels)
+        words = any(isinstance(value, str) for value in ticks)
+        slant = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if words else {}
+        axis.set_xticks(range(len(ticks)), labels, **slant)
         axis.set_xlim(-0.5, len(ticks) - 0.5)
-        if any(isinstance(value, str) for value in ticks):
-            axis.tick_params(axis="x", rotation=20)
     axis.set_title(f"{name.replace('_', ' ')} (importance {share:.0%})", fontsize=10)
     axis.grid(alpha=0.3)
 
