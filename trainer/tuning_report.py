@@ -155,9 +155,7 @@ def describe(summary: dict) -> str:
             lines.append(f"    {words} {_estimate(unbiased[name])}")
             lines.append(f"      gain over the tutorial's point {_estimate(unbiased[name + '_gain'], sign='+')}")
         if unbiased["auroc"]["ci95"][0] <= 0.5:
-            lines.append(
-                "  That AUROC's interval holds 0.5: nothing here is shown to be better than a tossed coin."
-            )
+            lines.append("  That AUROC's interval holds 0.5: nothing here is shown to be better than a tossed coin.")
     return "\n".join(lines)
 
 
