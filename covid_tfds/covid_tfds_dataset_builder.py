@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from covid_tfds import manifest, one_error, phantom, sources
+from covid_tfds import manifest, one_error, sources
 from covid_tfds.integrity import SourceError
 
 one_error.install()
@@ -170,6 +170,8 @@ def _published(
 
 
 def _drawn(split: str, num_examples: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    from covid_tfds import phantom  # SciPy takes half a second to import, and a --help should not wait for it
+
     for index in range(num_examples):
         if phantom.split(index) != split:
             continue
