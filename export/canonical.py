@@ -23,7 +23,8 @@ def canonical(model: onnx.ModelProto, outputs: list[str], names: dict[str, str])
     used = []
     result = onnx.ModelProto(ir_version=model.ir_version, producer_name=model.producer_name)
     result.producer_version = model.producer_version
-    result.opset_import.extend(sorted(model.opset_import, key=lambda opset: opset.domain))
+    domains = {node.domain for node in nodes}
+    result.opset_import.extend(opset for opset in model.opset_import if opset.domain in domains)
     result.graph.name = "covid_vgg16"
     for index, node in enumerate(nodes):
         name = f"{node.op_type}_{index}"

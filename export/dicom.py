@@ -102,7 +102,8 @@ def _to_8_bits(stored: np.ndarray, dataset) -> np.ndarray:
 
     values = apply_modality_lut(stored, dataset)
     shown, low, high = _windowed(values, dataset, _padding(stored, dataset))
-    grey = np.clip((shown - low) / max(high - low, 1e-9), 0, 1) * 255
+    # A negative rescale slope makes pydicom's window run from high to low: the sign cancels here.
+    grey = np.clip((shown - low) / ((high - low) or 1), 0, 1) * 255
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         grey = 255 - grey
     grey[_padding(stored, dataset)] = 0

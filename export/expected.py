@@ -34,10 +34,10 @@ class Expected:
 
 
 class Reference:
-    """The Keras model as it was trained, taken layer by layer."""
+    """The Keras model as it was trained, taken layer by layer. Compiled once, at the first image."""
 
     def __init__(self, network: Network):
-        self._network = network
+        self.network = network
         last = network.head.get_layer("probabilities")
         self._before_softmax = keras.Model(network.head.inputs, last.input)
         self._last = last
@@ -52,7 +52,7 @@ class Reference:
         return Expected(resized, probabilities, np.maximum(cam, 0), float(np.abs(cam).max()))
 
     def _trace(self, image):
-        network = self._network
+        network = self.network
         resized = network.resize(tf.cast(image, tf.float32))
         maps = network.backbone(network.scale(resized), training=False)
         with tf.GradientTape() as tape:

@@ -14,7 +14,7 @@ from export.model_file import CHECKSUMS
 from export.network import Network
 from trainer import artifacts
 
-PARITY, GOLDEN = "parity.json", "golden"
+PARITY = "parity.json"
 OWN_IMAGES = 100  # of the run's; more of the same kind prove nothing more
 
 
@@ -45,9 +45,10 @@ def export(run_dir: Path, output: Path, int8: bool) -> dict:
             with _step(f"int8, calibrated on {len(calibration)} training images"):
                 quantize.write(folder / parity.FLOAT, folder / parity.INT8, images.own(run, calibration))
         with _step("golden answers"):
-            golden.write(folder / GOLDEN, Reference(network), about["labels"])
+            reference = Reference(network)
+            golden.write(folder / golden.FOLDER, reference, about["labels"])
         with _step(f"parity on {len(pictures)} images"):
-            stages = parity.check(network, folder, pictures)
+            stages = parity.check(reference, folder, pictures, run.config.precision)
         result = parity.report(stages, pictures, left_out)
         artifacts.write_json(folder / PARITY, result)
         for name, stage in stages.items():

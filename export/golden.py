@@ -12,7 +12,7 @@ from export.expected import Reference
 from trainer import artifacts
 
 CASES = ("grey-wide.png", "colour-tall.png", "colour-420.jpg", "colour-small.png", "16-bit.png", "alpha.png")
-ANSWERS = "golden.json"
+FOLDER, ANSWERS = "golden", "golden.json"
 SAMPLES = ((0, 0), (0, 223), (57, 113), (112, 40), (223, 0), (223, 223))  # row, column
 ABOUT = (
     "What a port must reproduce, step by step: decoded RGB bytes (rgb_sha256 over height x width x 3, row by row), the "

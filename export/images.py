@@ -59,9 +59,15 @@ def _from_tfds(run: artifacts.Run, wanted: set[str]) -> dict[str, bytes]:
     import tensorflow_datasets as tfds
 
     import covid_tfds
+    from covid_tfds.integrity import SourceError
 
-    builder = covid_tfds.Builder(config=run.config.config, data_dir=run.config.data_dir)
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=run.config.manual_dir))
+    config = run.config
+    which = covid_tfds.phantom_config(config.num_examples) if config.num_examples else config.config
+    builder = covid_tfds.Builder(config=which, data_dir=config.data_dir)
+    try:
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=config.manual_dir))
+    except (SourceError, NotADirectoryError) as error:
+        raise UsageError(" ".join(str(error).split())) from error
     raw = builder.as_dataset(split="all", decoders={"image": tfds.decode.SkipDecoding()})
     found = {}
     for example in raw:
@@ -100,7 +106,7 @@ def phantoms() -> list[Picture]:
     ]
 
 
-def stack(count: int = 4, height: int = 151, width: int = 207) -> np.ndarray:
+def stack(count: int = 2, height: int = 151, width: int = 207) -> np.ndarray:
     """Different images of one size in a batch, uint8 [count, height, width, 3]."""
     films = [phantom.draw(index).image for index in range(count)]
     return np.stack(

@@ -15,12 +15,14 @@ PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 def collect(run: artifacts.Run, network: Network) -> dict:
     """The ONNX file's `metadata_props`: names to JSON values. The same for every export of one run."""
     environment, metrics = run.environment, run.metrics
+    shortcuts = metrics.get("shortcuts") or {}
     found = {
         "labels": environment["dataset"]["class_names"],
         "positive_class": metrics["positive_class"],
         "threshold": metrics["threshold"],
         "temperature": metrics.get("temperature"),
-        "shortcuts_verdict": (metrics.get("shortcuts") or {}).get("verdict"),
+        "shortcuts_verdict": shortcuts.get("verdict"),
+        "shortcuts_because": shortcuts.get("because"),
         "intended_use": INTENDED_USE,
         "notes": environment.get("notes", []),
         "input": {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jinja2
 
-from export import parity
+from export import golden, parity
 from trainer import artifacts
 
 PAGE = "README.md"
@@ -23,6 +23,7 @@ def write(folder: Path, run: artifacts.Run, about: dict, result: dict, map_shape
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     snippets = {name: (TEMPLATES / f"{name}.txt").read_text(encoding="utf-8").strip() for name in SNIPPETS}
+    cases = artifacts.read_json(folder / golden.FOLDER / golden.ANSWERS)["cases"]
     sizes = {name: f"{file.stat().st_size / 1e6:.0f}" for name, file in _models(folder)}
     text = environment.get_template("README.md.j2").render(
         title=f"VGG16 chest radiograph model, run {about['run_id']}",
@@ -34,6 +35,7 @@ def write(folder: Path, run: artifacts.Run, about: dict, result: dict, map_shape
         int8_mb=sizes.get(parity.INT8),
         map_shape=map_shape,
         whole_image=about["heatmap_region"] == [0.0, 0.0, 1.0, 1.0],
+        golden_p=next(case["probabilities"][0] for case in cases if case["file"] in snippets["python"]),
         n_train=sum(row["split"] == "train" for row in run.predictions),
         **snippets,
     )

@@ -76,14 +76,15 @@ def predict_all(predictor, options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     images = list(_images(options.images))
-    targets = _targets(images, Path(options.heatmap)) if options.heatmap else {}
+    targets = _targets(images, Path(options.heatmap)) if options.heatmap else [None] * len(images)
     failed = 0
     with _csv(options.csv) as write:
         if not options.json:
             print(f"{'p_covid':>8}  {'decision':<{_width(predictor)}}  image")
         # Nothing of a bar where nobody watches, or where there is nothing to wait for.
-        for image in tqdm(images, unit="image", disable=None if len(images) > 1 else True):
-            row = _predict(predictor, image, targets.get(image))
+        work = tqdm(images, unit="image", disable=None if len(images) > 1 else True)
+        for image, target in zip(work, targets, strict=True):
+            row = _predict(predictor, image, target)
             failed += "error" in row
             with tqdm.external_write_mode():
                 write(row)
@@ -114,17 +115,17 @@ def _looks_like_image(file: Path) -> bool:
     return False
 
 
-def _targets(images: list[Image], folder: Path) -> dict[Image, Path]:
+def _targets(images: list[Image], folder: Path) -> list[Path]:
     """A picture file of its own for each image, in folders as the images are."""
-    taken: dict[Path, Image] = {}
+    taken: dict[Path, None] = {}
     for image in images:
         path = folder / image.place.with_name(image.place.name + PICTURE)
         number = 2
         while path in taken:
             path = folder / image.place.with_name(f"{image.place.name}-{number}{PICTURE}")
             number += 1
-        taken[path] = image
-    return {image: path for path, image in taken.items()}
+        taken[path] = None
+    return list(taken)
 
 
 def _predict(predictor, image: Image, target: Path | None) -> dict:

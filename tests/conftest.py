@@ -71,3 +71,23 @@ def own_caches(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory, own_caches) -> Path:
+    """A run folder with a small, unsaturated head, trained on 26 drawn radiographs of all kinds."""
+    import trained_run
+
+    folder = tmp_path_factory.mktemp("trained")
+    return trained_run.make_run(folder / "run", trained_run.make_dataset(folder / "radiographs"))
+
+
+@pytest.fixture(scope="session")
+def exported(trained_run) -> Path:
+    """That run's export with int8, by the command itself; parity on a part of the run's images to save time."""
+    from export import __main__, exporting
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "OWN_IMAGES", 8)
+        assert __main__.main([str(trained_run), "--int8"]) == 0
+    return trained_run / "export"

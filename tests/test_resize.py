@@ -1,0 +1,28 @@
+"""That the resize in the ONNX graph is the one that training used, bit for bit."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tf2onnx import convert
+
+from export import onnx_graph, resize
+from trainer import model
+
+SIZES = [(1, 1), (1, 9), (3, 2), (47, 61), (223, 225), (224, 224), (448, 112), (897, 1161), (2003, 35)]
+
+
+@pytest.fixture(scope="module")
+def session():
+    signature = [tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")]
+    function = tf.function(lambda image: {"small": resize.bilinear(image, model.IMAGE_SIZE)}, input_signature=signature)
+    converted, _ = convert.from_function(function, signature, opset=onnx_graph.OPSET)
+    return onnx_graph.session(converted.SerializeToString())
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_equals_the_trainers_layer_bit_for_bit(session, size):
+    images = np.random.default_rng(1).integers(0, 256, (2, *size, 3)).astype(np.uint8)
+    layer = model.preprocessing("unit").get_layer("resize")
+    expected = np.asarray(layer(images.astype(np.float32)))
+    np.testing.assert_array_equal(resize.bilinear(tf.constant(images), model.IMAGE_SIZE), expected)
+    np.testing.assert_array_equal(session.run(None, {"image": images})[0], expected)
