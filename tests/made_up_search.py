@@ -52,8 +52,11 @@ def made_up_features(recipe, on_progress):
 
 def search(output, trials, tuner="random", the_problem=None, **changes):
     """Run a search, or go on with one, in the run folder `output`; returns the recipe."""
+    import tensorflow as tf
+
     from trainer import tuning
 
+    tf.config.experimental.enable_op_determinism()  # as training does: without it the last bits differ
     wanted = config(output, trials, tuner, **changes)
     with artifacts.new_run(Path(output)) as folder:
         return tuning.run(folder, wanted, the_problem or problem(), SETTINGS)
