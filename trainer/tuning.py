@@ -175,15 +175,15 @@ def serve(config: Config, problem: Problem, wanted: dict) -> None:
 def settings(config: Config, examples: Examples, backbone: Backbone) -> dict:
     """search.json: what decides every trial's hyperparameters and result."""
     return {
-        "dataset": examples.fingerprint,
-        "backbone": backbone.sha256,
-        "precision": backbone.precision,
-        "space": hypermodel.describe(),
         "seed": config.seed,
         "folds": config.folds,
         "tuner": config.tuner,
         "trials": config.trials,
         "batch_size": config.batch_size,
+        "precision": backbone.precision,
+        "dataset": examples.fingerprint,
+        "backbone": backbone.sha256,
+        "space": hypermodel.describe(),
     }
 
 
@@ -196,7 +196,7 @@ def _agree(project: Path, wanted: dict) -> None:
     found = artifacts.read_json(path)
     for name, value in json.loads(json.dumps(wanted)).items():
         if found.get(name) != value:
-            told = "" if isinstance(value, dict) else f": {found.get(name)} then, {value} now"
+            told = "" if name in ("dataset", "backbone", "space") else f": {found.get(name)} then, {value} now"
             raise UsageError(
                 f"{project.parent} holds a search with another {name}{told}. Go on with what it began with, choose "
                 f"another --output, or remove {project.parent} to start over."
