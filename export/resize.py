@@ -1,13 +1,16 @@
 """The model's bilinear resize, spelled out in operations that every runtime computes alike.
 
-An ONNX `Resize` is left to round the sampled positions as each runtime likes: in a large film that moves a sample by
-1e-4 pixels, up to 0.03 grey levels, and a head with steep logits makes 1e-3 of it. Spelled out, ONNX Runtime gives bit
-for bit what Keras's Resizing layer gives, and five times faster, as only the rows that are used become floats.
+An ONNX `Resize` leaves it to the runtime how sampled positions are rounded: in a large film that moves a sample by 1e-4
+pixels, a value by up to 0.03 grey levels, and steep logits make 1e-3 of it. Spelled out, ONNX Runtime gives bit for bit
+what Keras's Resizing layer gives, and five times faster, as only the rows that are used become floats.
 """
 
 from __future__ import annotations
 
 import tensorflow as tf
+
+# Pixels. Rounding of float32 moves a sample by less up to sides of 10,000 pixels; rounding of bfloat16 by much more.
+LARGEST_DRIFT = 1e-3
 
 
 def bilinear(image: tf.Tensor, side: int) -> tf.Tensor:
@@ -27,13 +30,26 @@ def bilinear(image: tf.Tensor, side: int) -> tf.Tensor:
 
 
 def _samples(length: tf.Tensor, side: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The two neighbours of each sample along an axis of `length` pixels, int32 [side], and the second one's weight."""
+    """The two neighbours of each sample along an axis of `length` pixels, int32 [side], and the second one's weight.
+
+    Sample x lies at (x + 0.5) length / side - 0.5. Its whole part is computed in integers, which no runtime rounds;
+    some compute all floats in 16 bits, where a position could be pixels off.
+    """
+    step = 2 * side
+    ahead = (2 * tf.range(side) + 1) * length + side  # of one pixel before the first, so that nothing is negative
+    low = tf.truncatediv(ahead, step)
+    exact = tf.cast(ahead - low * step, tf.float32) / step
+    first = low - 1
+    drift = _keras_position(length, side) - tf.cast(first, tf.float32) - exact
+    weight = exact + tf.clip_by_value(drift, -LARGEST_DRIFT, LARGEST_DRIFT)
+    return tf.maximum(first, 0), tf.minimum(low, length - 1), weight
+
+
+def _keras_position(length: tf.Tensor, side: int) -> tf.Tensor:
+    """Where Keras samples, float32 [side], with all its rounding."""
     # Always `side`, but not a constant: dividing by one becomes a multiplication by its rounded inverse on the way.
     divisor = tf.cast(side * tf.minimum(length, 1), tf.float32)
-    at = (tf.range(side, dtype=tf.float32) + 0.5) * (tf.cast(length, tf.float32) / divisor) - 0.5
-    low = tf.floor(at)
-    first = tf.cast(low, tf.int32)
-    return tf.maximum(first, 0), tf.minimum(first + 1, length - 1), at - low
+    return (tf.range(side, dtype=tf.float32) + 0.5) * (tf.cast(length, tf.float32) / divisor) - 0.5
 
 
 def _between(first: tf.Tensor, second: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

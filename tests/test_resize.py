@@ -26,3 +26,18 @@ def test_equals_the_trainers_layer_bit_for_bit(session, size):
     expected = np.asarray(layer(images.astype(np.float32)))
     np.testing.assert_array_equal(resize.bilinear(tf.constant(images), model.IMAGE_SIZE), expected)
     np.testing.assert_array_equal(session.run(None, {"image": images})[0], expected)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_positions_survive_runtimes_that_compute_in_16_bits(size, monkeypatch):
+    """As OpenVINO does by default on some processors: a sample may then move by 1e-3 pixels, not by several."""
+    exact = resize._keras_position
+
+    def rounded(length, side):
+        return tf.cast(tf.cast(exact(length, side), tf.bfloat16), tf.float32)
+
+    monkeypatch.setattr(resize, "_keras_position", rounded)
+    images = np.random.default_rng(1).integers(0, 256, (1, *size, 3)).astype(np.uint8)
+    expected = np.asarray(model.preprocessing("unit").get_layer("resize")(images.astype(np.float32)))
+    actual = resize.bilinear(tf.constant(images), model.IMAGE_SIZE)
+    np.testing.assert_allclose(actual, expected, atol=2 * 255 * 1.1 * resize.LARGEST_DRIFT)
