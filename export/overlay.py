@@ -72,7 +72,7 @@ def _with_scale(picture: Image.Image, top: float, title: str) -> Image.Image:
     font = ImageFont.load_default(max(12, round(side * 0.022)))
     line = round(font.size * 1.35)
     margin, bar, gap = (round(side * part) for part in (MARGIN, BAR, GAP))
-    labels = [f"{top * part:.3g}" for part in (1, 0.5, 0)]
+    labels = [f"{top * part:.3g}" for part in (1, 0.5, 0)] if top > 0 else ["", "", "0"]
     legend = COLOUR_MEANS if top > 0 else NOTHING
     lines = [text for whole in (title, legend) for text in _wrapped(whole, font, picture.width + bar)]
     page = Image.new(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -174,6 +175,17 @@ def test_help_takes_less_than_a_second_and_says_what_it_is_for():
         seconds.append(time.perf_counter() - start)
     assert INTENDED_USE in " ".join(done.stdout.split())
     assert min(seconds) < 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(model, films, tmp_path):
+    """As in `... | head -1`: no traceback."""
+    command = [sys.executable, "-m", "export.predict", model, str(films), "--csv", str(tmp_path / "out.csv")]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr == ""
 
 
 def test_the_sentence_is_the_projects():
