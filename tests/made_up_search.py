@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer import artifacts, distribution, native_log
+from trainer import artifacts, native_log
 from trainer.config import Config
 from trainer.metrics import POSITIVE
+from trainer.tuning import distribution
 
 SETTINGS = {"seed": 42}
 N, WIDTH = 40, 6
@@ -26,7 +27,7 @@ def config(output, trials, tuner="random", **changes) -> Config:
 
 def problem(features=None):
     """Forty images of thirty patients in five folds; some poolings, cuts and scalings tell the classes better."""
-    from trainer.trials import Problem
+    from trainer.tuning.trials import Problem
 
     labels = np.arange(N) % 2
     patients = np.asarray([f"patient-{min(i // 2 * 2 + labels[i], 29 + labels[i])}" for i in range(N)])
@@ -54,12 +55,12 @@ def search(output, trials, tuner="random", the_problem=None, **changes):
     """Run a search, or go on with one, in the run folder `output`; returns the recipe."""
     import tensorflow as tf
 
-    from trainer import tuning
+    from trainer.tuning import searching
 
     tf.config.experimental.enable_op_determinism()  # as training does: without it the last bits differ
     wanted = config(output, trials, tuner, **changes)
     with artifacts.new_run(Path(output)) as folder:
-        return tuning.run(folder, wanted, the_problem or problem(), SETTINGS)
+        return searching.run(folder, wanted, the_problem or problem(), SETTINGS)
 
 
 def outcome(run: Path) -> dict:
@@ -84,12 +85,12 @@ def hanging_features(recipe, on_progress):
 
 def main(output: str, trials: str, tuner: str) -> None:
     with native_log.silenced():
-        from trainer import tuning
+        from trainer.tuning import searching
 
     wanted = config(output, int(trials), tuner)
     if distribution.role(wanted) == "worker":
         distribution.wait_for_chief(Path(output))
-        tuning.serve(wanted, problem(hanging_features if "HANG" in os.environ else None), SETTINGS)
+        searching.serve(wanted, problem(hanging_features if "HANG" in os.environ else None), SETTINGS)
     else:
         search(output, int(trials), tuner)
 

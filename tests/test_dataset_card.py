@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from trainer import dataset_card
 from trainer.data import FACTS, Examples
+from trainer.report import dataset_card
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer import distribution
 from trainer.config import Config, UsageError
+from trainer.tuning import distribution
 
 ADDRESS = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": "8000"}
 CONFIG = Config(tune=True, output="runs/shared")
@@ -49,7 +49,7 @@ def test_a_worker_needs_the_shared_folder(environment):
 def test_a_worker_is_alive_as_long_as_its_process(tmp_path):
     assert not distribution.is_alive(tmp_path, "worker-1")
     program = (
-        "import sys\nfrom pathlib import Path\nfrom trainer import distribution\n"
+        "import sys\nfrom pathlib import Path\nfrom trainer.tuning import distribution\n"
         "with distribution.present(Path(sys.argv[1])):\n    print('here', flush=True)\n    sys.stdin.read()"
     )
     worker = subprocess.Popen(

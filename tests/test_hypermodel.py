@@ -3,8 +3,8 @@ import dataclasses
 import keras_tuner
 import pytest
 
-from trainer import hypermodel
 from trainer.recipes import CUTS, DECAYS, POOLINGS, SCALINGS, TUTORIAL
+from trainer.tuning import hypermodel
 
 
 def space() -> keras_tuner.HyperParameters:

@@ -5,8 +5,9 @@ import pytest
 import yaml
 from made_up_run import HOSTILE
 
-from trainer import artifacts, model_card, report_facts
+from trainer import artifacts
 from trainer.config import INTENDED_USE
+from trainer.report import facts, model_card
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def run(tmp_path):
 
 
 def card(run):
-    return model_card.text(report_facts.collect(run))
+    return model_card.text(facts.collect(run))
 
 
 def items(text, heading):

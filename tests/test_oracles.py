@@ -5,8 +5,8 @@ from keras_tuner.engine.trial import TrialStatus
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
 
-from trainer import hypermodel, oracles
 from trainer.recipes import TUTORIAL
+from trainer.tuning import hypermodel, oracles
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from made_up_run import HOSTILE
 
-from trainer import artifacts, report, report_facts, report_figures
+from trainer import artifacts
 from trainer.config import INTENDED_USE, UsageError
+from trainer.report import facts, figures, page
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -60,7 +61,7 @@ def whole(tmp_path_factory):
 
 
 def written(folder):
-    report.write(folder)
+    page.write(folder)
     return Page((folder / artifacts.REPORT).read_text(encoding="utf-8"))
 
 
@@ -208,10 +209,10 @@ def test_report_json_holds_the_numbers_of_the_page(whole):
 
 
 def test_it_can_be_written_again_and_is_the_same(run):
-    report.write(run)
+    page.write(run)
     names = (artifacts.REPORT, artifacts.REPORT_JSON, artifacts.MODEL_CARD)
     first = [(run / name).read_bytes() for name in names]
-    report.write(run)
+    page.write(run)
     assert [(run / name).read_bytes() for name in names] == first
 
 
@@ -226,27 +227,27 @@ def test_no_folder_of_the_users_disk_is_told(run):
 def test_a_damaged_file_is_named(run):
     (run / artifacts.SALIENCY).write_text("{")
     with pytest.raises(UsageError, match=r"saliency\.json is damaged"):
-        report.write(run)
+        page.write(run)
 
 
 def test_rates_count_as_a_threshold_does():
     truth = np.asarray([True, True, False, False])
     p_covid = np.asarray([0.9, 0.4, 0.4, 0.1])
-    sensitivity, specificity = report_figures.rates(truth, p_covid, np.asarray([0.0, 0.4, 0.5, 1.0]))
+    sensitivity, specificity = figures.rates(truth, p_covid, np.asarray([0.0, 0.4, 0.5, 1.0]))
     np.testing.assert_allclose(sensitivity, [1, 1, 0.5, 0])
     np.testing.assert_allclose(specificity, [0, 0.5, 1, 1])
 
 
 def test_undefined_controls_are_left_out_of_the_chart():
     bars = [("model", made_up_run.figure(0.9, 0.8, 1), "blue"), ("empty", made_up_run.figure(None), "red")]
-    svg = report_figures.controls(bars)
+    svg = figures.controls(bars)
     assert ">model<" in svg
     assert ">empty<" not in svg
 
 
 def test_predictions_of_one_split_are_read(run):
-    truth, p_covid = report_facts.predictions(run / artifacts.PREDICTIONS, "covid", "test")
+    truth, p_covid = facts.predictions(run / artifacts.PREDICTIONS, "covid", "test")
     assert len(truth) == len(p_covid) == 10
     assert truth.sum() == 5
-    everything, _ = report_facts.predictions(run / artifacts.OUT_OF_FOLD, "covid")
+    everything, _ = facts.predictions(run / artifacts.OUT_OF_FOLD, "covid")
     assert len(everything) == 150

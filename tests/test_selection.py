@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from trainer import selection
-from trainer.selection import Question
+from trainer.tuning import selection
+from trainer.tuning.selection import Question
 
 N = 40
 POSITIVE = np.arange(N) % 2 == 0

@@ -11,10 +11,11 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from trainer import artifacts, hypermodel, summaries, tuning_summaries
+from trainer import artifacts, summaries
 from trainer.__main__ import main
-from trainer.selection import Question
-from trainer.trials import Result
+from trainer.tuning import hypermodel, trial_summaries
+from trainer.tuning.selection import Question
+from trainer.tuning.trials import Result
 
 
 def events(folder):
@@ -106,12 +107,12 @@ HISTORY = [
 
 @pytest.fixture
 def search(tmp_path):
-    tuning_summaries.write_space(tmp_path)
+    trial_summaries.write_space(tmp_path)
     odds = np.where(QUESTION.positive, 1.0, -1.0)
     for number, epochs in enumerate((10, 25)):
         trial = trial_of(number, epochs=epochs)
-        tuning_summaries.write_trial(tmp_path, trial, QUESTION, Result({}, odds, None, 1.0), HISTORY)
-    tuning_summaries.write_trial(tmp_path, trial_of(2), QUESTION, Result({}, None, "diverged", 1.0), [])
+        trial_summaries.write_trial(tmp_path, trial, QUESTION, Result({}, odds, None, 1.0), HISTORY)
+    trial_summaries.write_trial(tmp_path, trial_of(2), QUESTION, Result({}, None, "diverged", 1.0), [])
     return tmp_path
 
 
@@ -120,7 +121,7 @@ def test_the_hparams_page_knows_space_and_trials(search):
     content = reader.SummaryMetadata("tuner/space", "_hparams_/experiment").plugin_data.content
     experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
     assert {info.name for info in experiment.hparam_infos} >= {"pooling", "learning_rate", "units", "keep_original"}
-    assert {info.name.tag for info in experiment.metric_infos} == set(tuning_summaries.FIGURES)
+    assert {info.name.tag for info in experiment.metric_infos} == set(trial_summaries.FIGURES)
     content = reader.SummaryMetadata("tuner/trial_00", "_hparams_/session_start_info").plugin_data.content
     session = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
     assert session.hparams["epochs"].number_value == 10
@@ -141,7 +142,7 @@ def test_both_sides_of_a_trial_share_a_chart(search):
 
 def test_a_repeated_trial_replaces_its_events(search):
     trial = trial_of(1, epochs=100)
-    tuning_summaries.write_trial(search, trial, QUESTION, Result({}, np.zeros(N), None, 1.0), HISTORY[:1])
+    trial_summaries.write_trial(search, trial, QUESTION, Result({}, np.zeros(N), None, 1.0), HISTORY[:1])
     reader = events(search / artifacts.TENSORBOARD)
     assert values(reader, "tuner/train", "trial_01/loss") == {1: 1.0}
     assert values(reader, "tuner/train", "trial_00/loss") == {1: 1.0, 2: 2.0}

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from made_up_search import outcome, search
 
-from trainer import artifacts, data, heads, trials, tuning
+from trainer import artifacts, data, heads
 from trainer.__main__ import main
 from trainer.config import Config, UsageError
 from trainer.features import Backbone, Features, default_folder
 from trainer.recipes import TUTORIAL
+from trainer.tuning import searching, trials
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
 
@@ -37,8 +38,8 @@ def quick(monkeypatch):
         return trials.Result(dataclasses.asdict(recipe), odds, None, 0.0), []
 
     monkeypatch.setattr(trials, "run", run)
-    monkeypatch.setattr("trainer.tuning_summaries.write_trial", lambda *_: None)
-    monkeypatch.setattr("trainer.tuning_figures.draw", lambda *_: None)
+    monkeypatch.setattr("trainer.tuning.trial_summaries.write_trial", lambda *_: None)
+    monkeypatch.setattr("trainer.tuning.figures.draw", lambda *_: None)
     return ran
 
 
@@ -222,16 +223,16 @@ def test_another_search_in_the_folder_is_refused(quick, tmp_path, monkeypatch):
 def test_what_decides_a_search_is_in_its_settings(examples, tiny, change):
     one = Config(tune=True)
     other = dataclasses.replace(one, **change)
-    assert tuning.settings(one, examples, tiny) != tuning.settings(other, examples, tiny)
+    assert searching.settings(one, examples, tiny) != searching.settings(other, examples, tiny)
 
 
 def test_data_weights_and_space_are_in_the_settings(examples, tiny, monkeypatch):
-    before = tuning.settings(Config(), examples, tiny)
+    before = searching.settings(Config(), examples, tiny)
     relabelled = dataclasses.replace(examples, labels=1 - examples.labels)
-    assert tuning.settings(Config(), relabelled, tiny)["dataset"] != before["dataset"]
-    assert tuning.settings(Config(), examples, dataclasses.replace(tiny, sha256="other")) != before
-    monkeypatch.setattr("trainer.hypermodel.CUTS", ("block5_pool",))
-    assert tuning.settings(Config(), examples, tiny)["space"] != before["space"]
+    assert searching.settings(Config(), relabelled, tiny)["dataset"] != before["dataset"]
+    assert searching.settings(Config(), examples, dataclasses.replace(tiny, sha256="other")) != before
+    monkeypatch.setattr("trainer.tuning.hypermodel.CUTS", ("block5_pool",))
+    assert searching.settings(Config(), examples, tiny)["space"] != before["space"]
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +279,7 @@ def test_a_poisoned_test_split_changes_no_bit(examples, tiny, tmp_path, how):
     wanted = Config(tune=True, trials=4, folds=3)
     for run, given in (("clean", examples), ("poisoned", bad)):
         with artifacts.new_run(tmp_path / run) as folder:
-            tuning.search(folder, wanted, given, tiny)
+            searching.search(folder, wanted, given, tiny)
     assert outcome(tmp_path / "clean") == outcome(tmp_path / "poisoned")
     if how == "nan":
         assert np.isnan(cached.pooled(bad.rows("test"), 1)).all()
@@ -298,7 +299,7 @@ def test_a_class_of_one_patient_can_not_be_folded(examples, tiny):
     patients = np.where(examples.labels == 0, "one patient with all covid images", examples.patient_id)
     one = dataclasses.replace(examples, patient_id=patients)
     with pytest.raises(UsageError, match="at least two patients"):
-        tuning.search(Path("unused"), Config(tune=True), one, tiny)
+        searching.search(Path("unused"), Config(tune=True), one, tiny)
 
 
 def test_a_fold_that_holds_out_one_class_only_is_refused():
@@ -310,7 +311,7 @@ def test_a_fold_that_holds_out_one_class_only_is_refused():
 
 def test_a_batch_larger_than_what_a_fold_leaves(examples, tiny):
     with pytest.raises(UsageError, match="--batch_size 14 is larger than what fold"):
-        tuning.search(Path("unused"), Config(tune=True, folds=4, batch_size=14), examples, tiny)
+        searching.search(Path("unused"), Config(tune=True, folds=4, batch_size=14), examples, tiny)
 
 
 @pytest.mark.parametrize(

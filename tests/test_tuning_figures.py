@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer import tuning_figures
-from trainer.selection import Judgement
+from trainer.tuning import figures
+from trainer.tuning.selection import Judgement
 
 
 def row(number, score, failed=False, **hyperparameters):
@@ -43,14 +43,14 @@ def many(count):
 
 
 def test_what_decides_the_score_is_found_to_matter_most():
-    shares = tuning_figures.importances(list(many(40)))
+    shares = figures.importances(list(many(40)))
     assert next(iter(shares)) == "pooling"
     assert shares["pooling"] > 0.8
     assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_too_few_trials_rank_nothing():
-    assert tuning_figures.importances(list(many(5))) == {}
+    assert figures.importances(list(many(5))) == {}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_too_few_trials_rank_nothing():
     ids=["many", "one", "failures", "hyperband"],
 )
 def test_a_picture_is_drawn_of_any_search(tmp_path, rows, changes):
-    tuning_figures.draw(tmp_path / "tuning.png", rows, summary(rows, **changes))
+    figures.draw(tmp_path / "tuning.png", rows, summary(rows, **changes))
     with Image.open(tmp_path / "tuning.png") as picture:
         assert picture.size[0] == 1200
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 100

@@ -2,7 +2,8 @@
 
 import sys
 
-from trainer import config, distribution, native_log
+from trainer import config, native_log
+from trainer.tuning import distribution
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import artifacts, data, evaluation, metrics, progress, report
+from trainer import artifacts, data, evaluation, metrics, progress
 from trainer.artifacts import Run
 from trainer.config import Config, UsageError
+from trainer.report import page
 
 BATCH = 8
 
@@ -35,7 +36,7 @@ def validate(run: Run, config: Config) -> Path:
     rows = [{name: row[name] for name in artifacts.EXTERNAL_COLUMNS} for row in told]
     artifacts.write_csv(folder / artifacts.PREDICTIONS, artifacts.EXTERNAL_COLUMNS, rows)
     artifacts.write_json(folder / artifacts.METRICS, judge(run, examples, p_covid, int(known.sum())))
-    report.write(run.path)
+    page.write(run.path)
     return folder
 
 

@@ -17,8 +17,6 @@ from trainer import (
     artifacts,
     calibration,
     data,
-    dataset_card,
-    distribution,
     evaluation,
     features,
     figures,
@@ -27,7 +25,6 @@ from trainer import (
     metrics,
     model,
     recipes,
-    report,
     saliency,
     summaries,
 )
@@ -35,6 +32,8 @@ from trainer.config import Config, UsageError
 from trainer.features import Backbone, Features
 from trainer.judgement import Judgement
 from trainer.recipes import Recipe
+from trainer.report import dataset_card, page
+from trainer.tuning import distribution
 
 PACKAGES = (
     "covid-tfds",
@@ -94,11 +93,11 @@ def train(config: Config) -> Path:
 
 
 def help_tune(config: Config) -> None:
-    """Run trials of another process's `--tune` until it has no more; see `tuning.work`."""
-    from trainer import tuning
+    """Run trials of another process's `--tune` until it has no more; see `searching.work`."""
+    from trainer.tuning import searching
 
     distribution.wait_for_chief(Path(config.output))
-    tuning.work(config, *_prepare(config))
+    searching.work(config, *_prepare(config))
 
 
 def _prepare(config: Config) -> tuple[data.Examples, Backbone]:
@@ -111,9 +110,9 @@ def _prepare(config: Config) -> tuple[data.Examples, Backbone]:
 def _recipe(folder: Path, config: Config, examples: data.Examples, backbone: Backbone) -> Recipe:
     """The recipe that the flags name or, with --tune, the best one found."""
     if config.tune:
-        from trainer import tuning  # KerasTuner takes its time to import
+        from trainer.tuning import searching  # KerasTuner takes its time to import
 
-        return tuning.search(folder, config, examples, backbone)
+        return searching.search(folder, config, examples, backbone)
     if (folder / artifacts.TUNER).exists():
         raise UsageError(f"{folder} holds an unfinished search: add --tune to go on with it, or remove it.")
     return recipes.named(
@@ -203,7 +202,7 @@ def _report(folder: Path, cached: Features, head: keras.Model, history: list[dic
     artifacts.write_json(folder / artifacts.DATASET, dataset_card.describe(cached.examples))
     saliency.write(folder, cached, head, p_covid, threshold)
     summaries.write_run(folder, cached, build(cached, head), history, p_covid, threshold)
-    report.write(folder)
+    page.write(folder)
 
 
 def precision(cached: Features, head: keras.Model, p_covid: np.ndarray) -> dict:

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from trainer import artifacts, hypermodel, selection, tuning_figures
+from trainer import artifacts
 from trainer.config import Config, UsageError
 from trainer.recipes import Recipe
-from trainer.selection import TUTORIAL_TRIAL
-from trainer.trials import Problem, Result
+from trainer.tuning import figures, hypermodel, selection
+from trainer.tuning.selection import TUTORIAL_TRIAL
+from trainer.tuning.trials import Problem, Result
 
 HOW = (
     "Score: mean AUROC over patient-grouped, stratified folds of the training split; log-loss decides between equals. "
@@ -85,7 +86,7 @@ class Table:
         }
         artifacts.write_json(self._folder / artifacts.TUNING, summary)
         rows = [self.rows[number] for number in sorted(self.rows)]
-        tuning_figures.draw(self._folder / artifacts.TUNING_PLOT, rows, summary)
+        figures.draw(self._folder / artifacts.TUNING_PLOT, rows, summary)
         print(describe(summary))
         recipe = self._result(best).recipe
         return Recipe(**{**recipe, "augmentation": hypermodel.Augmentation(**recipe["augmentation"])})

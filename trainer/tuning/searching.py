@@ -1,6 +1,6 @@
 """`--tune`: a KerasTuner search over head and preprocessing that is handed the training split alone.
 
-    recipe = tuning.search(folder, config, examples, backbone)     # folder: the run being made
+    recipe = searching.search(folder, config, examples, backbone)     # folder: the run being made
 
 It leaves folds.json, tuner/ (KerasTuner's own files and a result.json a trial), tuning.csv, tuning.json and tuning.png
 in the run folder. Killed at any point and called again, it goes on. With KerasTuner's environment variables
@@ -24,22 +24,13 @@ import keras_tuner
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from trainer import (
-    artifacts,
-    distribution,
-    hypermodel,
-    oracles,
-    progress,
-    selection,
-    trials,
-    tuning_report,
-    tuning_summaries,
-)
+from trainer import artifacts, progress
 from trainer.config import Config, UsageError
 from trainer.data import Examples
 from trainer.features import Backbone
 from trainer.recipes import Recipe
-from trainer.trials import Problem
+from trainer.tuning import distribution, hypermodel, oracles, results, selection, trial_summaries, trials
+from trainer.tuning.trials import Problem
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
@@ -78,7 +69,7 @@ class Tuner(BaseTuner):
         result = trials.Result.read(folder)
         if result is None or not result.is_of(recipe):
             result, history = trials.run(self.problem, recipe, self.on_progress)
-            tuning_summaries.write_trial(self.folder, trial, self.problem.question, result, history)
+            trial_summaries.write_trial(self.folder, trial, self.problem.question, result, history)
             result.write(folder)
         return result
 
@@ -110,8 +101,8 @@ def run(folder: Path, config: Config, problem: Problem, wanted: dict) -> Recipe:
     _agree(project, wanted)
     _mend(project)
     artifacts.write_json(folder / artifacts.FOLDS, problem.describe_folds())
-    tuning_summaries.write_space(folder)
-    table = tuning_report.Table(folder, problem)
+    trial_summaries.write_space(folder)
+    table = results.Table(folder, problem)
     oracle = oracles.make(config.tuner, config.trials, config.seed)
     oracle.verbose = int(config.verbose)
     with _keras_tuner(config.verbose):
@@ -129,7 +120,7 @@ def run(folder: Path, config: Config, problem: Problem, wanted: dict) -> Recipe:
     return table.finish(config)
 
 
-def _search(tuner: Tuner, oracle: keras_tuner.Oracle, table: tuning_report.Table, config: Config) -> None:
+def _search(tuner: Tuner, oracle: keras_tuner.Oracle, table: results.Table, config: Config) -> None:
     if len(table.rows) >= config.trials:
         return
     chief = distribution.role(config) == "chief"

@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.preprocessing import OrdinalEncoder
 
 from trainer import figures
-from trainer.selection import TUTORIAL_TRIAL
+from trainer.tuning.selection import TUTORIAL_TRIAL
 
 TRIAL_COLOUR, TUTORIAL_COLOUR, BEST_COLOUR = "#0072b2", "#d55e00", "#009e73"
 SHOWN = 3
@@ -22,7 +22,7 @@ FEWEST = 8  # completed trials below which a ranking of hyperparameters would be
 def importances(rows: list[dict]) -> dict[str, float]:
     """How much each hyperparameter has to do with the score, largest first; the shares add up to 1.
 
-    rows: completed trials, as `tuning_report.Table` keeps them. The shares are the decrease of impurity in a random
+    rows: completed trials, as `results.Table` keeps them. The shares are the decrease of impurity in a random
     forest fitted to the scores: a description of these trials, no more. Empty when the trials are too few.
     """
     if len(rows) < FEWEST:
@@ -41,7 +41,7 @@ def importances(rows: list[dict]) -> dict[str, float]:
 
 
 def draw(path: Path, rows: list[dict], summary: dict) -> None:
-    """Draw tuning.png. rows: all trials in order, as in `tuning_report.Table`. summary: tuning.json's content."""
+    """Draw tuning.png. rows: all trials in order, as in `results.Table`. summary: tuning.json's content."""
     completed = [row for row in rows if row["judged"] is not None]
     shown = list(importances(completed).items())[:SHOWN]
     mosaic = [["auroc"] * SHOWN, ["loss"] * SHOWN, [f"hp{index}" for index in range(SHOWN)]]

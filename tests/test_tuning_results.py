@@ -1,4 +1,4 @@
-from trainer import tuning_report
+from trainer.tuning import results
 
 
 def told(**changes):
@@ -15,7 +15,7 @@ def told(**changes):
         "tutorial": figures,
         "without_selection_bias": dict.fromkeys(names, estimate),
     }
-    return tuning_report.describe(summary | changes)
+    return results.describe(summary | changes)
 
 
 def test_the_best_is_told_with_its_doubt():

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import jinja2
 
-from trainer.dataset_card import COUNTED, UNKNOWN
-from trainer.report_facts import FIGURES, words
+from trainer.report.dataset_card import COUNTED, UNKNOWN
+from trainer.report.facts import FIGURES, words
 
 # Hugging Face's name of each figure, as its leaderboards know it.
 HUB_METRICS = {
@@ -31,9 +31,9 @@ SPECIAL = re.compile(r"[\\`*\[\]|]")
 
 
 def text(facts: dict) -> str:
-    """The card of a run as Markdown, from `report_facts.collect`'s facts."""
+    """The card of a run as Markdown, from `facts.collect`'s facts."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trainer"),
+        loader=jinja2.PackageLoader("trainer.report"),
         autoescape=False,  # of HTML; `escaped` does it for Markdown
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

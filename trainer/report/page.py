@@ -16,9 +16,10 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from trainer import artifacts, model_card, report_facts, report_figures
-from trainer.report_facts import CONTROLS, FIGURES
-from trainer.report_figures import BLUE, GREY, ORANGE, Series
+from trainer import artifacts
+from trainer.report import figures, model_card
+from trainer.report.facts import CONTROLS, FIGURES, best_estimate, collect, predictions, words
+from trainer.report.figures import BLUE, GREY, ORANGE, Series
 
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
@@ -37,7 +38,7 @@ def write(folder: Path) -> None:
 
     Raises UsageError when a file it reads is damaged. What was not done in the run is said to be so.
     """
-    facts = report_facts.collect(folder)
+    facts = collect(folder)
     artifacts.write_json(folder / artifacts.REPORT_JSON, facts)
     artifacts.write_text(folder / artifacts.REPORT, page(folder, facts))
     artifacts.write_text(folder / artifacts.MODEL_CARD, model_card.text(facts))
@@ -46,7 +47,7 @@ def write(folder: Path) -> None:
 def page(folder: Path, facts: dict) -> str:
     """The HTML of the report of the run in `folder` with these facts."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trainer"),
+        loader=jinja2.PackageLoader("trainer.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -71,7 +72,7 @@ def pictures(folder: Path, facts: dict) -> Iterator[tuple[str, Picture]]:
         yield (
             "roc",
             _svg(
-                report_figures.roc(both_classes),
+                figures.roc(both_classes),
                 "ROC curves: " + _areas(metrics),
                 "The nearer a curve comes to the upper left corner, the better the classes are told apart; on the "
                 "dotted line they are not.",
@@ -80,7 +81,7 @@ def pictures(folder: Path, facts: dict) -> Iterator[tuple[str, Picture]]:
         yield (
             "precision_recall",
             _svg(
-                report_figures.precision_recall(both_classes),
+                figures.precision_recall(both_classes),
                 "Precision over sensitivity",
                 "Of the images called covid, how many are, as more of the covid images are found: a good curve stays "
                 "high to the right.",
@@ -91,7 +92,7 @@ def pictures(folder: Path, facts: dict) -> Iterator[tuple[str, Picture]]:
     yield (
         "confusion",
         _svg(
-            report_figures.confusion([[tp, fn], [fp, tn]], class_names),
+            figures.confusion([[tp, fn], [fp, tn]], class_names),
             f"Confusion matrix of the test split: {tp} covid called covid, {fn} missed, {fp} others called covid, "
             f"{tn} cleared",
             f"Of the test split's {tp + fn} covid images {fn} {_were(fn)} missed; of its {fp + tn} others {fp} "
@@ -105,7 +106,7 @@ def pictures(folder: Path, facts: dict) -> Iterator[tuple[str, Picture]]:
         yield (
             "training",
             _svg(
-                report_figures.training(facts["history"]),
+                figures.training(facts["history"]),
                 f"Loss and accuracy over {len(facts['history'])} epochs; at the end the training loss is "
                 f"{last['loss']:.2f} and the test loss {last['val_loss']:.2f}",
                 "When the test line turns away from the training line, the head learns its images by heart.",
@@ -134,13 +135,13 @@ def gallery(folder: Path, saliency: dict | None) -> dict[str, list[tuple[dict, s
 def _series(folder: Path, facts: dict) -> Iterator[Series]:
     """The sets of images to draw curves of; the one with the most behind it first."""
     positive = facts["metrics"]["positive_class"]
-    held_out = report_facts.predictions(folder / artifacts.OUT_OF_FOLD, positive)
+    held_out = predictions(folder / artifacts.OUT_OF_FOLD, positive)
     if len(held_out[0]):
         yield Series("cross-validation", *held_out)
-    yield Series("test split", *report_facts.predictions(folder / artifacts.PREDICTIONS, positive, "test"))
+    yield Series("test split", *predictions(folder / artifacts.PREDICTIONS, positive, "test"))
     for one in facts["external"]:
         path = folder / artifacts.EXTERNAL / one["name"] / artifacts.PREDICTIONS
-        values = report_facts.predictions(path, positive)
+        values = predictions(path, positive)
         if len(values[0]):
             yield Series(f"external: {one['name']}", *values)
 
@@ -156,8 +157,8 @@ def _controls(metrics: dict) -> Iterator[tuple[str, Picture]]:
     yield (
         "controls",
         _svg(
-            report_figures.controls(bars),
-            "AUROC with intervals: " + "; ".join(f"{name} {report_facts.words(one)}" for name, one, _ in bars),
+            figures.controls(bars),
+            "AUROC with intervals: " + "; ".join(f"{name} {words(one)}" for name, one, _ in bars),
             "Where an orange bar (a control that cannot see the lungs) is as long as the blue one, the model's figures "
             "need no lungs; grey controls can see them, and black lines are 95 % intervals.",
         ),
@@ -166,10 +167,10 @@ def _controls(metrics: dict) -> Iterator[tuple[str, Picture]]:
 
 def _thresholds(one: Series, threshold: float) -> Picture:
     sensitivity, specificity = (
-        float(rate[0]) for rate in report_figures.rates(one.truth, one.p_covid, np.asarray([threshold]))
+        float(rate[0]) for rate in figures.rates(one.truth, one.p_covid, np.asarray([threshold]))
     )
     return _svg(
-        report_figures.thresholds(one, threshold),
+        figures.thresholds(one, threshold),
         f"Sensitivity and specificity over the threshold; at {threshold:.2f} they are {sensitivity:.2f} and "
         f"{specificity:.2f}",
         f"To the left fewer covid images are missed, to the right fewer of the others are called covid ({one.name}).",
@@ -177,13 +178,13 @@ def _thresholds(one: Series, threshold: float) -> Picture:
 
 
 def _prevalences(metrics: dict) -> Iterator[tuple[str, Picture]]:
-    best = report_facts.best_estimate(metrics)
+    best = best_estimate(metrics)
     if best["sensitivity"]["value"] is None or best["specificity"]["value"] is None:
         return
     yield (
         "prevalences",
         _svg(
-            report_figures.prevalences(best["sensitivity"], best["specificity"]),
+            figures.prevalences(best["sensitivity"], best["specificity"]),
             "Predictive values over prevalence",
             "Where covid is rare, most of those called covid do not have it, however good the figures above look.",
         ),
@@ -198,7 +199,7 @@ def _calibration(found: dict | None) -> Iterator[tuple[str, Picture]]:
     yield (
         "calibration",
         _svg(
-            report_figures.calibration(before, after),
+            figures.calibration(before, after),
             f"Reliability diagram; expected calibration error {found['ece_before']:.2f} before and "
             f"{found['ece_after']:.2f} after temperature scaling",
             "On the dotted line, of the images given 70 % seven in ten are covid; below it the model is too sure of "
@@ -209,7 +210,7 @@ def _calibration(found: dict | None) -> Iterator[tuple[str, Picture]]:
 
 def _areas(metrics: dict) -> str:
     named = {"cross-validation": metrics.get("cross_validation"), "test split": metrics["test"]}
-    return "; ".join(f"{name} AUROC {report_facts.words(part['auroc'])}" for name, part in named.items() if part)
+    return "; ".join(f"{name} AUROC {words(part['auroc'])}" for name, part in named.items() if part)
 
 
 def _were(count: int) -> str:

@@ -13,13 +13,14 @@ import keras_tuner
 import numpy as np
 import tensorflow as tf
 
-from trainer import artifacts, folds, heads, hypermodel
+from trainer import artifacts, folds, heads
 from trainer.config import Config, UsageError
 from trainer.data import Examples
 from trainer.features import Backbone, Features, default_folder
 from trainer.metrics import POSITIVE
 from trainer.recipes import Recipe
-from trainer.selection import Question
+from trainer.tuning import hypermodel
+from trainer.tuning.selection import Question
 
 RESULT = "result.json"
 # What a combination of hyperparameters can do wrong; any other exception is a bug or the user's to mend.

@@ -12,8 +12,9 @@ import tensorflow as tf
 from keras_tuner.engine.trial import Trial
 from tensorboard.plugins.hparams import api as hparams
 
-from trainer import artifacts, hypermodel, selection, summaries
-from trainer.trials import Result
+from trainer import artifacts, summaries
+from trainer.tuning import hypermodel, selection
+from trainer.tuning.trials import Result
 
 FIGURES = {
     "search/score": "score",

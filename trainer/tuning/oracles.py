@@ -15,8 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 
 from trainer import artifacts
-from trainer.hypermodel import build
 from trainer.recipes import TUTORIAL
+from trainer.tuning.hypermodel import build
 
 OBJECTIVE = keras_tuner.Objective("score", "max")
 ENDED = (TrialStatus.COMPLETED, TrialStatus.FAILED)
