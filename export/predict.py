@@ -13,6 +13,7 @@ import contextlib
 import csv
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,11 +27,16 @@ PICTURE = ".heatmap.png"
 FORMATS = """\
 Read are JPEG, PNG, WebP and BMP (grey, colour, palette, 1 to 16 bits, transparent parts seen over black, the EXIF
 orientation respected) and DICOM with one monochrome image. Folders are searched through for them.
-Exit code: 0, 1 when some image could not be read, 2 when none could or the model is unusable."""
+Exit code: 0, 1 when some image could not be read, 2 when none could or the model is unusable, 130 or 143 when stopped:
+then FILE.*.incomplete has the rows so far."""
 
 
 class UsageError(Exception):
     """The user can mend this; exit code 2."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: it ends the command as Ctrl-C does."""
 
 
 class Image(NamedTuple):
@@ -50,13 +56,16 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         return predict_all(Predictor(options.model), options)
-    except (ModelError, UsageError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:
         # Whoever reads the output, `head` for one, has seen enough; what Python flushes at its end goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (ModelError, UsageError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print("\nStopped. The same command begins anew.", file=sys.stderr)
+        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -97,19 +106,24 @@ def predict_all(predictor, options: argparse.Namespace) -> int:
     return 0 if not failed else 2 if failed == len(images) else 1
 
 
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
 def _images(given: list[str]) -> Iterator[Image]:
     """The images that the arguments name: files as they are, folders searched through."""
     for path in map(Path, given):
         if not path.is_dir():
             yield Image(path, Path(path.name))
             continue
-        found = [file for file in sorted(path.rglob("*")) if _looks_like_image(file)]
+        found = [file for file in sorted(path.rglob("*")) if looks_like_image(file)]
         if not found:
             yield Image(path, Path(path.name), f"no images in this folder: looked for {', '.join(SUFFIXES)} and DICOM")
         yield from (Image(file, file.relative_to(path)) for file in found)
 
 
-def _looks_like_image(file: Path) -> bool:
+def looks_like_image(file: Path) -> bool:
+    """Whether a folder's file is one to predict: by its suffix or, without one, by starting as DICOM does."""
     if file.name.startswith(".") or file.name.endswith(PICTURE) or file.name == "DICOMDIR" or not file.is_file():
         return False
     if file.suffix:
@@ -154,17 +168,22 @@ def _draw(picture, prediction, predictor, name: str, target: Path) -> None:
     title = f"{name}: p_covid {prediction.p_covid:.4f}, {prediction.decision} at threshold {predictor.threshold:.3g}"
     page = overlay(picture.pixels, prediction.heatmap, predictor.metadata["heatmap_region"], title)
     with _written(target, "--heatmap") as temporary:
-        page.save(temporary, "PNG")
+        try:
+            page.save(temporary, "PNG")
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextlib.contextmanager
 def _written(path: Path, flag: str) -> Iterator[Path]:
     """A file beside `path` that takes its name when the block ends well; raises UsageError when it can't be written."""
-    temporary = path.with_name(path.name + ".incomplete")
+    target = Path(os.path.realpath(path))  # a link stays one
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.incomplete")  # its own, where two write the same
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        temporary.replace(path)
+        temporary.replace(target)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -173,7 +192,7 @@ def _written(path: Path, flag: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _csv(path: str | None) -> Iterator[Callable[[dict], None]]:
-    """A function that writes a row to the CSV file, if one is wanted. Stopped halfway, FILE.incomplete has the rows."""
+    """A function that writes a row to the CSV file, if wanted. Stopped halfway, FILE.*.incomplete has the rows."""
     if path is None:
         yield lambda row: None
         return
@@ -202,4 +221,5 @@ def _width(predictor) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())

@@ -20,7 +20,10 @@ from PIL import Image, ImageOps
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 EXPECTED = "expected JPEG, PNG, WebP, BMP or DICOM"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".dcm", ".dicom")
-MAX_PIXELS = 100_000_000  # a radiograph has 4 to 20 million; what a file unpacks to must fit into memory
+# What a file unpacks to must fit into memory, and soon: the limits of covid_tfds.decoding, which training has.
+MAX_PIXELS = 50_000_000  # a radiograph has 4 to 20 million
+MAX_SCANS = 100  # each takes as long as a whole image; libjpeg writes 10 at most
+JPEG_START, JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xda"
 DICOM_AT, DICOM_MAGIC = 128, b"DICM"
 PNG_BITS_AT = 24
 MAX_BYTES = 512 << 20
@@ -51,7 +54,12 @@ def read_image(path: str | Path) -> Picture:
         encoded = path.read_bytes()
     except OSError as error:
         raise ImageError(f"can't be opened: {error.strerror or error}") from error
-    if is_dicom(encoded) or path.suffix.lower() in (".dcm", ".dicom"):
+    return picture(encoded, path.name)
+
+
+def picture(encoded: bytes, name: str) -> Picture:
+    """The image in a file's bytes; its name matters only where it says DICOM. Raises ImageError."""
+    if is_dicom(encoded) or name.lower().endswith((".dcm", ".dicom")):
         # Imported late: dicom.py takes ImageError from here.
         from export import dicom
 
@@ -74,6 +82,8 @@ def decode(encoded: bytes) -> np.ndarray:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(encoded), formats=FORMATS)
         check_size(*image.size)
+        if encoded.startswith(JPEG_START) and (scans := encoded.count(JPEG_SCAN)) > MAX_SCANS:
+            raise ImageError(f"expected a JPEG of at most {MAX_SCANS} scans, got {scans}")
         image.load()
         bits = encoded[PNG_BITS_AT] if image.format == "PNG" else 8
         return _over_black(ImageOps.exif_transpose(image), bits)

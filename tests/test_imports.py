@@ -13,8 +13,14 @@ HEAVY = {"tensorflow", "keras", "tensorflow_datasets", "tf2onnx"}
 # What the predictor and its command are made of: these run where neither TensorFlow nor the trainer is installed.
 LIGHT = ("predictor", "predict", "reading", "dicom", "plausibility", "overlay", "model_file")
 LIGHT_NEEDS = {"numpy", "onnxruntime", "PIL", "pydicom", "tqdm"}
-# The run folder, its config, and what keeps the terminal quiet: none of them imports TensorFlow.
-EXPORT_MAY_TAKE = {"trainer.artifacts", "trainer.config", "trainer.native_log"}
+# The run folder, its config, what keeps the terminal quiet and what ends a command: none of them imports TensorFlow.
+EXPORT_MAY_TAKE = {
+    "trainer.artifacts",
+    "trainer.config",
+    "trainer.native_log",
+    "trainer.network_file",
+    "trainer.stopping",
+}
 
 
 def modules(package: str) -> list[Path]:
@@ -72,7 +78,9 @@ def test_there_are_modules_to_look_at(package):
     assert len(modules(package)) > 5
 
 
-@pytest.mark.parametrize("module", ["trainer.config", "trainer.artifacts", "trainer.metrics", "export.predictor"])
+@pytest.mark.parametrize(
+    "module", ["trainer.config", "trainer.artifacts", "trainer.metrics", "export.predictor", "export.bulk.running"]
+)
 def test_importing_it_imports_nothing_heavy(module):
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
