@@ -21,7 +21,15 @@ from trainer import artifacts
 from trainer.benchmark import processes
 from trainer.config import UsageError
 
-COMMANDS = ("trainer", "trainer.evaluate", "trainer.benchmark", "export", "export.predict", "covid_tfds.audit")
+COMMANDS = (
+    "trainer",
+    "trainer.evaluate",
+    "trainer.benchmark",
+    "export",
+    "export.predict",
+    "export.bulk",
+    "covid_tfds.audit",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +159,7 @@ def prediction(bench: Bench) -> list:
             rest[name].append(many.seconds - one.seconds)
             memory[name] = many.mebibytes
     count = len(files)
+    bulk = bulk_prediction(bench, exported / "model.onnx", rest["onnx"])
 
     def ratios(times: dict[str, list[float]], slow: str, own: str) -> list[float]:
         return [a / b for a, b in zip(times[slow], times[own], strict=True)]
@@ -159,6 +168,37 @@ def prediction(bench: Bench) -> list:
         Row("first answer of export.predict", "model.keras in TensorFlow", ">= 8", ratios(first, "keras", "onnx")),
         Row(f"{count} images, float ONNX", "Keras predict", ">= 1.2", ratios(rest, "keras", "onnx"), memory["onnx"]),
         Row(f"{count} images, int8 ONNX", "float ONNX", ">= 2.5", ratios(rest, "onnx", "int8"), memory["int8"]),
+        *bulk,
+    ]
+
+
+def bulk_prediction(bench: Bench, model: Path, loop: list[float]) -> list:
+    """Rows for `export.bulk`, start-up left out, against the plain loop's seconds for the same images: loop."""
+    from trainer.benchmark.table import Row
+
+    two = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
+    ways: dict[str, tuple[str, ...]] = {"1 worker": (), "2 workers, each a process": two}
+    images = bench.folder / "many"
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    memory: dict[str, float] = {}
+    for _ in loop:
+        for name, flags in ways.items():
+            output = bench.new_output()
+            model_and = ("--model", str(model), *flags, "--input")
+            one = bench.run("export.bulk", *model_and, str(images / "0000.png"), "--output", str(output))
+            many = bench.run("export.bulk", *model_and, str(images), "--output", f"{output}-many")
+            seconds[name].append(many.seconds - one.seconds)
+            memory[name] = many.mebibytes
+    return [
+        Row(
+            f"{bench.scale.many} images, export.bulk, {name}",
+            "export.predict",
+            ">= 0.9",
+            [plain / own for plain, own in zip(loop, seconds[name], strict=True)],
+            # What the kernel knows of a process leaves out its workers' memory.
+            None if flags else memory[name],
+        )
+        for name, flags in ways.items()
     ]
 
 
