@@ -1,12 +1,16 @@
-"""What a build needs that TFDS leaves out: one process at a time, and nothing left over of one that was killed."""
+"""What a build needs that TFDS leaves out: one process at a time, nothing left of a killed one, errors of one line."""
 
 import contextlib
 import logging
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
+
+from covid_tfds.integrity import SourceError
 
 log = logging.getLogger(__name__)
 
@@ -15,18 +19,28 @@ log = logging.getLogger(__name__)
 def alone(data_path: str) -> Iterator[None]:
     """Be the only process that builds a dataset; one that is building it already is waited for.
 
-    What killed builds have left is removed: nobody else can be at work on it. Remote folders (gs://...) know no locks.
+    What killed builds have left is removed: nobody else can be at work on it. Remote folders (gs://...) know no locks,
+    and what is prepared already can be read where nothing can be written.
 
     Args:
         data_path: where the prepared dataset goes.
 
     Raises:
-        OSError: its parent folder cannot be written.
+        SourceError: the disk or the folder does not let it; says why.
     """
-    if "://" in data_path:
+    with contextlib.ExitStack() as held, _of_one_line(data_path):
+        if "://" not in data_path:
+            try:
+                held.enter_context(_lock(Path(data_path)))
+            except OSError:
+                if not Path(data_path).exists():
+                    raise
         yield
-        return
-    folder = Path(data_path).parent
+
+
+@contextlib.contextmanager
+def _lock(data_path: Path) -> Iterator[None]:
+    folder = data_path.parent
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".lock")
     try:
@@ -38,3 +52,22 @@ def alone(data_path: str) -> Iterator[None]:
         for left in folder.glob("incomplete.*"):
             shutil.rmtree(left)
         yield
+
+
+@contextlib.contextmanager
+def _of_one_line(data_path: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        tensorflow = sys.modules.get("tensorflow")  # TFDS writes by it, but imports it late
+        if isinstance(error, OSError):
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            reason += f" ({error.filename})" if error.filename else ""
+        elif tensorflow and isinstance(error, tensorflow.errors.OpError):
+            reason = error.message.rpartition("; ")[2]
+        else:
+            raise
+        raise SourceError(
+            f"{data_path} cannot be prepared: {reason}. Mend that or choose another --data_dir, then give the same "
+            "command again"
+        ) from error
