@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -118,7 +119,7 @@ def test_another_model_or_input_is_refused(done, path, exported, films, tmp_path
     assert "begun with another input" in capsys.readouterr().err
 
 
-def test_stopped_in_the_second_part_it_goes_on_with_that(path, films, tmp_path, monkeypatch, capsys):
+def test_stopped_in_the_second_part_it_goes_on_with_that(path, films, tmp_path, monkeypatch):
     output, parts = tmp_path / "output", []
 
     def stop_in_the_second(*arguments):
@@ -129,8 +130,8 @@ def test_stopped_in_the_second_part_it_goes_on_with_that(path, films, tmp_path, 
 
     original = running._part
     monkeypatch.setattr(running, "_part", stop_in_the_second)
-    assert bulk(path, films, output, "--images_per_part", "3") == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    with pytest.raises(KeyboardInterrupt):
+        bulk(path, films, output, "--images_per_part", "3")
     assert bulk(path, films, output, "--images_per_part", "3") == 1
     assert parts == ["00000-of-00003", "00001-of-00003", "00001-of-00003", "00002-of-00003"]
     assert_as_predictor(output, path, [str(file) for file in films.rglob("film*.png")])
@@ -141,6 +142,24 @@ def command(path, films, output, *flags):
     return [sys.executable, "-m", "export.bulk", *words]
 
 
+def wait_for(kept, process):
+    while not kept.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_its_workers_at_once(path, films, tmp_path, number):
+    words = command(path, films, tmp_path / "output", "--images_per_part", "2", *TWO_PROCESSES)
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "output" / "done" / "00000.json", process)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=20)  # which comes back when no worker holds the pipes any more
+    assert process.returncode == 128 + number
+    assert told.strip() == "Stopped. What is done stays in --output: the same command goes on."
+
+
 @pytest.mark.slow
 def test_two_processes_killed_and_started_again(path, films, tmp_path):
     """The driver is killed when one part is kept; its workers end with it, and the same command goes on."""
@@ -148,9 +167,7 @@ def test_two_processes_killed_and_started_again(path, films, tmp_path):
     whole = command(path, films, output, "--images_per_part", "4", *TWO_PROCESSES)
     process = subprocess.Popen(whole, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     kept = output / "done" / "00000.json"
-    while not kept.exists():
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_for(kept, process)
     process.kill()
     process.wait()
     before = kept.stat().st_mtime_ns

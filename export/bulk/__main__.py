@@ -14,6 +14,7 @@ import argparse
 import logging
 import sys
 
+from export.bulk import stopping
 from export.predict import INTENDED_USE, UsageError
 
 EPILOG = """\
@@ -23,7 +24,8 @@ processes on this machine, `--runner FlinkRunner --flink_master HOST:PORT` for a
 DIR/predictions holds Parquet files with image, p_covid, decision, warnings and model_sha256, DIR/unreadable CSV files
 with the images that could not be read, and why. The work is done in parts, each kept as soon as it is whole: stopped
 anywhere and started again with the same flags, it goes on with the first part that is not.
-Exit code: 0, 1 when some image could not be read, 2 when none could or the model or a flag is unusable."""
+Exit code: 0, 1 when some image could not be read, 2 when none could or the model or a flag is unusable, 130 or 143
+when stopped."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,9 +42,6 @@ def main(argv: list[str] | None = None) -> int:
     except (ModelError, UsageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"\nStopped. What is done stays in {options.output}: the same command goes on.", file=sys.stderr)
-        return 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,4 +95,5 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
+    stopping.end_at_once("Stopped. What is done stays in --output: the same command goes on.")
     sys.exit(main())

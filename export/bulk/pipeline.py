@@ -14,6 +14,7 @@ from apache_beam.ml.inference.base import KeyedModelHandler, PredictionResult, R
 
 from export.bulk import model
 from export.plausibility import warnings_about
+from export.predict import without_formulas
 from export.reading import MAX_BYTES, ImageError, Picture, picture, read_image
 
 UNREADABLE = "unreadable"
@@ -122,5 +123,5 @@ def _open(name: str) -> Picture:
 
 def _csv_line(letter: tuple[str, str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(letter)
+    csv.writer(text, lineterminator="").writerow(without_formulas(dict(enumerate(letter))).values())
     return text.getvalue()

@@ -19,7 +19,10 @@ import apache_beam as beam
 import filelock
 import pyarrow.parquet
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
 from export.bulk import inputs, model, pipeline
 from export.predict import UsageError
@@ -144,7 +147,7 @@ def _part(output: Output, source, steps: dict, name: str, beam_options: Pipeline
     """Run one part's pipeline; gives the number of rows that it wrote."""
     predictions = output.path(PREDICTIONS, f"{name}.parquet")
     try:
-        with beam.Pipeline(options=beam_options) as whole:
+        with beam.Pipeline(runner=_runner(beam_options), options=beam_options) as whole:
             pipeline.build(
                 whole, source, predictions=predictions, unreadable=output.path(UNREADABLE, f"{name}.csv"), **steps
             )
@@ -213,6 +216,17 @@ def _beam_options(runner: str, flags: list[str]) -> PipelineOptions:
     if unknown and runner in LOCAL:
         raise UsageError(f"{unknown[0]} is no flag of this command, nor of Beam. See --help.")
     return options
+
+
+def _runner(options: PipelineOptions):
+    """The runner, with Beam's own on this machine told to hand the options to its workers, as DirectRunner tells it."""
+    name = options.view_as(StandardOptions).runner
+    if name != "FnApiRunner":
+        return name
+    told = beam_provision_api_pb2.ProvisionInfo(
+        pipeline_options=JobServiceHandle.encode_pipeline_options(options.get_all_options())
+    )
+    return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(told))
 
 
 def _threads(options: argparse.Namespace, beam_options: PipelineOptions) -> int:
