@@ -96,10 +96,12 @@ class Cached(SimpleNamespace):
     def pooled(self, rows, variants):
         return self.array[rows][:, :variants]
 
+    def thumbnails(self, rows):
+        return np.random.default_rng(2).random((len(rows), 32, 32))
+
 
 def test_the_test_split_has_no_say_in_threshold_and_temperature(examples, pooled, monkeypatch):
     random = np.random.default_rng(1)
-    monkeypatch.setattr(cues, "thumbnails", lambda _: random.random((N, 32, 32)))
     monkeypatch.setattr(cues, "file_facts", lambda _: random.random((N, 6)))
 
     def judge(labels, array):

@@ -115,11 +115,33 @@ def test_a_channel_silent_in_training_does_not_explode(problem):
     assert np.abs(fitted.weights[0][0][5]).max() < 1e3
 
 
-def test_a_loss_that_is_not_finite_names_the_epoch(problem):
+def test_a_loss_that_is_not_finite_names_the_epoch_and_keeps_the_last_good_weights(problem):
+    features, labels = problem
+    huge = dataclasses.replace(DEFAULT, learning_rate=1e30, decay="none", epochs=8)
+    with pytest.raises(heads.DivergedError, match=r"not finite in epoch 1 of 8: the learning rate 1e\+30 is") as caught:
+        heads.fit(huge, features, labels, folds(3), seed=1)
+    assert caught.value.weights is None
+
+    # The third epoch is spoilt: what the second one ended with is kept, finite and as an undisturbed fit has it.
+    def spoil(epoch, entry):
+        if epoch == 1:
+            optimizers[0].learning_rate = float("inf")
+
+    optimizers, recipe = [], dataclasses.replace(DEFAULT, decay="none", epochs=8)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(heads.DivergedError, match="epoch 3 of 8") as caught:
+        adam = keras.optimizers.Adam
+        patch.setattr(keras.optimizers, "Adam", lambda rate: optimizers.append(adam(rate)) or optimizers[-1])
+        heads.fit(recipe, features, labels, folds(3), seed=1, on_epoch=spoil)
+    undisturbed = heads.fit(dataclasses.replace(recipe, epochs=2), features, labels, folds(3), seed=1)
+    for kept, expected in zip(caught.value.weights[2], undisturbed.weights[2], strict=True):
+        np.testing.assert_array_equal(kept, expected)
+
+
+def test_features_that_are_not_finite_are_named_as_the_cause(problem):
     features, labels = problem
     broken = features.copy()
     broken[0] = np.nan
-    with pytest.raises(UsageError, match="not finite in epoch 1"):
+    with pytest.raises(UsageError, match="not finite in epoch 1 of .*: the backbone's features are NaN or infinite"):
         heads.fit(DEFAULT, broken, labels, folds(3), seed=1)
 
 

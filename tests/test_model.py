@@ -120,5 +120,7 @@ def test_saved_and_loaded_model_answers_alike(recipe, backbone, tmp_path):
 
 def test_a_head_and_its_classifier_have_the_same_weights():
     head, classifier = model.head(DEFAULT, (7, 7, 512), 3), model.classifier(DEFAULT, 512, 3)
-    for one, other in zip(head.get_weights(), classifier.get_weights(), strict=True):
+    fresh = model.initial_weights(DEFAULT, 512, 3)
+    for one, other, third in zip(head.get_weights(), classifier.get_weights(), fresh, strict=True):
         np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(one, third)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from trainer import data
@@ -16,11 +17,10 @@ SIDE = 32
 QUALITY_50 = 3688
 
 
-def thumbnails(examples: data.Examples) -> np.ndarray:
-    """Grey means of 7 x 7 pixels of what the model is fed, float32 [n, 32, 32] in 0..255."""
+def thumbnails(images: tf.Tensor) -> tf.Tensor:
+    """Grey means of 7 x 7 pixels of images float32 [n, 224, 224, 3]: float32 [n, 32, 32]."""
     block = IMAGE_SIZE // SIDE
-    batches = data.eval_pipeline(examples, np.arange(len(examples)), 8).as_numpy_iterator()
-    return np.concatenate([b.reshape(-1, SIDE, block, SIDE, block, 3).mean((2, 4, 5)) for b in batches])
+    return tf.reduce_mean(tf.reshape(images, (-1, SIDE, block, SIDE, block, 3)), (2, 4, 5))
 
 
 def file_facts(examples: data.Examples) -> np.ndarray:

@@ -9,11 +9,14 @@ layer; datasets of any size stream.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +32,7 @@ from trainer.recipes import Augmentation
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SPLITS = ("train", "test")
+NAMED = 5
 FACTS = ("source", "finding", "view", "sex", "license")
 
 
@@ -121,23 +125,18 @@ def _from_tfds(config: Config) -> Examples:
     from covid_tfds.integrity import SourceError
 
     which = covid_tfds.phantom_config(config.num_examples) if config.num_examples else config.config
-    builder = covid_tfds.Builder(config=which, data_dir=config.data_dir)
     download = tfds.download.DownloadConfig(manual_dir=config.manual_dir)
+    skip = {"image": tfds.decode.SkipDecoding()}
+    name = which if isinstance(which, str) else which.name
+    folder = Path(config.data_dir or tfds.core.constants.DATA_DIR, covid_tfds.Builder.name, name)
+    with _naming_damage(folder):
+        builder = covid_tfds.Builder(config=which, data_dir=config.data_dir)
     try:
         builder.download_and_prepare(download_config=download)
     except (SourceError, NotADirectoryError) as error:
         raise UsageError(" ".join(str(error).split())) from error
-    skip = {"image": tfds.decode.SkipDecoding()}
-    names = [name for name in builder.info.features if name != "image"]
-    table: dict[str, list] = {name: [] for name in [*names, "split"]}
-    for split in SPLITS:
-        facts = builder.as_dataset(split=split, decoders=skip).map(lambda row: {name: row[name] for name in names})
-        for row in facts.as_numpy_iterator():
-            for name in names:
-                value = row[name]
-                table[name].append(value.decode() if isinstance(value, bytes) else value)
-            table["split"].append(split)
-    columns = {name: np.asarray(values) for name, values in table.items()}
+    with _naming_damage(folder):
+        columns = _columns(builder, skip)
     feature = builder.info.features
 
     def encoded() -> tf.data.Dataset:
@@ -163,6 +162,32 @@ def _from_tfds(config: Config) -> Examples:
         encoded=encoded,
         grouped=True,
     )
+
+
+@contextlib.contextmanager
+def _naming_damage(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # TFDS, protobuf and TensorFlow raise many kinds for a damaged file
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UsageError(
+            f"The prepared dataset in {folder} is damaged: {reason} Remove it and give the same command again: it is "
+            "prepared anew."
+        ) from error
+
+
+def _columns(builder, skip: dict) -> dict[str, np.ndarray]:
+    """All features but the image, and the split, of a prepared dataset; reads, and so checks, every record."""
+    names = [name for name in builder.info.features if name != "image"]
+    table: dict[str, list] = {name: [] for name in [*names, "split"]}
+    for split in SPLITS:
+        facts = builder.as_dataset(split=split, decoders=skip).map(lambda row: {name: row[name] for name in names})
+        for row in facts.as_numpy_iterator():
+            for name in names:
+                value = row[name]
+                table[name].append(value.decode() if isinstance(value, bytes) else value)
+            table["split"].append(split)
+    return {name: np.asarray(values) for name, values in table.items()}
 
 
 def _split(examples: Examples, config: Config) -> np.ndarray:
@@ -265,15 +290,18 @@ def augmenter(augmentation: Augmentation, seed: int) -> keras.Sequential:
 
 def _resized(examples: Examples, rows: np.ndarray) -> tf.data.Dataset:
     """Decode and resize the images of `rows` (ascending), float32 [224, 224, 3] in 0..255, in table order."""
+    encoded = (examples if len(rows) == len(examples) else examples.subset(np.sort(rows))).encoded()
+    return encoded.map(_decode_and_resize(), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+@functools.lru_cache(maxsize=1)
+def _decode_and_resize() -> Callable[[tf.Tensor], tf.Tensor]:
+    """Traced once: every pipeline of a run would spend a fifth of a second on it again."""
     from covid_tfds.decoding import decode_image
 
     resize = preprocessing("unit").get_layer("resize")
-    encoded = (examples if len(rows) == len(examples) else examples.subset(np.sort(rows))).encoded()
-
-    def prepare(image):
-        return resize(tf.cast(decode_image(image), tf.float32))
-
-    return encoded.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    signature = [tf.TensorSpec((), tf.string)]
+    return tf.function(lambda encoded: resize(tf.cast(decode_image(encoded), tf.float32)), input_signature=signature)
 
 
 def eval_pipeline(examples: Examples, rows: np.ndarray, batch_size: int) -> tf.data.Dataset:
@@ -297,6 +325,41 @@ def train_pipeline(
         # One map after batching, not parallel: the layers' random state must be drawn from in one order.
         dataset = dataset.map(lambda image, label: (augment(image, training=True), label))
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+@contextlib.contextmanager
+def naming_undecodable(examples: Examples) -> Iterator[None]:
+    """Make a decoder's error in the block a UsageError that names every image that can't be decoded, and says why."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        if not (bad := undecodable(examples)):
+            raise
+        told = "; ".join(f"{name}: {why}" for name, why in list(bad.items())[:NAMED])
+        more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        raise UsageError(
+            f"{len(bad)} of {len(examples)} images in {examples.name} can't be decoded. Mend or remove: {told}{more}."
+        ) from error
+
+
+def undecodable(examples: Examples) -> dict[str, str]:
+    """{image_id: why} for every image that can't be decoded; about 0.02 s an image."""
+    from covid_tfds.decoding import decode_image
+
+    bad = {}
+    for name, encoded in zip(examples.image_id, examples.encoded(), strict=True):
+        try:
+            # Not eagerly: there, what an assertion says is spread over lines.
+            tf.data.Dataset.from_tensors(encoded).map(decode_image).get_single_element()
+        except tf.errors.InvalidArgumentError as error:
+            bad[str(name)] = decoding_error(error)
+    return bad
+
+
+def decoding_error(error: tf.errors.InvalidArgumentError) -> str:
+    """What the decoder says, in one line and without TensorFlow's names of nodes."""
+    line = re.sub(r"\{\{.*?\}\}", "", error.message).strip().splitlines()[0]
+    return re.sub(r"[\[\]]", "", line.removeprefix("assertion failed: ")).removesuffix(" Op:DecodeImage")
 
 
 def positives(examples: Examples, rows: np.ndarray) -> int:

@@ -2,17 +2,19 @@
 
 VGG16's forward pass is nearly all the arithmetic there is (15.5 GMAC an image) and the backbone is frozen, so what a
 head can ask for is kept and every head, fold and trial reads it. One .npz file is one forward pass: the pooled vectors
-of every cut and pooling and, of an unaugmented image, the feature maps themselves. Its zip checksum finds damage, the
-key stored inside finds a foreign file, and either is computed again.
+of every cut and pooling and, of an unaugmented image, the feature maps and the thumbnail that the shortcut controls
+look at. Its zip checksum finds damage, the key stored inside finds a foreign file, and either is computed again.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import itertools
 import json
 import os
-import zipfile
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import artifacts, data, model, progress
+from trainer import artifacts, cues, data, model, progress
 from trainer.config import UsageError
 from trainer.recipes import CUTS, POOLINGS, Recipe
 
@@ -86,29 +88,29 @@ class Features:
 
         None when it is not there, damaged, or another's.
         """
-        path = self.path(row, variant)
         try:
-            with np.load(path) as stored:
+            with np.load(self.path(row, variant)) as stored:
                 if str(stored["key"]) == self.key(row, variant):
                     return stored[name]
-        except FileNotFoundError:
+        except Exception:  # zipfile and NumPy raise many kinds for a damaged file
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            pass
-        path.unlink(missing_ok=True)
         return None
 
     def write(self, row: int, variant: int, arrays: dict[str, np.ndarray]) -> None:
         """Keep what one forward pass gave, under its final name in one step."""
         path = self.path(row, variant)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # writing says it better
+            path.parent.mkdir(parents=True, exist_ok=True)
         with artifacts.atomic(path) as temporary:
             np.savez(temporary, key=np.asarray(self.key(row, variant)), **arrays)
 
     def compute(self, rows: np.ndarray, variants: int) -> None:
         """Make sure that files of `rows` (ascending) exist for variants 0 (the original) to variants - 1."""
         missing = {int(row): [v for v in range(variants) if not self.path(row, v).exists()] for row in rows}
-        missing = {row: wanted for row, wanted in missing.items() if wanted}
+        self._compute({row: wanted for row, wanted in missing.items() if wanted})
+
+    def _compute(self, missing: dict[int, list[int]]) -> None:
+        """Compute and write the files of row -> variants, whether they are there or not."""
         if not missing:
             return
         total = sum(map(len, missing.values()))
@@ -122,7 +124,7 @@ class Features:
 
     def _passes(self, missing: dict[int, list[int]]) -> Iterator[int]:
         """Compute and write what is missing (row -> variants), a batch at a time; gives each batch's size."""
-        forward = _forward(model.in_precision(self.backbone.network, self.backbone.precision), self.recipe.scaling)
+        forward = _forward(self.backbone.network, self.backbone.precision, self.recipe.scaling)
         for batch in _batches(self._images(missing)):
             features = {name: array.numpy() for name, array in forward(tf.stack([i for _, _, i in batch])).items()}
             for index, (row, variant, _) in enumerate(batch):
@@ -134,16 +136,10 @@ class Features:
     def _images(self, missing: dict[int, list[int]]) -> Iterator[tuple[int, int, tf.Tensor]]:
         rows = np.asarray(list(missing))
         augment = _seeded_augmenter(self.recipe)
-        position = 0
-        try:
-            for image in data.eval_pipeline(self.examples, rows, 1):
-                row = int(rows[position])
+        with data.naming_undecodable(self.examples.subset(rows)):
+            for row, image in zip(missing, data.eval_pipeline(self.examples, rows, 1), strict=True):
                 for variant in missing[row]:
                     yield row, variant, augment(image, self.draw_seed(row, variant))[0] if variant else image[0]
-                position += 1
-        except tf.errors.InvalidArgumentError as error:
-            name = self.examples.image_id[rows[min(position, len(rows) - 1)]]
-            raise UsageError(f"{name} in {self.examples.name} can't be decoded. Mend or remove it.") from error
 
     def draw_seed(self, row: int, variant: int) -> int:
         """The seed of one variant's random draws: of the image's content, so that no other image's presence matters."""
@@ -153,6 +149,10 @@ class Features:
     def maps(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """The feature map, float32 [h, w, c], of each unaugmented image of `rows`, one at a time."""
         return (feature_map for _, _, feature_map in self._arrays(rows, 1, self.recipe.cut))
+
+    def thumbnails(self, rows: np.ndarray) -> np.ndarray:
+        """`cues.thumbnails` of the unaugmented images, float32 [len(rows), 32, 32] in 0..255."""
+        return np.stack([thumbnail for _, _, thumbnail in self._arrays(rows, 1, "thumbnail")])
 
     def pooled(self, rows: np.ndarray, variants: int) -> np.ndarray:
         """The head's pooling of each image and variant, float32 [len(rows), variants, d]."""
@@ -171,8 +171,11 @@ class Features:
             for variant in range(variants):
                 array = self.read(row, variant, name)
                 if array is None:
-                    self.compute(np.asarray([row]), variants)
+                    print(f"{self.path(row, variant)} is damaged: computed again.", file=sys.stderr)
+                    self._compute({int(row): [variant]})
                     array = self.read(row, variant, name)
+                if array is None:
+                    raise UsageError(f"{self.path(row, variant)} can't be read back. Is {self.folder} being emptied?")
                 yield int(row), variant, array
 
     @property
@@ -197,15 +200,19 @@ def _batches(items: Iterator, size: int = BATCH) -> Iterator[list]:
         yield batch
 
 
-def _forward(network, scaling: str):
+# Tracing takes as long as ten images, and a run comes back for other rows of the same network.
+@functools.lru_cache(maxsize=2)
+def _forward(network: keras.Model, precision: str, scaling: str):
     """A compiled function from images float32 [n, 224, 224, 3] to all that a file holds, by name."""
+    network = model.in_precision(network, precision)
     prepare = model.preprocessing(scaling)
     cuts = keras.Model(network.inputs, {cut: network.get_layer(cut).output for cut in CUTS})
     pools = {(cut, how): model.pooling_model(how, cuts.output[cut].shape[1:]) for cut in CUTS for how in POOLINGS}
 
     def forward(images):
         maps = {cut: tf.cast(array, tf.float32) for cut, array in cuts(prepare(images), training=False).items()}
-        return maps | {f"{cut}/{how}": pool(maps[cut]) for (cut, how), pool in pools.items()}
+        pooled = {f"{cut}/{how}": pool(maps[cut]) for (cut, how), pool in pools.items()}
+        return {**maps, **pooled, "thumbnail": cues.thumbnails(images)}
 
     return tf.function(forward, input_signature=[tf.TensorSpec((None, model.IMAGE_SIZE, model.IMAGE_SIZE, 3))])
 

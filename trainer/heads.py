@@ -24,7 +24,14 @@ VARIANCE_FLOOR = 1e-2
 
 
 class DivergedError(UsageError):
-    """The loss is no longer finite: these hyperparameters don't train, whatever the data."""
+    """The loss is no longer finite: these hyperparameters don't train, whatever the data.
+
+    weights: each fold's, as `FittedHeads` has them, after the last epoch that was sound; None if the first was not.
+    """
+
+    def __init__(self, message: str, weights: list[list[np.ndarray]] | None = None):
+        super().__init__(message)
+        self.weights = weights
 
 
 @dataclass(frozen=True)
@@ -73,12 +80,13 @@ def fit(
 
     features: float32 [n, variants, d], pooled, variant 0 the unaugmented image. labels: int [n], 0 is covid.
     on_epoch: called with the epoch (from 0) and its history entry.
-    Raises DivergedError that names the epoch when the loss is no longer finite.
+    Raises DivergedError that names the epoch and the likely cause when the loss or a weight is no longer finite.
     """
     count, width = len(folds), features.shape[-1]
     if recipe.batch_size > min(len(fold.train) for fold in folds):
         raise UsageError(f"Batch size {recipe.batch_size} is larger than a fold's training part.")
-    stack = _stack(recipe, width, [model.classifier(recipe, width, seed + index) for index in range(count)], seed)
+    initial = [model.initial_weights(recipe, width, seed + index) for index in range(count)]
+    stack = _stack(recipe, width, initial, seed)
     mean, scale = _standardization(recipe, features, folds)
     steps = -(-max(len(fold.train) for fold in folds) // recipe.batch_size)
     optimizer = keras.optimizers.Adam(schedule(recipe, steps))
@@ -88,16 +96,16 @@ def fit(
     # The shorter test parts are filled up with their own rows, which weigh nothing.
     padded = np.stack([np.resize(fold.test, longest) for fold in folds], axis=1).astype(np.int32)
     counts = np.stack([np.arange(longest) < len(fold.test) for fold in folds], axis=1)
-    history = []
+    history, good = [], None
     for epoch in range(recipe.epochs):
         rows, variants = _draws(recipe, folds, steps, seed, epoch)
         loss, accuracy, drawn_p = (tensor.numpy() for tensor in train_epoch(rows, variants))
         log_loss, hit, held_out_p = (tensor.numpy() for tensor in evaluate(padded))
-        if not np.isfinite(loss).all():
-            raise DivergedError(
-                f"The loss is not finite in epoch {epoch + 1}: the learning rate {recipe.learning_rate} is probably "
-                "too high. Try a tenth of it."
-            )
+        arrays = [variable.numpy() for variable in stack.trainable_variables]
+        if not all(np.isfinite(array).all() for array in (loss, *arrays)):
+            sound = all(np.isfinite(features[fold.train]).all() for fold in folds)
+            raise DivergedError(diverged(epoch, recipe, sound), good and _unstack(good, mean, scale))
+        good = arrays
         entry = {
             "loss": loss,
             "accuracy": accuracy,
@@ -110,7 +118,34 @@ def fit(
         history.append(entry)
         if on_epoch is not None:
             on_epoch(epoch, entry)
-    return FittedHeads(_unstack(stack, mean, scale), history)
+    return FittedHeads(_unstack(good, mean, scale), history)
+
+
+class StopWhenDiverged(keras.callbacks.Callback):
+    """Ends `model.fit` with a DivergedError after an epoch whose loss or weights are not finite.
+
+    Keras's TerminateOnNaN ends it as if all were well, and overlooks weights.
+    """
+
+    def __init__(self, head: keras.Model, recipe: Recipe, epochs_done: int):
+        super().__init__()
+        self._head, self._recipe = head, recipe
+        self._good = [head.get_weights()] if epochs_done else None
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Keep the head's weights, or raise."""
+        weights = self._head.get_weights()
+        if not (np.isfinite(logs["loss"]) and all(np.isfinite(array).all() for array in weights)):
+            raise DivergedError(diverged(epoch, self._recipe), self._good)
+        self._good = [weights]
+
+
+def diverged(epoch: int, recipe: Recipe, features_are_finite: bool = True) -> str:
+    """The message for a loss that is not finite in an epoch, counted from 0: which, and the likely cause."""
+    cause = f"the learning rate {recipe.learning_rate:g} is probably too high. Try a tenth of it."
+    if not features_are_finite:
+        cause = "the backbone's features are NaN or infinite. Give other --weights, or leave out --precision."
+    return f"The loss is not finite in epoch {epoch + 1} of {recipe.epochs}: {cause}"
 
 
 def _aurocs(labels: np.ndarray, p_covid: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
@@ -127,9 +162,9 @@ def into_keras(head: keras.Model, weights: list[np.ndarray]) -> keras.Model:
     return head
 
 
-def _stack(recipe: Recipe, width: int, classifiers: list[keras.Model], seed: int) -> keras.Model:
-    """The classifiers side by side: float [batch, folds, width] -> probabilities [batch, folds, 2]."""
-    count = len(classifiers)
+def _stack(recipe: Recipe, width: int, initial: list[list[np.ndarray]], seed: int) -> keras.Model:
+    """Classifiers of these weights side by side: float [batch, folds, width] -> probabilities [batch, folds, 2]."""
+    count = len(initial)
     penalty = keras.regularizers.L2(recipe.l2) if recipe.l2 else None
 
     def dense(units: int, activation: str) -> keras.Layer:
@@ -142,13 +177,13 @@ def _stack(recipe: Recipe, width: int, classifiers: list[keras.Model], seed: int
         x = dense(recipe.units, "relu")(x)
         x = keras.layers.Dropout(recipe.dropout, seed=seed + index)(x)
     stack = keras.Model(inputs, dense(model.CLASSES, "softmax")(x))
-    stack.set_weights([np.stack(arrays) for arrays in zip(*(c.get_weights() for c in classifiers), strict=True)])
+    stack.set_weights([np.stack(arrays) for arrays in zip(*initial, strict=True)])
     return stack
 
 
-def _unstack(stack: keras.Model, mean: np.ndarray, scale: np.ndarray) -> list[list[np.ndarray]]:
+def _unstack(stacked: list[np.ndarray], mean: np.ndarray, scale: np.ndarray) -> list[list[np.ndarray]]:
     """Each fold's weights, with its standardization folded into the first dense layer: (x - m) s W + b."""
-    arrays = [array.astype(np.float64) for array in (variable.numpy() for variable in stack.trainable_variables)]
+    arrays = [array.astype(np.float64) for array in stacked]
     kernel = arrays[0] * scale[:, :, None]
     arrays[1] = arrays[1] - np.einsum("ki,kio->ko", mean, kernel)
     arrays[0] = kernel

@@ -49,7 +49,7 @@ def judge(cached: Features, config: Config) -> Judgement:
         config.target_sensitivity,
     )
     untrained = pooled[:, 0] if config.weights == "random" else _untrained(cached)
-    controls = shortcuts.controls(cues.thumbnails(examples), cues.file_facts(examples), untrained, pooled[:, 0])
+    controls = shortcuts.controls(cached.thumbnails(everyone), cues.file_facts(examples), untrained, pooled[:, 0])
     validated = crossvalidation.figures(examples, whole, odds, config.target_sensitivity, applied)
     if config.tune:
         validated["how"] += TUNED

@@ -5,7 +5,10 @@ Simonyan and Zisserman (2015), Very Deep Convolutional Networks for Large-Scale 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -17,6 +20,7 @@ from trainer.recipes import Recipe
 IMAGE_SIZE = 224
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 CLASSES = 2
+STALL_SECONDS = 60
 
 
 def preprocessing(scaling: str) -> keras.Sequential:
@@ -49,10 +53,13 @@ def backbone(weights: str, seed: int) -> keras.Model:
     shape = (IMAGE_SIZE, IMAGE_SIZE, 3)
     if weights == "imagenet":
         try:
-            model = keras.applications.VGG16(include_top=False, weights="imagenet", input_shape=shape, name="backbone")
+            with _no_stalls():
+                model = keras.applications.VGG16(
+                    include_top=False, weights="imagenet", input_shape=shape, name="backbone"
+                )
         except Exception as error:  # keras wraps every network fault in a bare Exception
             raise UsageError(
-                f"The ImageNet weights could not be downloaded ({error}). Give a downloaded "
+                f"The ImageNet weights could not be downloaded ({' '.join(str(error).split())}). Give a downloaded "
                 "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 with --weights FILE, or train on an untrained "
                 "backbone with --weights random."
             ) from error
@@ -64,6 +71,17 @@ def backbone(weights: str, seed: int) -> keras.Model:
             _load_file(model, Path(weights))
     model.trainable = False
     return model
+
+
+@contextlib.contextmanager
+def _no_stalls() -> Iterator[None]:
+    """Give up on a connection that says nothing for STALL_SECONDS; Keras's downloads would wait for ever."""
+    usual = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALL_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(usual)
 
 
 def _he_normal(model: keras.Model, seed: int) -> None:
@@ -170,15 +188,29 @@ def classifier(recipe: Recipe, width: int, seed: int) -> keras.Model:
     return keras.Model(pooled, _classify(recipe, pooled, seed), name="classifier")
 
 
+def initial_weights(recipe: Recipe, width: int, seed: int) -> list[np.ndarray]:
+    """What `classifier` begins with, float32 kernels and biases in order, without the layers, which take far longer."""
+    *hidden, last = _initializers(recipe, seed)
+    arrays = []
+    for initializer, outputs in [*((one, recipe.units) for one in hidden), (last, CLASSES)]:
+        arrays += [np.asarray(initializer((width, outputs))), np.zeros(outputs, np.float32)]
+        width = outputs
+    return arrays
+
+
+def _initializers(recipe: Recipe, seed: int) -> list[keras.Initializer]:
+    """Of the kernels of the hidden layers and of the last one."""
+    return [keras.initializers.GlorotUniform(seed=seed * 10 + index) for index in (*range(recipe.depth), 9)]
+
+
 def _classify(recipe: Recipe, x, seed: int) -> keras.KerasTensor:
-    for index in range(recipe.depth):
-        initializer = keras.initializers.GlorotUniform(seed=seed * 10 + index)
+    *hidden, last = _initializers(recipe, seed)
+    for index, initializer in enumerate(hidden):
         x = keras.layers.Dense(
             recipe.units, activation="relu", kernel_initializer=initializer, name=f"hidden{index + 1}"
         )(x)
         x = keras.layers.Dropout(recipe.dropout, seed=seed + index, name=f"dropout{index + 1}")(x)
-    initializer = keras.initializers.GlorotUniform(seed=seed * 10 + 9)
-    return keras.layers.Dense(CLASSES, activation="softmax", kernel_initializer=initializer, name="probabilities")(x)
+    return keras.layers.Dense(CLASSES, activation="softmax", kernel_initializer=last, name="probabilities")(x)
 
 
 def assemble(preprocessing_layers: keras.Model, backbone_model: keras.Model, head_model: keras.Model) -> keras.Model:

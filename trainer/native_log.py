@@ -1,6 +1,7 @@
 """Keeps TensorFlow's start-up chatter off the terminal: it is printed by C++ before any Python setting can stop it."""
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -23,10 +24,14 @@ def silenced() -> Iterator[None]:
     kept = os.dup(descriptor)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), descriptor)
+    first = "tensorflow" not in sys.modules
     try:
         yield
         if "tensorflow" in sys.modules:
             sys.modules["tensorflow"].config.list_physical_devices()
+            if first:
+                # A million objects that live as long as the process: each full collection would walk them in vain.
+                gc.freeze()
     finally:
         sys.stderr.flush()
         os.dup2(kept, descriptor)
