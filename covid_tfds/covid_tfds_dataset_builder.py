@@ -1,8 +1,9 @@
-"""The TFDS builder: four configs, one set of features.
+"""The TFDS builder: four small configs and a large one, one set of features.
 
 tfds build covid_tfds --config phantom              # drawn, nothing to download, seconds
 tfds build covid_tfds --config curated --manual_dir DIR   # 50 real radiographs, 40 train and 10 test, seconds
 tfds build covid_tfds --config curated              # the same from the publishers, about 22 MB
+tfds build covid_tfds --config kermany_covid_full --manual_dir DIR   # 6,290 radiographs, with Beam
 """
 
 import dataclasses
@@ -34,7 +35,7 @@ class CovidConfig(tfds.core.BuilderConfig):
         num_examples: how many radiographs to draw; None for the configs that have a manifest.
     """
 
-    labels: tuple[str, str] = ("covid", "normal")
+    labels: tuple[str, ...] = ("covid", "normal")
     num_examples: int | None = None
 
 
@@ -57,6 +58,17 @@ def phantom_config(num_examples: int) -> CovidConfig:
         description=f"{num_examples} drawn radiographs, for trying things out: they teach nothing medical.",
         num_examples=num_examples,
     )
+
+
+# Not in BUILDER_CONFIGS: `tfds build covid_tfds` builds all that are, and this one takes gigabytes and minutes.
+# `get_builder_config` knows it by name, so that --config, tfds.load and tfds.builder do. A module with a builder of its
+# own would have to repeat the features and could not be built by the name of this dataset.
+KERMANY_COVID_FULL = CovidConfig(
+    name="kermany_covid_full",
+    description="434 COVID-19, 1,583 normal and 4,273 pneumonia radiographs, split by patient. COVID-19 comes from "
+    "other hospitals and age groups than the rest: a model can tell it apart without looking at the lungs.",
+    labels=("covid", "normal", "pneumonia"),
+)
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -94,6 +106,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         ),
     ]
     DEFAULT_BUILDER_CONFIG_NAME = "curated"
+
+    @classmethod
+    def get_builder_config(
+        cls, name: str, version: str | tfds.core.Version | None = None
+    ) -> tfds.core.BuilderConfig | None:
+        """The config of that name, those included that are built only when asked for."""
+        return KERMANY_COVID_FULL if name == KERMANY_COVID_FULL.name else super().get_builder_config(name, version)
 
     def download_and_prepare(
         self, *, download_config: tfds.download.DownloadConfig | None = None, **kwargs: Any
@@ -135,9 +154,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             "states none and the image must not be passed on. Drawn radiographs: MIT.",
         )
 
+            metadata=tfds.core.MetadataDict() if self.builder_config is KERMANY_COVID_FULL else None,
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, dict]]]:
         files = {}
         if self.builder_config.num_examples is None:
+        if self.builder_config is KERMANY_COVID_FULL:
+            return self._beam_splits(dl_manager)
             files = sources.locate(
                 name=f"{self.name}/{self.builder_config.name}",
                 rows=manifest.load(self.builder_config.name),
@@ -154,6 +176,27 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def _manual_dir(dl_manager: tfds.download.DownloadManager) -> Path | None:
+    def _beam_splits(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        # Beam takes a second to import, and only this config needs it.
+        from covid_tfds.full import listing, pipeline, places
+
+        user_dir = _manual_dir(dl_manager)
+        films = listing.films(places.covid(dl_manager, user_dir), places.kermany(dl_manager, user_dir))
+        self.info.metadata.update(listing.summary(films))
+        splits = sorted({film.split for film in films})
+        folder = Path(dl_manager.download_dir) / "covid_tfds"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._refused = {split: folder / f"refused_{split}.txt" for split in splits}
+        return {
+            split: pipeline.examples([film for film in films if film.split == split], self._refused[split])
+            for split in splits
+        }
+
+    def _process_pipeline_result(self, pipeline_result: Any) -> None:
+        from covid_tfds.full import pipeline
+
+        pipeline.raise_if_refused(list(self._refused.values()))
+
     try:
         return Path(dl_manager.manual_dir)
     except AssertionError:  # TFDS's way to say that there is none, or that it is empty

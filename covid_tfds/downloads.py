@@ -76,14 +76,14 @@ def fetch(rows: Sequence[Row], keep: Keep) -> dict[str, str]:
     for row in rows:
         rows_of[row.source].append(row)
     routes_of = {source: _routes(source) for source in rows_of}
-    unreachable = _preflight(route.address for routes in routes_of.values() for route in routes)
+    cut_off = unreachable(route.address for routes in routes_of.values() for route in routes)
 
     failures = {}
     for source, left in rows_of.items():
         reasons = defaultdict(list)
         for route in routes_of[source]:
-            if route.address in unreachable:
-                failed = {row.image_id: unreachable[route.address] for row in left}
+            if route.address in cut_off:
+                failed = {row.image_id: cut_off[route.address] for row in left}
             else:
                 failed = _take(route, left, keep)
             for image_id, reason in failed.items():
@@ -171,7 +171,12 @@ def _mendeley(session: requests.Session) -> Iterator[Callable[[Row], tuple[bytes
         yield read
 
 
-def _preflight(addresses: Iterable[str]) -> dict[str, str]:
+def unreachable(addresses: Iterable[str]) -> dict[str, str]:
+    """Ask every address something short, in parallel, for `PREFLIGHT_SECONDS` at most.
+
+    Returns:
+        `{address: reason}` for those whose host does not answer.
+    """
     with _session(retries=0) as session:
 
         def ask(address: str) -> None:

@@ -39,10 +39,10 @@ def find_files(rows: Sequence[Row], manual_dir: Path) -> dict[str, Path]:
     Raises:
         SourceError: a file lies where the image belongs, and is not the image.
     """
-    roots = _roots(manual_dir)
+    searched = roots(manual_dir)
     found = {}
     for row in rows:
-        for file in (root / place for root in roots for place in _exact_places(row)):
+        for file in (root / place for root in searched for place in _exact_places(row)):
             if file.is_file():
                 if wrong := _difference(row, file):
                     raise SourceError(
@@ -53,7 +53,7 @@ def find_files(rows: Sequence[Row], manual_dir: Path) -> dict[str, Path]:
                 break
         else:
             # Whatever commit a clone has checked out, most of its files are those of the pinned commit.
-            worktree = (root / row.path for root in roots)
+            worktree = (root / row.path for root in searched)
             if file := next((f for f in worktree if f.is_file() and not _difference(row, f)), None):
                 found[row.image_id] = file
     return found
@@ -67,13 +67,13 @@ def read_archives(rows: Sequence[Row], manual_dir: Path, keep: Keep) -> None:
         manual_dir: the user's folder; only read.
         keep: called with `(row, data, origin)` for each image found, verified.
     """
-    roots = _roots(manual_dir)
+    searched = roots(manual_dir)
     wanted = {row.image_id: row for row in rows}
-    for archive in (zip_file for root in roots for zip_file in sorted(root.glob("*.zip"))):
+    for archive in (zip_file for root in searched for zip_file in sorted(root.glob("*.zip"))):
         for row, data in _read_zip(list(wanted.values()), archive):
             keep(row, data, str(archive))
             del wanted[row.image_id]
-    for clone in (root for root in roots if (root / ".git").exists()):
+    for clone in (root for root in searched if (root / ".git").exists()):
         for row in list(wanted.values()):
             data = _read_commit(clone, row) if row.revision else b""
             if data and not difference(row, data):
@@ -99,7 +99,8 @@ def matching_members(rows: Sequence[Row], archive: zipfile.ZipFile) -> Iterator[
             yield row, info
 
 
-def _roots(manual_dir: Path) -> list[Path]:
+def roots(manual_dir: Path) -> list[Path]:
+    """Where copies may lie: the folder itself and those one level below, in alphabetical order."""
     return [manual_dir, *sorted(child for child in manual_dir.iterdir() if child.is_dir())]
 
 
