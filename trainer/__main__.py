@@ -12,12 +12,14 @@ def main(argv: list[str] | None = None) -> int:
         wanted = config.from_argv(argv)
         # Imported late: TensorFlow takes seconds, and --help or a bad flag needs none of it.
         with native_log.silenced():
-            from trainer.training import help_tune, train
+            from trainer import replicas, training
 
         if wanted.tune and distribution.role(wanted) == "worker":
-            help_tune(wanted)
+            training.help_tune(wanted)
+        elif replicas.is_helper(wanted):
+            training.help_fine_tune(wanted)
         else:
-            train(wanted)
+            training.train(wanted)
     except config.UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

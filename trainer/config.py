@@ -14,6 +14,8 @@ BUILDER_CONFIGS = ("phantom", "curated", "source_matched", "as_published")
 PRECISIONS = ("float32", "bfloat16")
 RECIPES = ("default", "tutorial")
 TUNERS = ("bayesian", "random", "hyperband")
+FINE_TUNED = ("block5",)
+STRATEGIES = ("mirrored", "multiworker")
 SEARCHED = ("recipe", "epochs", "learning_rate")  # what --tune chooses and so can't be told
 
 
@@ -61,6 +63,15 @@ class Config:
     trials: int = _flag(30, "trials of --tune; the first is the tutorial's point")
     folds: int = _flag(5, "patient-grouped folds that each trial of --tune is scored on")
     tuner: str = _flag("bayesian", "how --tune chooses the next trial", choices=TUNERS)
+    fine_tune: str | None = _flag(
+        None, "train this block of VGG16, too, at a low learning rate after the head", choices=FINE_TUNED
+    )
+    strategy: str | None = _flag(
+        None,
+        "of --fine_tune: 'mirrored' divides each batch over this machine's GPUs (without any, over two logical CPU "
+        "devices), 'multiworker' over the processes in TF_CONFIG (default: one device)",
+        choices=STRATEGIES,
+    )
     profile: bool = _flag(False, "record a trace of the training for TensorBoard's Profile plugin")
     verbose: bool = _flag(False, "show Keras's and KerasTuner's own output too")
     output: str | None = _flag(
@@ -144,6 +155,10 @@ def validate(config: Config) -> None:
         for f in dataclasses.fields(config):
             if f.name in SEARCHED and getattr(config, f.name) != f.default:
                 raise UsageError(f"--tune searches for the {f.name}: leave out --{f.name}, or leave out --tune.")
+    if config.strategy and not config.fine_tune:
+        raise UsageError("--strategy says where --fine_tune is computed: add --fine_tune block5, or leave it out.")
+    if config.strategy == "multiworker" and config.tune:
+        raise UsageError("--strategy multiworker and --tune divide the processes differently: leave out one of them.")
     if config.folds < 2:
         raise UsageError(f"--folds must be at least 2, not {config.folds}.")
     for name in ("epochs", "batch_size", "trials"):

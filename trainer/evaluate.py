@@ -64,8 +64,9 @@ def parser() -> argparse.ArgumentParser:
 
 def side_by_side(internal: dict, external: dict, name: str) -> str:
     """A table of the run's own figures against those of the other dataset, with 95 % intervals."""
+    validated = internal["cross_validation"]
     columns = {
-        "cross-validation": internal["cross_validation"],
+        "frozen, cross-val." if "of" in validated else "cross-validation": validated,
         "internal test": internal["test"],
         f"external: {name}": external["test"],
     }

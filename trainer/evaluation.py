@@ -63,7 +63,8 @@ def evaluate(examples: Examples, p_covid: np.ndarray, judged: Judgement) -> dict
 
 def describe(examples: Examples, p_covid: np.ndarray, result: dict) -> str:
     """The terminal's text: the test split, the cross-validation, and the shortcut verdict; `result` is metrics.json."""
-    return "\n".join([*_test(examples, p_covid, result), "", *_cross_validation(result), "", *verdict(result)])
+    parts = [_test(examples, p_covid, result), _before(result), _cross_validation(result), verdict(result)]
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def _test(examples: Examples, p_covid: np.ndarray, result: dict) -> list[str]:
@@ -88,12 +89,20 @@ def _test(examples: Examples, p_covid: np.ndarray, result: dict) -> list[str]:
     return [*lines, "", *figures(result["test"])]
 
 
+def _before(result: dict) -> list[str]:
+    found = result.get("fine_tuning")
+    if not found:
+        return []
+    return [f"Before {found['block']} was fine-tuned, the same images and threshold", *figures(found["frozen_test"])]
+
+
 def _cross_validation(result: dict) -> list[str]:
     found = result["cross_validation"]
     of = f" of {found['patients']} patients" if found["patients"] else ""
     unit = "patient" if found["patients"] else "image"
+    whose = f" of {found['of']}" if "of" in found else ""
     return [
-        f"Cross-validation ({found['repeats']} x {found['folds']} folds by {unit}, all {found['n']} images{of})",
+        f"Cross-validation{whose} ({found['repeats']} x {found['folds']} folds by {unit}, all {found['n']} images{of})",
         *figures(found),
     ]
 
@@ -106,7 +115,7 @@ def verdict(result: dict) -> list[str]:
     return [
         rule,
         VERDICTS[found["verdict"]],
-        f"  the model          AUROC {figure(found['model']['auroc'])}",
+        f"  {found.get('of', 'the model'):<18} AUROC {figure(found['model']['auroc'])}",
         f"  {found['strongest']:<18} AUROC {figure(strongest['auroc'])}",
         f"  {strongest['what']}",
         f"  {found['because']}",

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from trainer import (
     evaluation,
     features,
     figures,
+    finetuning,
     heads,
     judgement,
     metrics,
     model,
     recipes,
+    replicas,
     saliency,
     summaries,
 )
@@ -64,18 +67,26 @@ def train(config: Config) -> Path:
     Raises UsageError for what the user can mend.
     """
     output = Path(config.output) if config.output else artifacts.default_output(config)
+    strategy = replicas.strategy(config)
     with artifacts.new_run(output) as folder:
         examples, backbone = _prepare(config)
         for note in notes(config, examples):
             print(note)
         recipe = _recipe(folder, config, examples, backbone)
+        if config.fine_tune:
+            finetuning.check(recipe)
         cached = Features(examples, backbone, recipe, config.seed, features.default_folder())
-        fit = _fit_tutorial if config.recipe == "tutorial" else _fit_on_features
-        with summaries.profiled(folder, config.profile):
-            head, history = fit(cached)
-        judged = judgement.judge(cached, config)
-        head.set_weights(calibration.folded_in(head.get_weights(), judged.temperature))
-        p_covid = heads.p_covid(head.get_weights(), cached.pooled(np.arange(len(examples)), 1)[:, 0])
+        head, history, judged = _fit_frozen(folder, config, cached)
+        p_covid = _p_covid(cached, head)
+        if config.fine_tune:
+            tuned = finetuning.fine_tune(cached, head, strategy)
+            frozen, p_frozen = cached, p_covid
+            cached = dataclasses.replace(cached, backbone=tuned.backbone)
+            head.set_weights(tuned.head)
+            history = history + tuned.history
+            p_covid = _p_covid(cached, head)
+            told = finetuning.section(tuned, frozen, p_frozen, judged.threshold, strategy.num_replicas_in_sync)
+            judged = finetuning.of_the_frozen(judged, told)
         _write(folder, config, cached, head, history, p_covid, judged)
         _report(folder, cached, head, history, p_covid)
     result = artifacts.read_json(output / artifacts.METRICS)
@@ -100,6 +111,33 @@ def help_tune(config: Config) -> None:
     searching.work(config, *_prepare(config))
 
 
+def help_fine_tune(config: Config) -> None:
+    """Lend this process's device to the fine-tuning of the first worker of TF_CONFIG, which alone writes a run."""
+    strategy = replicas.strategy(config)
+    examples, backbone = _prepare(config)
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = _recipe(Path(folder), config, examples, backbone)
+        cached = Features(examples, backbone, recipe, config.seed, features.default_folder())
+        head, _, _ = _fit_frozen(Path(folder), config, cached)
+    finetuning.fine_tune(cached, head, strategy)
+    print("Fine-tuning is done; the first worker writes the run.")
+
+
+def _fit_frozen(folder: Path, config: Config, cached: Features) -> tuple[keras.Model, list[dict], Judgement]:
+    """The head over the frozen backbone, its temperature folded in; its history; and what it is worth."""
+    fit = _fit_tutorial if config.recipe == "tutorial" else _fit_on_features
+    with summaries.profiled(folder, config.profile):
+        head, history = fit(cached)
+    judged = judgement.judge(cached, config)
+    head.set_weights(calibration.folded_in(head.get_weights(), judged.temperature))
+    return head, history, judged
+
+
+def _p_covid(cached: Features, head: keras.Model) -> np.ndarray:
+    """The model's probability of covid for every image, float64 [n]."""
+    return heads.p_covid(head.get_weights(), cached.pooled(np.arange(len(cached.examples)), 1)[:, 0])
+
+
 def _prepare(config: Config) -> tuple[data.Examples, Backbone]:
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
@@ -122,7 +160,13 @@ def _recipe(folder: Path, config: Config, examples: data.Examples, backbone: Bac
 
 def notes(config: Config, examples: data.Examples) -> list[str]:
     """What must be said of this run wherever its figures are shown."""
-    return [UNTRAINED] * (config.weights == "random") + [UNGROUPED] * (not examples.grouped) + [TUNED] * config.tune
+    said = {
+        UNTRAINED: config.weights == "random",
+        UNGROUPED: not examples.grouped,
+        TUNED: config.tune,
+        finetuning.NOTE: config.fine_tune,
+    }
+    return [note for note, applies in said.items() if applies]
 
 
 def _fit_on_features(cached: Features) -> tuple[keras.Model, list[dict]]:

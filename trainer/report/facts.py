@@ -102,11 +102,12 @@ def verdict(metrics: dict) -> dict:
     }
     best = max(blind, key=lambda name: blind[name]["auroc"]["value"], default=None)
     own = found["model"]["auroc"]
-    compared = f"The model has AUROC {words(own)}."
+    who = found.get("of", "the model")
+    compared = f"{who.capitalize()} has AUROC {words(own)}."
     if best:
         compared = (
             f"“{CONTROLS.get(best, best)}”, the strongest control that cannot see the lungs, reaches AUROC "
-            f"{words(blind[best]['auroc'])}; the model reaches {words(own)}."
+            f"{words(blind[best]['auroc'])}; {who} reaches {words(own)}."
         )
     at_chance = bool(own["ci95"]) and own["ci95"][0] <= 0.5
     if found["verdict"] == SHORTCUT:
@@ -142,8 +143,15 @@ def words(figure: dict | None) -> str:
 
 
 def best_estimate(metrics: dict) -> dict:
-    """The section with the most images behind it: cross-validation, else the test split."""
-    return metrics.get("cross_validation") or metrics["test"]
+    """The section of the run's own model with the most images behind it: cross-validation, else the test split."""
+    validated = metrics.get("cross_validation")
+    return validated if validated and "of" not in validated else metrics["test"]
+
+
+def validation_name(metrics: dict) -> str:
+    """What the cross-validation is called: of a fine-tuned run it is the frozen model's."""
+    of = (metrics.get("cross_validation") or {}).get("of")
+    return f"cross-validation of {of}" if of else "cross-validation"
 
 
 def predictive_table(metrics: dict) -> list[dict]:

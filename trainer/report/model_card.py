@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import jinja2
 
 from trainer.report.dataset_card import COUNTED, UNKNOWN
-from trainer.report.facts import FIGURES, words
+from trainer.report.facts import FIGURES, validation_name, words
 
 # Hugging Face's name of each figure, as its leaderboards know it.
 HUB_METRICS = {
@@ -70,7 +70,8 @@ def licence(dataset: dict | None) -> str:
 
 def _results(facts: dict) -> Iterator[dict]:
     """{"dataset", "split", "metrics"} for each set of images; undefined figures are left out."""
-    parts = {"cross-validation": facts["metrics"].get("cross_validation"), "test": facts["metrics"]["test"]}
+    metrics = facts["metrics"]
+    parts = {validation_name(metrics): metrics.get("cross_validation"), "test": metrics["test"]}
     sets = [(facts["data"]["name"], split, figures) for split, figures in parts.items() if figures]
     sets += [(one["name"], "external", one["figures"]) for one in facts["external"]]
     for name, split, figures in sets:

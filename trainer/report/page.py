@@ -18,7 +18,7 @@ import numpy as np
 
 from trainer import artifacts
 from trainer.report import figures, model_card
-from trainer.report.facts import CONTROLS, FIGURES, best_estimate, collect, predictions, words
+from trainer.report.facts import CONTROLS, FIGURES, best_estimate, collect, predictions, validation_name, words
 from trainer.report.figures import BLUE, GREY, ORANGE, Series
 
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
@@ -137,7 +137,7 @@ def _series(folder: Path, facts: dict) -> Iterator[Series]:
     positive = facts["metrics"]["positive_class"]
     held_out = predictions(folder / artifacts.OUT_OF_FOLD, positive)
     if len(held_out[0]):
-        yield Series("cross-validation", *held_out)
+        yield Series(validation_name(facts["metrics"]), *held_out)
     yield Series("test split", *predictions(folder / artifacts.PREDICTIONS, positive, "test"))
     for one in facts["external"]:
         path = folder / artifacts.EXTERNAL / one["name"] / artifacts.PREDICTIONS
@@ -209,7 +209,7 @@ def _calibration(found: dict | None) -> Iterator[tuple[str, Picture]]:
 
 
 def _areas(metrics: dict) -> str:
-    named = {"cross-validation": metrics.get("cross_validation"), "test split": metrics["test"]}
+    named = {validation_name(metrics): metrics.get("cross_validation"), "test split": metrics["test"]}
     return "; ".join(f"{name} AUROC {words(part['auroc'])}" for name, part in named.items() if part)
 
 
