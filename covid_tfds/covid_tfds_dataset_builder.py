@@ -152,14 +152,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             homepage="https://github.com/ieee8023/covid-chestxray-dataset",
             license="Each radiograph has its own licence, see the feature `license`; where it is empty the publisher "
             "states none and the image must not be passed on. Drawn radiographs: MIT.",
+            metadata=tfds.core.MetadataDict() if self.builder_config is KERMANY_COVID_FULL else None,
         )
 
-            metadata=tfds.core.MetadataDict() if self.builder_config is KERMANY_COVID_FULL else None,
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, dict]]]:
-        files = {}
-        if self.builder_config.num_examples is None:
         if self.builder_config is KERMANY_COVID_FULL:
             return self._beam_splits(dl_manager)
+        files = {}
+        if self.builder_config.num_examples is None:
             files = sources.locate(
                 name=f"{self.name}/{self.builder_config.name}",
                 rows=manifest.load(self.builder_config.name),
@@ -174,8 +174,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         else:
             yield from _drawn(split, self.builder_config.num_examples)
 
-
-def _manual_dir(dl_manager: tfds.download.DownloadManager) -> Path | None:
     def _beam_splits(self, dl_manager: tfds.download.DownloadManager) -> dict:
         # Beam takes a second to import, and only this config needs it.
         from covid_tfds.full import listing, pipeline, places
@@ -197,6 +195,8 @@ def _manual_dir(dl_manager: tfds.download.DownloadManager) -> Path | None:
 
         pipeline.raise_if_refused(list(self._refused.values()))
 
+
+def _manual_dir(dl_manager: tfds.download.DownloadManager) -> Path | None:
     try:
         return Path(dl_manager.manual_dir)
     except AssertionError:  # TFDS's way to say that there is none, or that it is empty
