@@ -16,8 +16,9 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 import remotezip
@@ -43,13 +44,24 @@ PREFLIGHT_SECONDS = 8
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
 KAGGLE_FILE_SECONDS = 60
+# READ_SECONDS is for each piece of an answer, and an answer may drip: these are for the whole of a file (4 MB at most)
+# and of the zip's directory.
+FILE_SECONDS = 120
+DIRECTORY_SECONDS = 300
 RETRIES = 2
 BACKOFF_SECONDS = 0.5
 BUSY = (429, 500, 502, 503, 504)
 
 
+T = TypeVar("T")
+
+
 class _FileRefusedError(Exception):
     """This file cannot be had from here; the next one may."""
+
+
+class _BrokenOffError(_FileRefusedError):
+    """The connection ended in the middle: worth a second try."""
 
 
 class _HostUnavailableError(Exception):
@@ -123,7 +135,8 @@ def _take(route: _Route, rows: Sequence[Row], keep: Keep) -> dict[str, str]:
 def _github(session: requests.Session) -> Iterator[Callable[[Row], tuple[bytes, str]]]:
     def read(row: Row) -> tuple[bytes, str]:
         address = f"{GITHUB}/{row.revision}/{quote(row.path)}"
-        return _get(session, address, row.bytes), address
+        download = partial(_get, session, address, row.bytes)
+        return _twice(partial(_within, FILE_SECONDS, download, address)), address
 
     yield read
 
@@ -137,11 +150,11 @@ def _kaggle(session: requests.Session) -> Iterator[Callable[[Row], tuple[bytes, 
         origin = f"{KAGGLE} {KAGGLE_HANDLE} {row.path}"
         # kagglehub waits for ever on a connection that hangs, and draws a progress bar of its own for every file.
         with _silence("kagglehub"):
-            download = _in_background(lambda: kagglehub.dataset_download(KAGGLE_HANDLE, path=row.path))
             try:
-                data = Path(download.result(timeout=KAGGLE_FILE_SECONDS)).read_bytes()
-            except concurrent.futures.TimeoutError:
-                raise _HostUnavailableError(f"{origin}: no answer within {KAGGLE_FILE_SECONDS} seconds") from None
+                download = partial(kagglehub.dataset_download, KAGGLE_HANDLE, path=row.path)
+                data = Path(_within(KAGGLE_FILE_SECONDS, download, origin)).read_bytes()
+            except _HostUnavailableError:
+                raise
             except Exception as error:  # of many kinds, none of them documented; Mendeley is asked next
                 raise _HostUnavailableError(f"{origin}: {_plain(error)}") from error
         return data, origin
@@ -153,16 +166,21 @@ def _kaggle(session: requests.Session) -> Iterator[Callable[[Row], tuple[bytes, 
 def _mendeley(session: requests.Session) -> Iterator[Callable[[Row], tuple[bytes, str]]]:
     try:
         with _as_unavailable(MENDELEY):
-            archive = remotezip.RemoteZip(MENDELEY, session=session, timeout=(CONNECT_SECONDS, READ_SECONDS))
+            timeout = (CONNECT_SECONDS, READ_SECONDS)
+            opening = partial(remotezip.RemoteZip, MENDELEY, session=session, timeout=timeout)
+            archive = _within(DIRECTORY_SECONDS, opening, MENDELEY)
     except zipfile.BadZipFile as error:
         raise _HostUnavailableError(f"{MENDELEY}: {_plain(error)}") from error
+
+    def take(member: zipfile.ZipInfo, size: int, origin: str) -> bytes:
+        with _as_unavailable(origin), archive.open(member) as file:
+            return file.read(size + 1)
 
     def read(row: Row) -> tuple[bytes, str]:
         for _, member in matching_members([row], archive):
             origin = f"{MENDELEY} {member.filename}"
             try:
-                with _as_unavailable(origin), archive.open(member) as file:
-                    return file.read(row.bytes + 1), origin
+                return _twice(partial(_within, FILE_SECONDS, partial(take, member, row.bytes, origin), origin)), origin
             except (zipfile.BadZipFile, zlib.error, EOFError) as error:
                 raise _FileRefusedError(f"{origin}: {_plain(error)}") from error
         raise _FileRefusedError(f"{MENDELEY}: no member of {row.bytes} bytes with CRC-32 {row.crc32} for {row.path}")
@@ -224,7 +242,9 @@ def _get(session: requests.Session, address: str, size: int) -> bytes:
                     break
             return bytes(data)
     except requests.exceptions.ChunkedEncodingError as error:
-        raise _FileRefusedError(f"{address}: the connection broke off, {_plain(error)}") from error
+        raise _BrokenOffError(f"{address}: the connection broke off, {_plain(error)}") from error
+    except (requests.TooManyRedirects, requests.exceptions.InvalidSchema) as error:
+        raise _FileRefusedError(f"{address}: {_plain(error)}") from error
     except requests.RequestException as error:
         raise _HostUnavailableError(f"{address}: {_plain(error)}") from error
 
@@ -234,6 +254,8 @@ def _as_unavailable(origin: str) -> Iterator[None]:
     """Name the address in what a remote zip raises when the connection fails, which comes from three libraries."""
     try:
         yield
+    except urllib3.exceptions.ProtocolError as error:
+        raise _BrokenOffError(f"{origin}: the connection broke off, {_plain(error)}") from error
     except (remotezip.RemoteZipError, requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _HostUnavailableError(f"{origin}: {_plain(error)}") from error
 
@@ -245,6 +267,23 @@ def _plain(error: BaseException) -> str:
     if text.startswith(("HTTP", "<")) and ": " in text:
         text = text.split(": ", 1)[1]
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def _within(seconds: float, work: Callable[[], T], origin: str) -> T:
+    """What `work` gives, if it gives it in time; else its host is left alone, and the work to itself."""
+    future = _in_background(work)
+    concurrent.futures.wait([future], timeout=seconds)
+    if not future.done():
+        raise _HostUnavailableError(f"{origin}: not done within {seconds} seconds")
+    return future.result()
+
+
+def _twice(work: Callable[[], T]) -> T:
+    """Try again, once, where a connection broke off."""
+    try:
+        return work()
+    except _BrokenOffError:
+        return work()
 
 
 def _in_background(work: Callable[[], object]) -> concurrent.futures.Future:

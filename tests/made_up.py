@@ -1,5 +1,6 @@
 """Made-up images in place of the real ones, and a local server in place of their publishers."""
 
+import contextlib
 import csv
 import dataclasses
 import http.server
@@ -7,6 +8,8 @@ import io
 import json
 import math
 import re
+import socket
+import struct
 import threading
 import zipfile
 import zlib
@@ -85,6 +88,8 @@ class Reply:
     announced: int | None = None  # Content-Length, if it is to be another than the body's
     hang: bool = False
     ranges: bool = False
+    reset: bool = False  # the connection, in the middle of the body
+    drip: float = 0  # seconds after each byte, those of the headers included
 
 
 class Publisher(http.server.ThreadingHTTPServer):
@@ -107,6 +112,26 @@ class Publisher(http.server.ThreadingHTTPServer):
         self.closing.set()
         self.shutdown()
         self.server_close()
+
+
+class _Slow:
+    """Writes byte by byte, until the server closes."""
+
+    closed = True  # nothing is left for the handler to flush at its end
+
+    def __init__(self, file, pause: float, closing: threading.Event):
+        self._file, self._pause, self._closing = file, pause, closing
+
+    def write(self, data: bytes) -> None:
+        for byte in data:
+            if not self._closing.wait(self._pause):
+                self._file.write(bytes([byte]))
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -139,14 +164,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             stop = min(int(last) + 1, len(body)) if first and last else len(body)
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(body)}"
             body, status = body[start:stop], 206
+        if reply.drip:
+            self.wfile = _Slow(self.wfile, reply.drip, self.server.closing)
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(reply.announced or len(body)))
         self.send_header("Connection", "close")
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        if reply.reset:
+            self.wfile.write(body[: len(body) // 2])
+            # Closed with this option, a connection ends with a reset and not with an orderly end.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        elif self.command != "HEAD":
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self.wfile.write(body)
 
     def log_message(self, *args):
         pass
