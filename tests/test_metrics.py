@@ -71,7 +71,8 @@ def test_covid_is_positive_and_index_zero():
 
 def test_one_class_gives_undefined_figures():
     result = metrics.summary(np.array([1, 1]), np.array([0.2, 0.7]), 0.5)
-    assert result["auroc"] == {"value": None, "ci95": None, "n": 2}
+    because = "there are images of one class only"
+    assert result["auroc"] == {"value": None, "ci95": None, "n": 2, "because": because}
     assert result["sensitivity"]["value"] is None
     assert result["specificity"]["value"] == 0.5
 

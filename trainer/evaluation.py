@@ -131,6 +131,6 @@ def figures(section: dict) -> list[str]:
 def figure(estimate: dict) -> str:
     """A figure for people: value, 95 % interval and n, or that it is undefined."""
     if estimate["value"] is None:
-        return f"undefined (n = {estimate['n']})"
+        return f"undefined (n = {estimate['n']}): {estimate['because']}"
     low, high = estimate["ci95"]
     return f"{estimate['value']:.2f}  (95 % CI {low:.2f} to {high:.2f}, n = {estimate['n']})"

@@ -21,10 +21,13 @@ from trainer import bootstrap
 
 POSITIVE_CLASS = "covid"
 POSITIVE = 0
+# Why a figure is undefined.
+ONE_CLASS = "there are images of one class only"
+NO_IMAGE = "there is no image of {}"
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = None) -> dict:
-    """Area under the ROC curve, the mean over repeats: {"value", "ci95", "n"}; None for both with one class only.
+    """Area under the ROC curve, the mean over repeats: {"value", "ci95", "n"}; undefined with one class only.
 
     labels: int [n]. scores: float [n] or [repeats, n], higher for covid. patients: ids [n]; None takes each image for
     its own patient.
@@ -34,7 +37,7 @@ def auroc(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = 
     positive = labels == POSITIVE
     sizes = patients_of(positive, patients), patients_of(~positive, patients)
     if not all(sizes):
-        return _undefined(len(labels))
+        return _undefined(len(labels), ONE_CLASS)
     value = float(np.mean([roc_auc_score(positive, repeat) for repeat in scores]))
     draws = bootstrap.area_draws(bootstrap.roc_area, positive, patients, scores)
     return _figure(value, len(labels), newcombe_interval(value, *sizes), draws)
@@ -99,7 +102,8 @@ def repeated(labels: np.ndarray, patients: np.ndarray, p_covid: np.ndarray, call
     """accuracy, sensitivity, specificity, auroc, pr_auc (average precision) and brier, each {"value", "ci95", "n"}.
 
     labels: int [n]. patients: ids [n]. p_covid: float [repeats, n] in [0, 1]. called: bool [repeats, n], decided
-    covid. A value is the mean over repeats; n counts images. Undefined figures have None for value and ci95.
+    covid. A value is the mean over repeats; n counts images. Undefined figures have None for value and ci95, and say
+    why in "because".
     Raises ValueError on NaN or infinite scores.
     """
     if not np.isfinite(p_covid).all():
@@ -107,9 +111,9 @@ def repeated(labels: np.ndarray, patients: np.ndarray, p_covid: np.ndarray, call
     positive = labels == POSITIVE
     right = np.mean(called == positive, axis=0)
     return {
-        "accuracy": _rate(right, np.full(len(labels), True), positive, patients),
-        "sensitivity": _rate(right, positive, positive, patients),
-        "specificity": _rate(right, ~positive, positive, patients),
+        "accuracy": _rate(right, np.full(len(labels), True), positive, patients, "any class"),
+        "sensitivity": _rate(right, positive, positive, patients, "covid"),
+        "specificity": _rate(right, ~positive, positive, patients, "the other class"),
         "auroc": auroc(labels, p_covid, patients),
         "pr_auc": _pr_auc(positive, patients, p_covid),
         "brier": _mean(np.mean((p_covid - positive) ** 2, axis=0), positive, patients),
@@ -120,17 +124,17 @@ def _pr_auc(positive: np.ndarray, patients: np.ndarray, scores: np.ndarray) -> d
     """Average precision; by numbers its limits are those of a proportion of the positives (Boyd et al. 2013)."""
     size = patients_of(positive, patients)
     if not size:
-        return _undefined(len(positive))
+        return _undefined(len(positive), NO_IMAGE.format("covid"))
     value = float(np.mean([average_precision_score(positive, repeat) for repeat in scores]))
     draws = bootstrap.area_draws(bootstrap.pr_area, positive, patients, scores)
     return _figure(value, len(positive), exact_interval(value * size, size), draws)
 
 
-def _rate(right: np.ndarray, among: np.ndarray, positive: np.ndarray, patients: np.ndarray) -> dict:
+def _rate(right: np.ndarray, among: np.ndarray, positive: np.ndarray, patients: np.ndarray, who: str) -> dict:
     """A proportion of images. right: float [n], how often each was decided rightly. among: bool [n], who counts."""
     n, size = int(among.sum()), patients_of(among, patients)
     if not n:
-        return _undefined(0)
+        return _undefined(0, NO_IMAGE.format(who))
     value = float(right[among].mean())
     limits = exact_interval(value * size, size)
     if size == n:
@@ -156,8 +160,8 @@ def _figure(value: float, n: int, limits: tuple[float, float], draws: np.ndarray
     return {"value": value, "ci95": [float(min(low, value)), float(max(high, value))], "n": n}
 
 
-def _undefined(n: int) -> dict:
-    return {"value": None, "ci95": None, "n": n}
+def _undefined(n: int, because: str) -> dict:
+    return {"value": None, "ci95": None, "n": n, "because": because}
 
 
 def patients_of(rows: np.ndarray, patients: np.ndarray) -> int:
