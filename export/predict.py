@@ -23,6 +23,7 @@ from export.reading import SUFFIXES, ImageError, is_dicom, read_image
 
 INTENDED_USE = "For education and research only: never for diagnosis, triage or any decision about a patient."
 COLUMNS = ("image", "p_covid", "decision", "warnings", "error")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 PICTURE = ".heatmap.png"
 FORMATS = """\
 Read are JPEG, PNG, WebP and BMP (grey, colour, palette, 1 to 16 bits, transparent parts seen over black, the EXIF
@@ -201,9 +202,29 @@ def _csv(path: str | None) -> Iterator[Callable[[dict], None]]:
         _written(Path(path), "--csv") as temporary,
         temporary.open("w", newline="", encoding="utf-8", buffering=1) as file,
     ):
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        yield lambda row: writer.writerow(row | {"warnings": "; ".join(row.get("warnings", []))})
+        options = {"extrasaction": "ignore", "lineterminator": "\n"}
+        plain, quoted = (
+            csv.DictWriter(file, COLUMNS, quoting=q, **options) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+        )
+        plain.writeheader()
+
+        def write(row: dict) -> None:
+            row = without_formulas(row | {"warnings": "; ".join(row.get("warnings", []))})
+            # Python quotes a carriage return only where it ends lines; unquoted, it would begin a new row.
+            (quoted if any("\r" in str(value) for value in row.values()) else plain).writerow(row)
+
+        yield write
+
+
+def without_formulas(row: dict) -> dict:
+    """The row with an apostrophe before each text that a spreadsheet would take for a formula, as OWASP advises.
+
+    A text that begins with an apostrophe gets one, too, so that taking one away again gives what it was.
+    """
+    return {
+        name: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+        for name, value in row.items()
+    }
 
 
 def _show(row: dict, predictor, as_json: bool) -> None:

@@ -26,6 +26,7 @@ SCHEMA = 1
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 MODEL = "model.keras"
+LAST_GOOD = "last_good.keras"
 HISTORY = "history.csv"
 PLOT = "plot.png"
 PREDICTIONS = "predictions.csv"
@@ -51,6 +52,7 @@ OUT_OF_FOLD_COLUMNS = ("image_id", "patient_id", "label", "repeat", "fold", "p_c
 EXTERNAL_COLUMNS = ("image_id", "patient_id", "label", "p_covid")
 
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 @dataclass(frozen=True)
 class Run:
     """A finished run folder, read back. predictions: one dict an image, p_covid a float in [0, 1]."""
@@ -81,8 +83,7 @@ def load(path: str | Path) -> Run:
             f"{path / ENVIRONMENT}: run folder schema {environment.get('schema')}, this version reads {SCHEMA}. "
             "Use the version that wrote it, or train again."
         )
-    with (path / PREDICTIONS).open(newline="", encoding="utf-8") as file:
-        predictions = [{**row, "p_covid": float(row["p_covid"])} for row in csv.DictReader(file)]
+    predictions = [{**row, "p_covid": float(row["p_covid"])} for row in read_csv(path / PREDICTIONS)]
     return Run(
         path=path,
         config=Config.from_json((path / CONFIG).read_text(encoding="utf-8")),
@@ -180,12 +181,33 @@ def read_json(path: Path):
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict]) -> None:
-    """Write a CSV file with a header."""
+    """Write a CSV file with a header.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front, as OWASP advises, and so does one
+    that begins with an apostrophe: `read_csv` takes it away again. Numbers stay as they are.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    names = list(columns)
+    plain, quoted = (
+        csv.DictWriter(text, names, lineterminator="\n", quoting=q) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    )
+    plain.writeheader()
+    for row in rows:
+        # Python quotes a carriage return only where it ends lines; unquoted, it would begin a new row.
+        writer = quoted if any("\r" in str(value) for value in row.values()) else plain
+        writer.writerow({name: _no_formula(value) for name, value in row.items()})
     write_text(path, text.getvalue())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a file of `write_csv`, as they were given."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, restkey="", restval=""))
+    return [{name: value.removeprefix("'") for name, value in row.items() if name} for row in rows]
+
+
+def _no_formula(value):
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def sha256(path: Path) -> str:

@@ -9,7 +9,6 @@ wrong has looked; it proves nothing about disease.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import keras
@@ -120,9 +119,8 @@ def _worst_mistakes(folder: Path, examples: data.Examples, threshold: float) -> 
     if not path.is_file():
         return []
     held_out: dict[str, list[float]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for line in csv.DictReader(file):
-            held_out.setdefault(line["image_id"], []).append(float(line["p_covid"]))
+    for line in artifacts.read_csv(path):
+        held_out.setdefault(line["image_id"], []).append(float(line["p_covid"]))
     mean = np.asarray([np.mean(held_out.get(str(name), np.nan)) for name in examples.image_id])
     is_covid = examples.labels == POSITIVE
     wrong = np.flatnonzero(np.isfinite(mean) & ((mean >= threshold) != is_covid))

@@ -5,7 +5,6 @@ Read from a run folder's own files only, so that a report can be made again at a
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +134,7 @@ def words(figure: dict | None) -> str:
     if figure is None:
         return "not done"
     if figure["value"] is None:
-        return f"undefined (n = {figure['n']})"
+        return f"undefined (n = {figure['n']})" + (f": {figure['because']}" if figure.get("because") else "")
     if not figure["ci95"]:
         return f"{figure['value']:.2f}"
     low, high = figure["ci95"]
@@ -178,10 +177,7 @@ def history(path: Path) -> list[dict]:
 
 def rows(path: Path) -> list[dict]:
     """The rows of a CSV file; none when it is not there."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return artifacts.read_csv(path) if path.is_file() else []
 
 
 def predictions(path: Path, positive_class: str, split: str | None = None) -> tuple[np.ndarray, np.ndarray]:
