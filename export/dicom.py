@@ -14,6 +14,7 @@ import numpy as np
 
 from export.reading import ImageError, check_size
 
+DEFLATED = b"1.2.840.10008.1.2.1.99"
 RADIOGRAPHS = ("CR", "DX", "RG", "RF", "OT", "SC")
 SHADES = {"MONOCHROME1", "MONOCHROME2"}
 # What can decode the compressed transfer syntaxes that pydicom and Pillow can't, by the end of their UID.
@@ -44,6 +45,9 @@ def decode(encoded: bytes) -> tuple[np.ndarray, list[str]]:
         import pydicom
     except ImportError as error:
         raise ImageError("a DICOM file, and pydicom is not installed: pip install pydicom") from error
+    if DEFLATED in encoded:
+        # pydicom inflates the whole file before it looks at it: a megabyte may become a gigabyte.
+        raise ImageError("a deflated DICOM file (Deflated Explicit VR), which is not read: save it uncompressed")
     with warnings.catch_warnings():
         # pydicom warns of every departure from the standard; what matters shows in the pixels or as an exception.
         warnings.simplefilter("ignore")
@@ -107,6 +111,8 @@ def _to_8_bits(stored: np.ndarray, dataset) -> np.ndarray:
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         grey = 255 - grey
     grey[_padding(stored, dataset)] = 0
+    if not np.isfinite(grey).all():
+        raise ImageError("a damaged DICOM file: its rescale or window gives values that are no numbers")
     return np.rint(grey).astype(np.uint8)
 
 

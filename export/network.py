@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from export import heatmap
+from trainer import network_file
 from trainer.config import UsageError
 
 PARTS = ("preprocessing", "backbone", "head")
@@ -25,12 +26,8 @@ class Network:
 
     @classmethod
     def load(cls, path: Path) -> Network:
-        """Read a run's model.keras; raises UsageError when it is damaged or not made of the parts that runs have."""
-        try:
-            model = keras.models.load_model(path, compile=False, safe_mode=True)
-        except Exception as error:  # zipfile, h5py and keras raise many kinds for a damaged or foreign file
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UsageError(f"{path} can't be read as a Keras model: {reason} Restore it or train again.") from error
+        """Read a run's model.keras; raises UsageError as `network_file.load` does, or when parts of a run's lack."""
+        model = network_file.load(path)
         names = [layer.name for layer in model.layers]
         if not set(PARTS) <= set(names):
             raise UsageError(f"{path}: expected layers named {', '.join(PARTS)}, got {', '.join(names)}.")

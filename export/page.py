@@ -7,7 +7,7 @@ from pathlib import Path
 import jinja2
 
 from export import golden, parity
-from trainer import artifacts
+from trainer import artifacts, markdown
 
 PAGE = "README.md"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -19,6 +19,7 @@ def write(folder: Path, run: artifacts.Run, about: dict, result: dict, map_shape
 
     about: the model's metadata. result: what parity.json says. map_shape: height and width of the heat map, in cells.
     """
+    about, result = markdown.escaped(about), markdown.escaped(result)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )

@@ -17,6 +17,7 @@ LIGHT_NEEDS = {"numpy", "onnxruntime", "PIL", "pydicom", "tqdm"}
 EXPORT_MAY_TAKE = {
     "trainer.artifacts",
     "trainer.config",
+    "trainer.markdown",
     "trainer.native_log",
     "trainer.network_file",
     "trainer.stopping",

@@ -34,9 +34,16 @@ def test_files_and_pixels_give_the_same(signatures):
         np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
 
 
-def test_a_file_that_is_no_image_fails_the_call(signatures):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="expected a JPEG or PNG"):
-        signatures[saved_model.BYTES](image_bytes=tf.constant([PNG.encoded, b"no image"]))
+def test_a_file_that_is_no_image_gets_nan_and_the_others_their_answer(signatures):
+    serve = signatures[saved_model.BYTES]
+    bomb = PNG.encoded[:16] + b"\0\0\xff\xff\0\0\xff\xff" + PNG.encoded[24:]
+    bad = [b"no image", b"", PNG.encoded[:200], bomb]
+    alone = serve(image_bytes=tf.constant([PNG.encoded]))["probabilities"].numpy()
+    together = serve(image_bytes=tf.constant([*bad, PNG.encoded]))["probabilities"].numpy()
+    assert np.isnan(together[: len(bad)]).all()
+    np.testing.assert_allclose(together[len(bad) :], alone, atol=1e-6)
+    assert np.isnan(serve(image_bytes=tf.constant(bad[:1]))["probabilities"].numpy()).all()
+    assert serve(image_bytes=tf.constant([], tf.string))["probabilities"].shape == (0, 2)
 
 
 def test_weights_are_stored_once(exported):

@@ -347,10 +347,11 @@ def undecodable(examples: Examples) -> dict[str, str]:
     from covid_tfds.decoding import decode_image
 
     bad = {}
-    for name, encoded in zip(examples.image_id, examples.encoded(), strict=True):
+    # After an error it goes on with the next element.
+    decoded = iter(examples.encoded().map(decode_image))
+    for name in examples.image_id:
         try:
-            # Not eagerly: there, what an assertion says is spread over lines.
-            tf.data.Dataset.from_tensors(encoded).map(decode_image).get_single_element()
+            next(decoded)
         except tf.errors.InvalidArgumentError as error:
             bad[str(name)] = decoding_error(error)
     return bad
@@ -359,7 +360,8 @@ def undecodable(examples: Examples) -> dict[str, str]:
 def decoding_error(error: tf.errors.InvalidArgumentError) -> str:
     """What the decoder says, in one line and without TensorFlow's names of nodes."""
     line = re.sub(r"\{\{.*?\}\}", "", error.message).strip().splitlines()[0]
-    return re.sub(r"[\[\]]", "", line.removeprefix("assertion failed: ")).removesuffix(" Op:DecodeImage")
+    line = re.sub(r"^Error in user-defined function .*? with iterator: \S+ ", "", line).split(" [Op:")[0]
+    return re.sub(r"[\[\]]", "", line.removeprefix("assertion failed: "))
 
 
 def positives(examples: Examples, rows: np.ndarray) -> int:

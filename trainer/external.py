@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import artifacts, data, evaluation, metrics, progress
+from trainer import artifacts, data, evaluation, metrics, network_file, progress
 from trainer.artifacts import Run
 from trainer.config import Config, UsageError
 from trainer.report import page
@@ -58,30 +57,15 @@ def known_rows(run: Run, examples: data.Examples, same_ids: bool) -> np.ndarray:
 
 def predict(run: Run, examples: data.Examples) -> np.ndarray:
     """The run's saved model on every image: probability of covid, float64 [n]. About 0.1 s an image."""
-    model = keras.models.load_model(run.model_path, compile=False, safe_mode=True)
+    model = network_file.load(run.model_path)
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
     forward = tf.function(lambda images: model(images, training=False), input_signature=signature)
     everyone, told = np.arange(len(examples)), []
-    with progress.Line(len(examples), "external validation", "image") as line:
-        try:
-            for images in data.eval_pipeline(examples, everyone, BATCH):
-                told.append(forward(images).numpy()[:, metrics.POSITIVE])
-                line.advance(len(images))
-        except tf.errors.InvalidArgumentError as error:
-            raise UsageError(
-                f"{_undecodable(examples, len(told) * BATCH)} can't be decoded. Mend or remove it."
-            ) from error
+    with progress.Line(len(examples), "external validation", "image") as line, data.naming_undecodable(examples):
+        for images in data.eval_pipeline(examples, everyone, BATCH):
+            told.append(forward(images).numpy()[:, metrics.POSITIVE])
+            line.advance(len(images))
     return np.concatenate(told).astype(np.float64)
-
-
-def _undecodable(examples: data.Examples, first: int) -> str:
-    """The name of the first image from `first` on that can't be decoded."""
-    for row in range(first, len(examples)):
-        try:
-            next(iter(data.eval_pipeline(examples, np.asarray([row]), 1)))
-        except tf.errors.InvalidArgumentError:
-            return f"{examples.image_id[row]} in {examples.name}"
-    return f"An image in {examples.name}"
 
 
 def judge(run: Run, examples: data.Examples, p_covid: np.ndarray, left_out: int) -> dict:

@@ -71,8 +71,8 @@ def write_run(
         tf.summary.image("grad_cam", overlays, step=0, max_outputs=len(overlays))
     with writer(where / "train"):
         write_epochs("", history, "epoch")
-        tf.summary.text("config", f"```json\n{(folder / artifacts.CONFIG).read_text()}```", step=0)
-        tf.summary.text("environment", f"```json\n{(folder / artifacts.ENVIRONMENT).read_text()}```", step=0)
+        tf.summary.text("config", fenced(folder / artifacts.CONFIG), step=0)
+        tf.summary.text("environment", fenced(folder / artifacts.ENVIRONMENT), step=0)
         shape = tf.TensorSpec((None, None, None, 3), tf.float32, name="image")
         call = tf.function(lambda image: network(image, training=False))
         tf.summary.graph(call.get_concrete_function(shape).graph)
@@ -81,6 +81,11 @@ def write_run(
         if policy := cached.recipe.augmentation:
             changed = data.augmenter(policy, cached.seed)(images, training=True)
             tf.summary.image("batch/augmented", changed / 255, step=0, max_outputs=SHOWN_IMAGES)
+
+
+def fenced(path: Path) -> str:
+    """A JSON file as Markdown that is shown as it stands: JSON has no line ends in texts, so none can end the fence."""
+    return f"```json\n{path.read_text(encoding='utf-8').strip()}\n```"
 
 
 def _picture(figure) -> np.ndarray:

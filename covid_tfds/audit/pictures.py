@@ -1,12 +1,11 @@
 """Near-duplicate pairs side by side, since a number does not convince and a picture does."""
 
-import io
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
 
 from covid_tfds.audit.collection import Collection
-from covid_tfds.audit.pixels import grey
+from covid_tfds.audit.pixels import grey, opened
 
 MOST = 20
 SIDE = 360
@@ -28,7 +27,7 @@ def save(collection: Collection, pairs: list[tuple[int, int]], folder: Path) -> 
     names = {}
     wanted = {position for pair in pairs[:MOST] for position in pair}
     films = {
-        position: grey(Image.open(io.BytesIO(encoded)))
+        position: grey(opened(encoded))
         for position, encoded in enumerate(collection.encoded() if wanted else ())
         if position in wanted
     }

@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from covid_tfds.audit import near_duplicates
 from covid_tfds.audit.collection import Collection
+from covid_tfds.image_limits import JPEG_SCAN, MAX_PIXELS, MAX_SCANS
 
-# All that Pillow raises for damaged or absurd files.
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# Pillow knows more, among them some that start other programs.
+FORMATS = ("JPEG", "PNG")
 
 
 def look(collection: Collection) -> tuple[pd.DataFrame, dict[tuple[int, int], float]]:
@@ -32,19 +33,34 @@ def look(collection: Collection) -> tuple[pd.DataFrame, dict[tuple[int, int], fl
         fact = {"sha256": hashlib.sha256(encoded).hexdigest(), "problem": "", "format": "", "channels": ""}
         fact |= {"width": np.nan, "height": np.nan}
         try:
-            with Image.open(io.BytesIO(encoded)) as image:
+            with opened(encoded) as image:
                 fingerprints.append(near_duplicates.fingerprint(grey(image)))
                 fact |= {"format": image.format, "channels": str(len(image.getbands()))}
                 fact |= {"width": float(image.width), "height": float(image.height)}
             decoded.append(position)
         except UnidentifiedImageError:
             fact["problem"] = "no kind of image that is known here"
-        except UNREADABLE as error:
-            fact["problem"] = " ".join(str(error).split())
+        except Exception as error:  # Pillow raises many kinds for damaged files
+            fact["problem"] = " ".join(str(error).split()) or type(error).__name__
         facts.append(fact)
     near = near_duplicates.find(np.asarray(fingerprints)) if fingerprints else {}
     by_position = {(decoded[first], decoded[second]): share for (first, second), share in near.items()}
     return pd.concat([collection.table, pd.DataFrame(facts)], axis=1), by_position
+
+
+def opened(encoded: bytes) -> Image.Image:
+    """A JPEG or PNG, not decoded yet.
+
+    Raises:
+        UnidentifiedImageError: it is neither.
+        ValueError: it would unpack to more than `image_limits` allow.
+    """
+    image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+    scans = 0 if image.format == "PNG" else encoded.count(JPEG_SCAN)
+    if image.width * image.height > MAX_PIXELS or scans > MAX_SCANS:
+        most = f"{MAX_PIXELS // 1_000_000} million pixels and {MAX_SCANS} scans"
+        raise ValueError(f"expected at most {most}, got {image.width} x {image.height} in {scans} scans")
+    return image
 
 
 def grey(image: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass
 
@@ -11,6 +12,8 @@ from covid_tfds.audit import checks, near_duplicates, pixels, shortcuts
 from covid_tfds.audit.collection import Collection
 from covid_tfds.audit.findings import INVALIDATING, SEVERITIES, Finding
 
+MARKUP = re.compile(r"[\\`*\[\]|]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 NOT_CHECKED_WITHOUT = {
     "split": "leaks between splits: this folder has none yet",
     "patient_id": "patients: nothing says whose film is whose (a patients.csv with path,patient_id would)",
@@ -119,11 +122,11 @@ def to_markdown(
         pictures: file names of near-duplicate pairs, by position.
     """
     of_patients = "" if report.patients is None else f" of {report.patients} patients"
-    lines = [f"# {report.dataset} {report.version}: {report.images} images{of_patients}", ""]
+    lines = [f"# {_harmless(report.dataset)} {report.version}: {report.images} images{of_patients}", ""]
     lines += [report.description, ""] if report.description else []
     lines += [*_table(report.groups), ""]
     for finding in report.findings:
-        lines += [f"## {finding.severity.upper()}: {finding.check}", "", finding.message, ""]
+        lines += [f"## {finding.severity.upper()}: {finding.check}", "", _harmless(finding.message), ""]
         shown = finding.items[: int(min(most_items, len(finding.items)))]
         lines += [*_table(shown), ""] if shown else []
         if len(shown) < len(finding.items):
@@ -145,8 +148,8 @@ def verdict(report: Report) -> str:
     others = f"{warnings} warning{'' if warnings == 1 else 's'}, {notes} note{'' if notes == 1 else 's'}"
     if invalidating:
         things = "finding invalidates" if invalidating == 1 else "findings invalidate"
-        return f"NOT VALID: {invalidating} {things} any evaluation on {report.dataset} ({others})."
-    return f"Nothing found that invalidates an evaluation on {report.dataset} ({others})."
+        return f"NOT VALID: {invalidating} {things} any evaluation on {_harmless(report.dataset)} ({others})."
+    return f"Nothing found that invalidates an evaluation on {_harmless(report.dataset)} ({others})."
 
 
 def _legend(report: Report) -> str:
@@ -156,8 +159,8 @@ def _legend(report: Report) -> str:
     (name, images) = of_class.most_common(1)[0]
     return (
         "Association: Cramér's V, 0 to 1, or AUROC, 0.5 to 1, where the fact is known. Right alone: the share of "
-        f"images for which a rule that knows this fact and nothing else is right; always saying '{name}' is right for "
-        f"{images / report.images:.0%}."
+        "images for which a rule that knows this fact and nothing else is right; always saying "
+        f"'{_harmless(name)}' is right for {images / report.images:.0%}."
     )
 
 
@@ -182,13 +185,18 @@ def _values(values: dict) -> str:
 
 
 def _cell(value) -> str:
-    words = ", ".join(value) if isinstance(value, list) else str(value)
-    return words.replace("|", "\\|")
+    return _harmless(", ".join(value) if isinstance(value, list) else str(value))
+
+
+def _harmless(words: str) -> str:
+    """One line without markup, HTML or a terminal's controls: files, folders and patients may be called anything."""
+    one_line = CONTROL.sub(" ", words).strip()
+    return MARKUP.sub(r"\\\g<0>", one_line.replace("&", "&amp;").replace("<", "&lt;"))
 
 
 def _table(items: list[dict]) -> list[str]:
     names = list(items[0])
-    rows = [names, *([_cell(item[name]) for name in names] for item in items)]
+    rows = [[_cell(name) for name in names], *([_cell(item[name]) for name in names] for item in items)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows

@@ -8,12 +8,12 @@ done" where a run, or the project, did not do it.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 
 import jinja2
 
+from trainer.markdown import escaped
 from trainer.report.dataset_card import COUNTED, UNKNOWN
 from trainer.report.facts import FIGURES, validation_name, words
 
@@ -27,7 +27,6 @@ HUB_METRICS = {
     "brier": "brier_score",
 }
 TAGS = ("medical-imaging", "chest-x-ray", "covid-19", "vgg16", "education")
-SPECIAL = re.compile(r"[\\`*\[\]|]")
 
 
 def text(facts: dict) -> str:
@@ -81,18 +80,6 @@ def _results(facts: dict) -> Iterator[dict]:
             if figures.get(key) and figures[key]["value"] is not None
         ]
         yield {"dataset": name, "split": split, "metrics": measured}
-
-
-def escaped(value):
-    """The facts with every text made harmless in a Markdown table: no HTML, no markup, one line."""
-    if isinstance(value, dict):
-        return {escaped(key): escaped(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [escaped(item) for item in value]
-    if not isinstance(value, str):
-        return value
-    one_line = " ".join(value.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return SPECIAL.sub(r"\\\g<0>", one_line)
 
 
 def _totals(dataset: dict | None) -> dict[str, str]:

@@ -112,11 +112,11 @@ def pictures(folder: Path, facts: dict) -> Iterator[tuple[str, Picture]]:
                 "When the test line turns away from the training line, the head learns its images by heart.",
             ),
         )
-    if (folder / artifacts.TUNING_PLOT).is_file():
+    if plot := _own_file(folder, artifacts.TUNING_PLOT):
         yield (
             "tuning",
             Picture(
-                _file(folder / artifacts.TUNING_PLOT),
+                _file(plot),
                 "The search's trials: AUROC and log-loss of each, and scores by hyperparameter",
                 "Each dot is a trial: where they lie close together, the choice of hyperparameters matters little.",
             ),
@@ -127,9 +127,15 @@ def gallery(folder: Path, saliency: dict | None) -> dict[str, list[tuple[dict, s
     """(image's entry, data: URI of its picture) for the images that have one, by group: "test" and "mistake"."""
     groups: dict[str, list[tuple[dict, str]]] = {"test": [], "mistake": []}
     for entry in (saliency or {"images": []})["images"]:
-        if entry["picture"] and (folder / entry["picture"]).is_file():
-            groups[entry["group"]].append((entry, _file(folder / entry["picture"])))
+        if entry["picture"] and (picture := _own_file(folder, entry["picture"])):
+            groups[entry["group"]].append((entry, _file(picture)))
     return groups
+
+
+def _own_file(folder: Path, name: str) -> Path | None:
+    """A file of the run folder, if it is one: a stranger's could name, or link to, any picture of this machine."""
+    path = (folder / name).resolve()
+    return path if path.is_file() and path.is_relative_to(folder.resolve()) else None
 
 
 def _series(folder: Path, facts: dict) -> Iterator[Series]:
