@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import platform
 import tempfile
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -76,7 +78,8 @@ def train(config: Config) -> Path:
         if config.fine_tune:
             finetuning.check(recipe)
         cached = Features(examples, backbone, recipe, config.seed, features.default_folder())
-        head, history, judged = _fit_frozen(folder, config, cached)
+        with data.naming_undecodable(examples):
+            head, history, judged = _fit_frozen(folder, config, cached)
         p_covid = _p_covid(cached, head)
         if config.fine_tune:
             tuned = finetuning.fine_tune(cached, head, strategy)
@@ -126,11 +129,26 @@ def help_fine_tune(config: Config) -> None:
 def _fit_frozen(folder: Path, config: Config, cached: Features) -> tuple[keras.Model, list[dict], Judgement]:
     """The head over the frozen backbone, its temperature folded in; its history; and what it is worth."""
     fit = _fit_tutorial if config.recipe == "tutorial" else _fit_on_features
-    with summaries.profiled(folder, config.profile):
+    with summaries.profiled(folder, config.profile), _last_good_kept(folder, cached):
         head, history = fit(cached)
     judged = judgement.judge(cached, config)
     head.set_weights(calibration.folded_in(head.get_weights(), judged.temperature))
     return head, history, judged
+
+
+@contextlib.contextmanager
+def _last_good_kept(folder: Path, cached: Features) -> Iterator[None]:
+    """When the loss stops being finite in the block, write the model of the epoch before and say where it is."""
+    try:
+        yield
+    except heads.DivergedError as error:
+        if error.weights is None:
+            raise
+        head = heads.into_keras(model.head(cached.recipe, cached.map_shape, cached.seed), error.weights[0])
+        path = folder / artifacts.LAST_GOOD
+        with artifacts.atomic(path) as temporary:
+            build(cached, head).save(temporary)
+        raise UsageError(f"{error} The model as it was an epoch earlier is kept in {path}.") from error
 
 
 def _p_covid(cached: Features, head: keras.Model) -> np.ndarray:
@@ -202,7 +220,7 @@ def _fit_tutorial(cached: Features) -> tuple[keras.Model, list[dict]]:
         validation_data=tf.data.Dataset.zip(validation, labels).batch(recipe.batch_size).cache(),
         epochs=recipe.epochs,
         verbose=2,
-        callbacks=[keras.callbacks.TerminateOnNaN(), note_rate],
+        callbacks=[keras.callbacks.TerminateOnNaN(), heads.StopWhenDiverged(head, recipe, 0), note_rate],
     )
     columns = fitted.history | {"learning_rate": rates}
     return head, [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
