@@ -58,13 +58,18 @@ def _lock(data_path: Path) -> Iterator[None]:
 def _of_one_line(data_path: str) -> Iterator[None]:
     try:
         yield
+    except SourceError:
+        raise
     except Exception as error:
-        tensorflow = sys.modules.get("tensorflow")  # TFDS writes by it, but imports it late
-        if isinstance(error, OSError):
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            reason += f" ({error.filename})" if error.filename else ""
-        elif tensorflow and isinstance(error, tensorflow.errors.OpError):
-            reason = error.message.rpartition("; ")[2]
+        cause = error
+        while cause.__cause__ is not None:  # TFDS raises most as a RuntimeError of its own
+            cause = cause.__cause__
+        tensorflow = sys.modules.get("tensorflow")  # which TFDS writes by, but imports late
+        if isinstance(cause, OSError):
+            reason = os.strerror(cause.errno) if cause.errno else str(cause)
+            reason += f" ({cause.filename})" if cause.filename else ""
+        elif tensorflow and isinstance(cause, tensorflow.errors.OpError):
+            reason = cause.message.rpartition("; ")[2]
         else:
             raise
         raise SourceError(

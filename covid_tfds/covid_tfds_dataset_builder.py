@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from covid_tfds import manifest, one_error, sources
+from covid_tfds import building, manifest, one_error, sources
 from covid_tfds.integrity import SourceError
 
 one_error.install()
@@ -117,14 +117,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def download_and_prepare(
         self, *, download_config: tfds.download.DownloadConfig | None = None, **kwargs: Any
     ) -> None:
-        """Download and prepare the dataset as TFDS does, but refuse a `manual_dir` that is not a folder.
+        """Download and prepare the dataset as TFDS does, but one process at a time, and with errors of one line.
 
-        TFDS cannot tell a mistyped folder from none at all, and the build would turn to the network.
+        A `manual_dir` that is not a folder is refused: TFDS cannot tell it from none at all, and the build would turn
+        to the network.
         """
         given = download_config and download_config.manual_dir
         if given and not Path(given).expanduser().is_dir():
             raise SourceError(f"manual_dir {given} is not a folder: give one with images, or leave it out")
-        super().download_and_prepare(download_config=download_config, **kwargs)
+        with building.alone(str(self.data_path)):
+            super().download_and_prepare(download_config=download_config, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(

@@ -1,9 +1,11 @@
-"""Under `tfds build`, a `SourceError` ends the program with its message alone.
+"""Under `tfds build`, a `SourceError` or a signal ends the program with one message.
 
 TFDS's command would print some thirty lines of traceback before it, none of which helps with a missing network.
 """
 
+import signal
 import sys
+from pathlib import Path
 
 from absl import app
 
@@ -17,8 +19,23 @@ class _WithoutTraceback(app.ExceptionHandler):
     def handle(self, exc: BaseException) -> None:
         # Called when nothing is left to run but Python's own report of the error; a notebook never gets here.
         sys.tracebacklimit = 0
+        exc.__cause__, exc.__suppress_context__ = None, True
 
 
 def install() -> None:
-    """Have programs that run under `absl.app`, such as the `tfds` command, report a `SourceError` by its message."""
+    """Have programs that run under `absl.app`, such as the `tfds` command, report a `SourceError` by its message.
+
+    The `tfds` command alone also ends in one line on Ctrl-C and SIGTERM, with exit code 130 or 143.
+    """
     app.install_exception_handler(_WithoutTraceback())
+    if Path(sys.argv[0]).stem == "tfds":
+        signal.signal(signal.SIGINT, _stop)
+        signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(number: int, _: object) -> None:
+    print(
+        "\nStopped: no dataset is half prepared, and images that came are kept. The same command goes on.",
+        file=sys.stderr,
+    )
+    sys.exit(128 + number)

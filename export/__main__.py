@@ -4,23 +4,33 @@ import argparse
 import sys
 from pathlib import Path
 
-from trainer import native_log
+from trainer import native_log, stopping
 from trainer.config import INTENDED_USE, UsageError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse argv, export, and give the exit code: 0; 1 when parity fails; 2, with one line, for what can be mended."""
+    """Parse argv, export, and give the exit code.
+
+    0; 1 when parity fails; 2, with one line, for what can be mended; 130 or 143 when stopped.
+    """
     options = parser().parse_args(argv)
-    # Imported late: TensorFlow takes seconds, and --help needs none of it.
-    with native_log.silenced():
-        from export import exporting
     run_dir = Path(options.run_dir)
     output = Path(options.output) if options.output else run_dir / "export"
     try:
+        # Imported late: TensorFlow takes seconds, and --help needs none of it.
+        with native_log.silenced():
+            from export import exporting
+
         exporting.export(run_dir, output, options.int8)
-    except (UsageError, exporting.ParityError) as error:
+    except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"\nStopped: nothing is at {output}. The same command begins anew.", file=sys.stderr)
+        return stopping.exit_code(stop)
+    except exporting.ParityError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     print(f"Exported: {output}\nPage to read first: {output / exporting.page.PAGE}")
     return 0
 
@@ -42,4 +52,5 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    stopping.on_sigterm()
     sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,6 @@ from pathlib import Path
 
 from export import golden, images, metadata, onnx_graph, page, parity, quantize, saved_model
 from export.expected import Reference
-from export.model_file import CHECKSUMS
 from export.network import Network
 from trainer import artifacts
 
@@ -31,7 +29,7 @@ def export(run_dir: Path, output: Path, int8: bool) -> dict:
     run = artifacts.load(run_dir)
     calibration = quantize.calibration_rows(run) if int8 else []
     with artifacts.new_run(output) as folder:
-        _clear(folder)
+        artifacts.clear(folder)
         with _step("the run's own images"):
             pictures, left_out = _pictures(run)
         with _step("the trained model"):
@@ -61,7 +59,6 @@ def export(run_dir: Path, output: Path, int8: bool) -> dict:
                 f"exported; what was made and compared is in {folder}, see {PARITY}."
             )
         page.write(folder, run, about, result, network.map_shape)
-        _checksums(folder)
     return result
 
 
@@ -78,19 +75,3 @@ def _step(name: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     print(f"{name}: {time.perf_counter() - start:.1f} s", flush=True)
-
-
-def _clear(folder: Path) -> None:
-    """Empty what an export that failed has left, which may have had another model or int8."""
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name != artifacts.LOCK:
-            entry.unlink()
-
-
-def _checksums(folder: Path) -> None:
-    """SHA256SUMS over everything in the folder, as `sha256sum -c` reads it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != artifacts.LOCK)
-    lines = [f"{artifacts.sha256(path)}  {path.relative_to(folder).as_posix()}" for path in files]
-    artifacts.write_text(folder / CHECKSUMS, "\n".join(lines) + "\n")

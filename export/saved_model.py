@@ -43,7 +43,10 @@ def write(network: Network, folder: Path) -> None:
     archive = keras.export.ExportArchive()
     archive.add_endpoint(PIXELS, from_pixels, [tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")])
     archive.add_endpoint(BYTES, from_bytes, [tf.TensorSpec((None,), tf.string, name=BYTES_INPUT)])
-    archive.write_out(str(folder), verbose=False)
+    try:
+        archive.write_out(str(folder), verbose=False)
+    except tf.errors.OpError as error:  # of a full disk, for one
+        raise OSError(f"{folder}: {error.message.rpartition('; ')[2]}") from error
 
 
 def _or_nan(decode: Callable[[tf.Tensor], tf.Tensor], shape: tf.TensorSpec) -> Callable[[tf.Tensor], tf.Tensor]:

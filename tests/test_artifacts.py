@@ -1,4 +1,6 @@
 import multiprocessing
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +12,16 @@ def test_a_run_takes_its_name_when_it_is_complete(tmp_path):
     with artifacts.new_run(tmp_path / "run") as folder:
         artifacts.write_text(folder / "a.txt", "a")
         assert not (tmp_path / "run").exists()
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["a.txt"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["SHA256SUMS", "a.txt"]
     assert not folder.exists()
+
+
+def test_what_a_stopped_try_left_is_cleared_but_for_what_is_kept(tmp_path):
+    (tmp_path / "golden").mkdir()
+    for name in ("golden/old.png", "model.onnx", "epochs.npz", artifacts.LOCK):
+        (tmp_path / name).touch()
+    artifacts.clear(tmp_path, ["epochs.npz"])
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [artifacts.LOCK, "epochs.npz"]
 
 
 def test_a_failed_run_leaves_no_final_name(tmp_path):
@@ -98,5 +108,64 @@ def test_load_refuses_a_newer_schema(tmp_path):
         (tmp_path / name).write_text("")
     artifacts.write_text(tmp_path / artifacts.CONFIG, Config().to_json())
     artifacts.write_json(tmp_path / artifacts.ENVIRONMENT, {"schema": artifacts.SCHEMA + 1})
+    artifacts.write_checksums(tmp_path)
     with pytest.raises(UsageError, match="schema"):
         artifacts.load(tmp_path)
+
+
+def stopped(run, **flags):
+    """What a stopped run of `python -m trainer` with these flags leaves."""
+    partial = artifacts.staging(run)
+    partial.mkdir(parents=True)
+    artifacts.write_text(partial / artifacts.CONFIG, Config(**flags).to_json())
+    return run
+
+
+def test_the_same_command_goes_on_with_the_run_that_was_stopped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    stopped(artifacts.default_output(Config()).with_name("curated-20200101-000000"), epochs=3)
+    run = stopped(artifacts.default_output(Config()).with_name("curated-20200102-000000"), epochs=4, verbose=True)
+    assert artifacts.default_output(Config(epochs=4)) == run
+    assert artifacts.default_output(Config(epochs=5)).name.startswith("curated-2")
+    assert not artifacts.staging(artifacts.default_output(Config(epochs=5))).exists()
+    with artifacts.new_run(run):
+        assert artifacts.default_output(Config(epochs=4)) != run
+    assert run.is_dir()
+    assert artifacts.default_output(Config(epochs=4)) != run
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"future": 1}'])
+def test_a_stopped_run_that_can_not_be_read_is_passed_by(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    run = stopped(Path("runs/curated-20200101-000000"))
+    (artifacts.staging(run) / artifacts.CONFIG).write_text(content)
+    assert artifacts.default_output(Config()) != run
+
+
+def test_sha256sum_agrees_with_the_checksums(tmp_path):
+    with artifacts.new_run(tmp_path / "run") as folder:
+        (folder / "pictures of lungs").mkdir()
+        for name in ("metrics.json", "pictures of lungs/größer.jpg", artifacts.REPORT):
+            (folder / name).write_text(name)
+    done = subprocess.run(
+        ["sha256sum", "-c", artifacts.CHECKSUMS], cwd=tmp_path / "run", capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == ["metrics.json: OK", "pictures of lungs/größer.jpg: OK"]
+
+
+def test_what_a_killed_writer_left_is_not_in_the_run(tmp_path):
+    with artifacts.new_run(tmp_path / "run") as folder:
+        (folder / ".metrics.4242.json").write_text("half")
+        artifacts.write_text(folder / "metrics.json", "{}")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"metrics.json", "SHA256SUMS"}
+
+
+@pytest.mark.parametrize("change", [{"b": 2}, {"a": [1, 2.5000001]}, {"sha256": "0" * 64}, {"sha256": None}])
+def test_a_sealed_file_tells_when_it_was_changed(tmp_path, change):
+    path = tmp_path / "a.json"
+    artifacts.write_sealed(path, {"a": [1, 2.5], 3: "three"})
+    assert artifacts.read_sealed(path) == {"a": [1, 2.5], "3": "three"}
+    artifacts.write_json(path, artifacts.read_json(path) | change)
+    with pytest.raises(UsageError, match=r"a\.json is damaged or was changed"):
+        artifacts.read_sealed(path)

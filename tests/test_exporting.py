@@ -69,6 +69,7 @@ def test_a_dataset_that_has_gone_is_named(copy, capsys):
     artifacts.write_text(
         copy / artifacts.CONFIG, dataclasses.replace(config, dataset=str(copy / "radiographs")).to_json()
     )
+    artifacts.write_checksums(copy)
     assert __main__.main([str(copy)]) == 2
     assert f"{copy / 'radiographs'}, the folder that the run was trained on, is not there" in error(capsys)
     assert not (copy / "export").exists()
@@ -84,19 +85,11 @@ def test_an_image_that_has_gone_is_named(trained_run):
 def test_int8_is_refused_before_any_work_when_images_are_few(copy, capsys):
     rows = [row for row in artifacts.load(copy).predictions if row["split"] == "test" or row["label"] == "covid"]
     artifacts.write_csv(copy / artifacts.PREDICTIONS, artifacts.PREDICTION_COLUMNS, rows)
+    artifacts.write_checksums(copy)
     assert __main__.main([str(copy), "--int8"]) == 2
     captured = capsys.readouterr()
     assert "--int8 needs 10 training images of each class" in captured.err
     assert captured.out == ""
-
-
-def test_what_a_failed_export_left_is_cleared(tmp_path):
-    (tmp_path / "golden").mkdir()
-    (tmp_path / "golden" / "old.png").touch()
-    (tmp_path / parity.INT8).touch()
-    (tmp_path / artifacts.LOCK).touch()
-    exporting._clear(tmp_path)
-    assert [entry.name for entry in tmp_path.iterdir()] == [artifacts.LOCK]
 
 
 def test_parity_is_checked_on_all_images_of_a_small_dataset_and_a_sample_of_a_large_one():

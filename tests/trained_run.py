@@ -66,3 +66,4 @@ def write(folder: Path, config, environment: dict, network, examples, p_covid: n
     }
     artifacts.write_json(folder / artifacts.METRICS, metrics)
     network.save(folder / artifacts.MODEL)
+    artifacts.write_checksums(folder)

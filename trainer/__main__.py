@@ -2,12 +2,12 @@
 
 import sys
 
-from trainer import config, native_log
+from trainer import config, native_log, stopping
 from trainer.tuning import distribution
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse argv, run the job, and give the exit code: 0, 130 after Ctrl-C, 2 with one line for what can be mended."""
+    """Parse argv, run the job, give the exit code: 0, 2 with one line for what can be mended, 130 or 143 stopped."""
     try:
         wanted = config.from_argv(argv)
         # Imported late: TensorFlow takes seconds, and --help or a bad flag needs none of it.
@@ -20,14 +20,16 @@ def main(argv: list[str] | None = None) -> int:
             training.help_fine_tune(wanted)
         else:
             training.train(wanted)
-    except config.UsageError as error:
+    except (config.UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"\n{stop or 'Interrupted.'}", file=sys.stderr)
-        return 130
+        told = str(stop) or f"Stopped. What is done is kept. To go on: {wanted.command()}"
+        print(f"\n{told}", file=sys.stderr)
+        return stopping.exit_code(stop)
     return 0
 
 
 if __name__ == "__main__":
+    stopping.on_sigterm()
     sys.exit(main())

@@ -1,6 +1,6 @@
 """The run folder: its file names, and how they are written so that a name never holds half a file. Never TensorFlow.
 
-A run is made in `<output>.incomplete` and renamed to `<output>` when everything in it is there.
+A run is made in `<output>.incomplete` and renamed to `<output>` when everything in it is there, SHA256SUMS last.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -45,14 +46,19 @@ DATASET = "dataset.json"
 REPORT = "report.html"
 REPORT_JSON = "report.json"
 MODEL_CARD = "MODEL_CARD.md"
+EPOCHS = "epochs.npz"
+CHECKSUMS = "SHA256SUMS"
+SEAL = "sha256"
 LOCK = ".lock"
 INCOMPLETE = ".incomplete"
+READ = (CONFIG, ENVIRONMENT, MODEL, METRICS, PREDICTIONS)  # what `load` needs and vouches for
+REWRITTEN = (REPORT, REPORT_JSON, MODEL_CARD)  # by `python -m trainer.evaluate`, so that no checksum could stay right
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 PREDICTION_COLUMNS = ("image_id", "patient_id", "split", "label", "p_covid", "sha256")
 OUT_OF_FOLD_COLUMNS = ("image_id", "patient_id", "label", "repeat", "fold", "p_covid")
 EXTERNAL_COLUMNS = ("image_id", "patient_id", "label", "p_covid")
 
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 @dataclass(frozen=True)
 class Run:
     """A finished run folder, read back. predictions: one dict an image, p_covid a float in [0, 1]."""
@@ -70,13 +76,14 @@ class Run:
 
 
 def load(path: str | Path) -> Run:
-    """Read a finished run folder; raises UsageError that names what is missing or was written by a newer version."""
+    """Read a finished run folder; raises UsageError that names what is missing, damaged or of a newer version."""
     path = Path(path)
     if not path.is_dir():
         raise UsageError(f"{path}: no such run folder. `python -m trainer` makes one and prints its name.")
-    for name in (CONFIG, ENVIRONMENT, MODEL, METRICS, PREDICTIONS):
+    for name in (*READ, CHECKSUMS):
         if not (path / name).is_file():
             raise UsageError(f"{path} is not a finished run folder: {name} is missing. Run `python -m trainer` again.")
+    verify(path, READ)
     environment = read_json(path / ENVIRONMENT)
     if environment.get("schema") != SCHEMA:
         raise UsageError(
@@ -94,7 +101,13 @@ def load(path: str | Path) -> Run:
 
 
 def default_output(config: Config) -> Path:
-    """runs/<config>-<time>, a name that is not taken."""
+    """runs/<config>-<time>: of the last run of the same command that was stopped, or else of now."""
+    for partial in sorted(Path("runs").glob(f"{config.dataset_name}-*{INCOMPLETE}"), reverse=True):
+        with contextlib.suppress(OSError, ValueError, UsageError, filelock.Timeout):
+            same = Config.from_json((partial / CONFIG).read_text(encoding="utf-8")).same_job(config)
+            if same and not destination(partial).exists():
+                with filelock.FileLock(partial / LOCK).acquire(timeout=0):  # else it is being written right now
+                    return destination(partial)
     return Path("runs") / f"{config.dataset_name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
@@ -112,8 +125,9 @@ def destination(partial: Path) -> Path:
 def new_run(output: str | Path) -> Iterator[Path]:
     """Give the folder to write a run into, and rename it to `output` when the block ends without an exception.
 
-    Raises UsageError when `output` exists, can't be written, or another process is writing it. After an exception the
-    incomplete folder stays, for a later run with the same output to go on from.
+    Raises UsageError when `output` exists, can't be written, or another process is writing it, and for an OSError in
+    the block. After an exception the incomplete folder stays, for a later run with the same output to go on from.
+    SHA256SUMS is written last.
     """
     output = Path(output)
     if os.path.lexists(output):
@@ -130,35 +144,88 @@ def new_run(output: str | Path) -> Iterator[Path]:
     with lock:
         try:
             yield partial
-        finally:
-            _remove_if_empty(partial)
-        try:
+            _remove_leftovers(partial)
+            write_checksums(partial)
             partial.rename(output)
         except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) and os.path.lexists(output):
                 raise UsageError(f"--output {output} appeared meanwhile; this run is in {partial}.") from error
-            raise
+            raise UsageError(f"--output {output}: {error}. What is done stays in {partial}.") from error
+        finally:
+            _remove_if_empty(partial)
     (output / LOCK).unlink(missing_ok=True)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed in the middle of `atomic` have left."""
+    for path in folder.rglob(".*"):
+        if path.is_file() and path.name != LOCK:
+            path.unlink()
 
 
 def _remove_if_empty(partial: Path) -> None:
     """A run that failed before it wrote anything leaves nothing behind."""
-    if sys.exc_info()[0] is not None and [path.name for path in partial.iterdir()] == [LOCK]:
-        (partial / LOCK).unlink()
-        partial.rmdir()
+    with contextlib.suppress(OSError):
+        if sys.exc_info()[0] is not None and [path.name for path in partial.iterdir()] == [LOCK]:
+            (partial / LOCK).unlink()
+            partial.rmdir()
+
+
+def clear(folder: Path, keep: Iterable[str] = ()) -> None:
+    """Empty a run being made of what a stopped or failed try has left, but for the names to keep."""
+    for entry in folder.iterdir():
+        if entry.name in (LOCK, *keep):
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def write_checksums(folder: Path) -> None:
+    """Write SHA256SUMS, as `sha256sum -c` reads it: every file in the folder and below but those in REWRITTEN."""
+    unlisted = (LOCK, CHECKSUMS, *REWRITTEN)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in unlisted)
+    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    write_text(folder / CHECKSUMS, "".join(lines))
+
+
+def verify(folder: Path, names: Iterable[str]) -> None:
+    """Raise UsageError unless files of a folder are those that its SHA256SUMS lists."""
+    lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for name in names:
+        if sha256(folder / name) != listed.get(name):
+            raise UsageError(
+                f"{folder / name} is damaged or was changed: it is not the file that {CHECKSUMS} lists. Restore it or "
+                "train again."
+            )
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; it takes `path`'s name, flushed to disk, when the block ends well."""
+    """Give a temporary path beside `path`; it takes `path`'s name, flushed to disk, when the block ends well.
+
+    Raises UsageError for an OSError in the block: a full disk, a folder that is gone or can't be written.
+    """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be written: {_reason(error)}. Mend that and give the same command again: it goes on."
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _reason(error: OSError) -> str:
+    """What the system says; HDF5 tells it in the middle of a long message of its own."""
+    return os.strerror(error.errno) if error.errno else str(error).strip().splitlines()[0]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -170,6 +237,23 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value) -> None:
     """Write strict JSON (no NaN; undefined figures are null)."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_sealed(path: Path, value: dict) -> None:
+    """Write a JSON object with the SHA-256 of its content in it, for files that change too often for SHA256SUMS."""
+    write_json(path, {**value, SEAL: _seal(value)})
+
+
+def read_sealed(path: Path) -> dict:
+    """Read what `write_sealed` wrote; raises UsageError that names the file when it is damaged or was changed."""
+    value = read_json(path)
+    if not isinstance(value, dict) or value.pop(SEAL, None) != _seal(value):
+        raise UsageError(f"{path} is damaged or was changed: its content is not what its {SEAL} says")
+    return value
+
+
+def _seal(value: dict) -> str:
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(value)), sort_keys=True).encode()).hexdigest()
 
 
 def read_json(path: Path):

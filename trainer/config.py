@@ -75,7 +75,8 @@ class Config:
     profile: bool = _flag(False, "record a trace of the training for TensorBoard's Profile plugin")
     verbose: bool = _flag(False, "show Keras's and KerasTuner's own output too")
     output: str | None = _flag(
-        None, "run folder to make (default: runs/<config>-<time>); an existing one is not touched"
+        None,
+        "run folder to make (default: runs/<config>-<time>); a finished one is not touched, a stopped one goes on",
     )
     demo: bool = _flag(False, "the same job on embedded synthetic radiographs: no download, random weights")
 
@@ -98,20 +99,44 @@ class Config:
                 flags += [f"--{f.name}"] if value is True else [f"--{f.name}", str(value)]
         return shlex.join(["python", "-m", "trainer", *flags])
 
+    def same_job(self, other: Config) -> bool:
+        """Whether both give the same run, wherever it is written and whatever is shown of it."""
+        shown = {"output": None, "verbose": False, "profile": False}
+        return dataclasses.replace(self, **shown) == dataclasses.replace(other, **shown)
+
     def to_json(self) -> str:
         """The config as a JSON object with one key a field."""
         return json.dumps(dataclasses.asdict(self), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Config:
-        """The inverse of `to_json`; raises UsageError on a key that this version does not know."""
-        values = json.loads(text)
+        """The inverse of `to_json`; raises UsageError on what this version does not know."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise UsageError(
+                f"config.json is damaged: expected JSON, got {error}. Restore it or train again."
+            ) from error
+        if not isinstance(values, dict):
+            raise UsageError(
+                f"config.json is damaged: expected an object, got {text[:40]!r}. Restore it or train again."
+            )
         unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
         if unknown:
             raise UsageError(
                 f"config.json has fields this version does not know ({', '.join(unknown)}). "
                 "Was it written by a newer one? environment.json names the version to use."
             )
+        for f in dataclasses.fields(cls):
+            if (
+                (choices := f.metadata.get("choices"))
+                and f.name in values
+                and values[f.name] not in (*choices, f.default)
+            ):
+                raise UsageError(
+                    f"config.json has the {f.name} {values[f.name]!r}, this version knows {', '.join(choices)}. "
+                    "Was it written by a newer one? environment.json names the version to use."
+                )
         return cls(**values)
 
 

@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
             from trainer import external
 
         folder = external.validate(run, config)
-    except UsageError as error:
+    except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(side_by_side(run.metrics, artifacts.read_json(folder / artifacts.METRICS), folder.name))

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from trainer import artifacts
 from trainer.config import UsageError
@@ -28,11 +27,10 @@ class Epochs(keras.callbacks.Callback):
         self._path, self._about = path, json.dumps(about, sort_keys=True)
         self._state = [*head.variables, *optimizer.variables]
 
-    def go_on(self, images: tf.data.Dataset) -> int:
-        """Restore what an earlier process has left, and return how many epochs it had done.
+    def restore(self) -> int:
+        """Take over what an earlier process has left, and return how many epochs it had done.
 
-        images: the training pipeline. Its shuffling and augmentation draw in one long row, so that the draws of those
-        epochs are drawn again. Raises UsageError when the file is another training's.
+        Raises UsageError when the file is another training's.
         """
         if not self._path.exists():
             return 0
@@ -51,9 +49,6 @@ class Epochs(keras.callbacks.Callback):
         for variable, value in zip(self._state, state, strict=True):
             variable.assign(value)
         self.history = history
-        for _ in history:
-            for _ in images:
-                pass
         print(f"Going on after epoch {len(history)}.", file=sys.stderr)
         return len(history)
 

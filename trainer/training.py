@@ -30,6 +30,7 @@ from trainer import (
     model,
     recipes,
     replicas,
+    resuming,
     saliency,
     summaries,
 )
@@ -52,6 +53,13 @@ PACKAGES = (
     "matplotlib",
     "pillow",
 )
+# What a run that goes on does not make again.
+KEPT = (
+    artifacts.EPOCHS,
+    artifacts.TUNER,
+    artifacts.TUNING_TABLE,
+    artifacts.TENSORBOARD,
+)
 UNTRAINED = "The backbone is UNTRAINED (random weights): figures say nothing of what ImageNet weights would give."
 UNGROUPED = (
     "Patients are unknown, so the split is by image and one patient may be on both sides: expect figures that are too "
@@ -71,7 +79,9 @@ def train(config: Config) -> Path:
     output = Path(config.output) if config.output else artifacts.default_output(config)
     strategy = replicas.strategy(config)
     with artifacts.new_run(output) as folder:
+        artifacts.clear(folder, KEPT)
         examples, backbone = _prepare(config)
+        artifacts.write_text(folder / artifacts.CONFIG, config.to_json() + "\n")
         for note in notes(config, examples):
             print(note)
         recipe = _recipe(folder, config, examples, backbone)
@@ -92,6 +102,7 @@ def train(config: Config) -> Path:
             judged = finetuning.of_the_frozen(judged, told)
         _write(folder, config, cached, head, history, p_covid, judged)
         _report(folder, cached, head, history, p_covid)
+        (folder / artifacts.EPOCHS).unlink(missing_ok=True)
     result = artifacts.read_json(output / artifacts.METRICS)
     print(evaluation.describe(examples, p_covid, result))
     print(*notes(config, examples), sep="\n")
@@ -128,9 +139,11 @@ def help_fine_tune(config: Config) -> None:
 
 def _fit_frozen(folder: Path, config: Config, cached: Features) -> tuple[keras.Model, list[dict], Judgement]:
     """The head over the frozen backbone, its temperature folded in; its history; and what it is worth."""
-    fit = _fit_tutorial if config.recipe == "tutorial" else _fit_on_features
     with summaries.profiled(folder, config.profile), _last_good_kept(folder, cached):
-        head, history = fit(cached)
+        if config.recipe == "tutorial":
+            head, history = _fit_tutorial(cached, folder / artifacts.EPOCHS, environment(config, cached))
+        else:
+            head, history = _fit_on_features(cached)
     judged = judgement.judge(cached, config)
     head.set_weights(calibration.folded_in(head.get_weights(), judged.temperature))
     return head, history, judged
@@ -190,17 +203,19 @@ def notes(config: Config, examples: data.Examples) -> list[str]:
 def _fit_on_features(cached: Features) -> tuple[keras.Model, list[dict]]:
     """Train the head on features computed once."""
     examples, recipe = cached.examples, cached.recipe
-    train, test = examples.rows("train"), examples.rows("test")
-    pooled = np.empty((len(examples), recipe.variants, cached.pooled_width), dtype=np.float32)
-    pooled[train] = cached.pooled(train, recipe.variants)
-    pooled[test] = cached.pooled(test, 1)
-    fitted = heads.fit(recipe, pooled, examples.labels, [heads.Fold(train, test)], cached.seed)
+    # The test split's augmented copies, too: the cross-validation asks for them next, and one pass over all is quicker.
+    pooled = cached.pooled(np.arange(len(examples)), recipe.variants)
+    fold = heads.Fold(examples.rows("train"), examples.rows("test"))
+    fitted = heads.fit(recipe, pooled, examples.labels, [fold], cached.seed)
     head = heads.into_keras(model.head(recipe, cached.map_shape, cached.seed), fitted.weights[0])
     return head, [{name: float(value[0]) for name, value in entry.items()} for entry in fitted.history]
 
 
-def _fit_tutorial(cached: Features) -> tuple[keras.Model, list[dict]]:
-    """Train the head the tutorial's way: every epoch rotates each image anew and runs it through the whole network."""
+def _fit_tutorial(cached: Features, path: Path, about: dict) -> tuple[keras.Model, list[dict]]:
+    """Train the head the tutorial's way: every epoch rotates each image anew and runs it through the whole network.
+
+    path, about: where its epochs are kept, and what they are of; see `resuming.Epochs`.
+    """
     examples, recipe = cached.examples, cached.recipe
     train, test = examples.rows("train"), examples.rows("test")
     head = model.head(recipe, cached.map_shape, cached.seed)
@@ -211,19 +226,27 @@ def _fit_tutorial(cached: Features) -> tuple[keras.Model, list[dict]]:
     auroc = keras.metrics.AUC(name="auroc", multi_label=True, num_labels=model.CLASSES, label_weights=only_covid)
     # The tutorial says binary_crossentropy, which on one-hot softmax outputs was this; heads.py says why not today.
     network.compile(optimizer, loss="categorical_crossentropy", metrics=["accuracy", auroc])
-    rates: list[float] = []
-    note_rate = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: rates.append(float(optimizer.learning_rate)))
+    optimizer.build(network.trainable_variables)
+    epochs = resuming.Epochs(path, about, head, optimizer)
+    done = epochs.restore()
+    images = data.train_pipeline(examples, train, recipe.augmentation, recipe.batch_size, cached.seed)
     labels = tf.data.Dataset.from_tensor_slices(data.one_hot(examples.labels[test]))
     validation = data.eval_pipeline(examples, test, recipe.batch_size).unbatch()
-    fitted = network.fit(
-        data.train_pipeline(examples, train, recipe.augmentation, recipe.batch_size, cached.seed),
+    network.fit(
+        # One endless row of batches: what an epoch draws is then not up to how often Keras starts the pipeline anew.
+        images.repeat().skip(done * steps),
+        steps_per_epoch=steps,
         validation_data=tf.data.Dataset.zip(validation, labels).batch(recipe.batch_size).cache(),
+        initial_epoch=done,
         epochs=recipe.epochs,
         verbose=2,
-        callbacks=[keras.callbacks.TerminateOnNaN(), heads.StopWhenDiverged(head, recipe, 0), note_rate],
+        callbacks=[
+            keras.callbacks.TerminateOnNaN(),
+            heads.StopWhenDiverged(head, recipe, done),
+            epochs,
+        ],
     )
-    columns = fitted.history | {"learning_rate": rates}
-    return head, [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return head, epochs.history
 
 
 def build(cached: Features, head: keras.Model) -> keras.Model:
@@ -253,6 +276,8 @@ def _write(
     artifacts.write_csv(folder / artifacts.OUT_OF_FOLD, artifacts.OUT_OF_FOLD_COLUMNS, judged.out_of_fold)
     how = "tuned" if config.tune else config.recipe
     title = f"{examples.name}, {how} recipe, {config.weights_name} weights"
+    if config.fine_tune:
+        title += f", {config.fine_tune} fine-tuned in the last {finetuning.EPOCHS} epochs"
     figures.training_curves(folder / artifacts.PLOT, history, title)
     with artifacts.atomic(folder / artifacts.MODEL) as temporary:
         build(cached, head).save(temporary)

@@ -94,10 +94,10 @@ class Restartable:
 
     def save(self) -> None:
         """Write oracle.json in one step."""
-        artifacts.write_json(Path(self._get_oracle_fname()), self.get_state())
+        artifacts.write_sealed(Path(self._get_oracle_fname()), self.get_state())
 
     def _save_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
-        artifacts.write_json(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
+        artifacts.write_sealed(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
 
 
 class Process(GaussianProcessRegressor):

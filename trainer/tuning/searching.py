@@ -32,7 +32,7 @@ from trainer.recipes import Recipe
 from trainer.tuning import distribution, hypermodel, oracles, results, selection, trial_summaries, trials
 from trainer.tuning.trials import Problem
 
-DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+DAMAGE = (OSError, UsageError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class Tuner(BaseTuner):
@@ -83,7 +83,7 @@ class Tuner(BaseTuner):
         """Write KerasTuner's files, each in one step."""
         if not self._is_worker():
             self.oracle.save()
-        artifacts.write_json(Path(self._get_tuner_fname()), self.get_state())
+        artifacts.write_sealed(Path(self._get_tuner_fname()), self.get_state())
 
 
 def search(folder: Path, config: Config, examples: Examples, backbone: Backbone) -> Recipe:
@@ -112,11 +112,9 @@ def run(folder: Path, config: Config, problem: Problem, wanted: dict) -> Recipe:
             table.add(oracle.trials[trial_id])
     try:
         _search(tuner, oracle, table, config)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_how_to_go_on(config, folder, len(table.rows))) from None
+    except KeyboardInterrupt as stop:
+        raise type(stop)(_how_to_go_on(config, folder, len(table.rows))) from None
     shutil.rmtree(project / distribution.WORKERS, ignore_errors=True)
-    for leftover in (*project.rglob(".*"), *folder.glob(".*.*.*")):  # temporary files of processes that were killed
-        leftover.unlink()
     return table.finish(config)
 
 
@@ -182,9 +180,9 @@ def _agree(project: Path, wanted: dict) -> None:
     """Write search.json, or raise UsageError when one is there that says something else."""
     path = project / distribution.SETTINGS
     if not path.exists():
-        artifacts.write_json(path, wanted)
+        artifacts.write_sealed(path, wanted)
         return
-    found = artifacts.read_json(path)
+    found = artifacts.read_sealed(path)
     for name, value in json.loads(json.dumps(wanted)).items():
         if found.get(name) != value:
             told = "" if name in ("dataset", "backbone", "space") else f": {found.get(name)} then, {value} now"
@@ -200,8 +198,9 @@ def _mend(project: Path) -> None:
     try:
         for path in (project / "oracle.json", *project.glob("tuner*.json"), *project.glob("*chief*.json")):
             if path.exists():
-                json.loads(path.read_text(encoding="utf-8"))
+                artifacts.read_sealed(path)
         for path in kept:
+            artifacts.read_sealed(path)
             trial = Trial.load(str(path))
             if trial.status == TrialStatus.COMPLETED and trials.Result.read(path.parent) is None:
                 raise ValueError(f"{path.parent / trials.RESULT} is damaged or missing")

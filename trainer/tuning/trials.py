@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -115,16 +114,16 @@ class Result:
     def read(cls, folder: Path) -> Result | None:
         """The result in a trial's folder; None when it is not there or damaged."""
         try:
-            stored = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+            stored = artifacts.read_sealed(folder / RESULT)
             log_odds = None if stored["log_odds"] is None else np.asarray(stored["log_odds"], dtype=np.float64)
             return cls(stored["recipe"], log_odds, stored["failed"], stored["seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, UsageError, KeyError, TypeError):
             return None
 
     def write(self, folder: Path) -> None:
         """Write result.json in one step."""
         log_odds = None if self.log_odds is None else self.log_odds.tolist()
-        artifacts.write_json(folder / RESULT, {**dataclasses.asdict(self), "log_odds": log_odds})
+        artifacts.write_sealed(folder / RESULT, {**dataclasses.asdict(self), "log_odds": log_odds})
 
     def is_of(self, recipe: Recipe) -> bool:
         """Whether it is this recipe's."""

@@ -1,0 +1,168 @@
+"""Bytes flipped in every kind of file that is read back: named and refused, or made again, never silently used."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from trainer import artifacts, evaluate
+from trainer.config import Config, UsageError
+
+
+def flip(path, at=0.5):
+    """Change one bit, at a fraction of the file or at a byte."""
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * at) if isinstance(at, float) else at] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def run(trained_run, tmp_path):
+    """A copy of a run folder, to be spoilt."""
+    return shutil.copytree(trained_run, tmp_path / "run", ignore=shutil.ignore_patterns("export*"))
+
+
+@pytest.mark.parametrize("name", [*artifacts.READ, artifacts.CHECKSUMS])
+def test_a_damaged_run_folder_is_refused_by_all_that_read_it(run, name, capsys):
+    from export import __main__ as export
+
+    artifacts.load(run)
+    flip(run / name, 0.3)
+    for command in (evaluate.main, export.main):
+        argv = [str(run)] + (["--config", "phantom"] if command is evaluate.main else [])
+        assert command(argv) == 2
+        error = capsys.readouterr().err.strip()
+        assert "\n" not in error
+        assert (name if name != artifacts.CHECKSUMS else str(run)) in error
+        assert "is not the file that SHA256SUMS lists" in error
+    assert not list(run.glob("export*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"from_the_future": 1}, "fields this version does not know (from_the_future)"),
+        ({"recipe": "vision_transformer"}, "the recipe 'vision_transformer', this version knows default, tutorial"),
+    ],
+)
+def test_a_config_of_a_newer_version_is_refused(run, change, told, capsys):
+    config = json.loads((run / artifacts.CONFIG).read_text())
+    artifacts.write_json(run / artifacts.CONFIG, config | change)
+    artifacts.write_checksums(run)
+    assert evaluate.main([str(run), "--config", "phantom"]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_flip_of_any_byte_of_the_feature_cache_is_found(tmp_path, tiny):
+    from trainer.features import Features
+    from trainer.recipes import DEFAULT
+
+    examples = type("Examples", (), {"sha256": np.asarray(["ab" * 32])})()
+    cached = Features(examples, tiny, DEFAULT, 42, tmp_path)
+    good = np.arange(20, dtype=np.float32)
+    cached.write(0, 0, {"block5_pool/max": good})
+    path = cached.path(0, 0)
+    content, found = path.read_bytes(), 0
+    for at in range(len(content)):
+        flip(path, at)
+        read = cached.read(0, 0, "block5_pool/max")
+        found += read is None
+        assert read is None or np.array_equal(read, good), at
+        path.write_bytes(content)
+    assert found > len(content) / 2
+    assert np.array_equal(cached.read(0, 0, "block5_pool/max"), good)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A prepared dataset of ten drawn radiographs, and what is read from it."""
+    from trainer import data
+
+    folder = tmp_path_factory.mktemp("data")
+    config = Config(config="phantom", num_examples=10, data_dir=str(folder), batch_size=2)
+    return folder, config, read(data.load(config))
+
+
+def read(examples):
+    encoded = [image.numpy() for image in examples.encoded()]
+    return examples.class_names, examples.fingerprint, {k: v.tolist() for k, v in examples.facts.items()}, encoded
+
+
+def read_or_refused(config):
+    """(what is read, "") or (None, the error's line)."""
+    from trainer import data
+
+    try:
+        return read(data.load(config)), ""
+    except UsageError as error:
+        return None, str(error)
+
+
+def test_a_damaged_prepared_dataset_is_named_or_does_no_harm(prepared, tmp_path):
+    folder, config, wanted = prepared
+    refused = dict.fromkeys(("tfrecord", "dataset_info.json"), 0)
+    files = [path for path in folder.rglob("*") if path.is_file() and "1.0.0" in path.parts]
+    assert len(files) >= 4
+    for path in files:
+        for at in (0.02, 0.5, 0.97):
+            copy = shutil.copytree(folder, tmp_path / "copy")
+            flip(copy / path.relative_to(folder), at)
+            found, error = read_or_refused(dataclasses.replace(config, data_dir=str(copy)))
+            if error:
+                assert f"The prepared dataset in {copy}" in error
+                assert "is damaged" in error
+                refused |= {name: count + 1 for name, count in refused.items() if name in path.name}
+            else:
+                assert repr(found) == repr(wanted), path
+            shutil.rmtree(copy)
+    assert refused["tfrecord"] == 3 * sum("tfrecord" in path.name for path in files)
+    assert refused["dataset_info.json"]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx"])
+def test_a_damaged_onnx_model_is_refused(exported, tmp_path, name):
+    from export import model_file
+
+    for at in (0.001, 0.5, 0.999):
+        for file in (name, artifacts.CHECKSUMS):
+            shutil.copy(exported / file, tmp_path)
+        flip(tmp_path / name, at)
+        with pytest.raises(model_file.ModelError, match="is damaged: it is not the file that SHA256SUMS lists"):
+            model_file.read(tmp_path / name)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
+@pytest.mark.parametrize("name", ["oracle.json", "trial_1/trial.json", "trial_1/result.json", "search.json"])
+def test_a_changed_number_in_a_search_is_found(tmp_path, name, capsys):
+    """Still JSON, and yet not what was written."""
+    from made_up_search import outcome, search
+
+    from trainer.tuning import trials
+
+    search(tmp_path / "whole", 4)
+    real, ran = trials.run, []
+
+    def interrupted(*arguments):
+        ran.append(arguments)
+        if len(ran) == 4:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path / "run", 4)
+    path = tmp_path / "run.incomplete" / "tuner" / name
+    text = path.read_text()
+    at = next(i for i, character in enumerate(text) if character.isdigit() and text[i - 1] in " .")
+    path.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
+    json.loads(path.read_text())
+    if name == "search.json":
+        with pytest.raises(UsageError, match=r"search\.json is damaged or was changed"):
+            search(tmp_path / "run", 4)
+        return
+    search(tmp_path / "run", 4)
+    assert "damaged" in capsys.readouterr().err
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")

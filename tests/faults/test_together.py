@@ -1,0 +1,70 @@
+"""Two at once: no corruption, and whoever has to wait or to leave says why."""
+
+import json
+import subprocess
+import sys
+
+import commands
+from commands import COMMANDS
+
+from trainer import artifacts
+
+CACHE = """
+import sys
+from pathlib import Path
+import numpy as np, keras
+from trainer import data
+from trainer.config import Config
+from trainer.features import Backbone, Features
+from trainer.recipes import DEFAULT
+image = keras.Input((224, 224, 3))
+x = keras.layers.AveragePooling2D(16)(image)
+x = keras.layers.Conv2D(4, 1, name="block4_pool", kernel_initializer=keras.initializers.HeNormal(seed=1))(x)
+x = keras.layers.MaxPooling2D(2, name="block5_pool")(x)
+backbone = Backbone(keras.Model(image, x), "tiny")
+cached = Features(data.load(Config(dataset=sys.argv[1])), backbone, DEFAULT, 42, Path(sys.argv[2]))
+print("ready", flush=True)
+sys.stdin.readline()
+print(cached.pooled(np.arange(20), 3).sum(dtype=np.float64).hex())
+"""
+
+
+def test_two_builds(tmp_path):
+    command = COMMANDS["build"]
+    one, other = (commands.start(command.argv(tmp_path, tmp_path)) for _ in range(2))
+    told = [commands.check(process) for process in (one, other)]
+    assert len(command.outcome(tmp_path / command.final)) == 50
+    assert not list(tmp_path.glob("covid_tfds/phantom/incomplete*"))
+    assert sum("Another process is building" in text for text in told) <= 1
+    assert not any("Traceback" in text for text in told)
+
+
+def test_two_processes_on_one_feature_cache(phantom_folder, tmp_path):
+    argv = [sys.executable, "-c", CACHE, str(phantom_folder)]
+
+    def begin(cache):
+        process = subprocess.Popen(
+            [*argv, str(cache)], cwd=commands.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    alone, *both = [begin(tmp_path / "alone"), begin(tmp_path / "shared"), begin(tmp_path / "shared")]
+    for process in both:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    sums = [process.communicate("\n", timeout=120)[0] for process in (*both, alone)]
+    assert sums[0]
+    assert len(set(sums)) == 1
+    files = [path for path in (tmp_path / "shared").rglob("*") if path.is_file()]
+    assert len(files) == 60
+    assert all(path.suffix == ".npz" and not path.name.startswith(".") for path in files)
+
+
+def test_the_second_training_into_one_output_is_told(train_tiny, tmp_path, capsys):
+    with artifacts.new_run(tmp_path / "run") as folder:
+        assert train_tiny(tmp_path / "run") == 2
+        error = capsys.readouterr().err.strip()
+        assert error.splitlines()[-1].startswith(f"error: --output {tmp_path / 'run'}: another process is writing")
+        artifacts.write_json(folder / "of the first.json", {})
+    assert json.loads((tmp_path / "run" / "of the first.json").read_text()) == {}
