@@ -1,0 +1,152 @@
+"""Files, classes and patients may be called anything: what we write is neither markup, formula nor terminal control."""
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+
+import made_up_run
+from made_up_run import HOSTILE
+from PIL import Image
+
+from covid_tfds import phantom
+from trainer import artifacts
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "'", "=cmd|' /C calc'!A0", "-", "a=1", ""]
+TAGS = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+
+class Tags(HTMLParser):
+    """The names of a text's HTML tags, as a browser or a Markdown renderer that lets HTML through would find them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append(tag)
+
+
+def hostile_folder(tmp_path):
+    """A training folder, its name, class, files and patients as a stranger chose them."""
+    folder = tmp_path / "<b>hospital [x](http:evil) `"
+    other = "normal" + TAGS.replace("/", "∕")  # a name can hold anything but a slash
+    for index in range(10):
+        film = phantom.draw(index)
+        path = folder / (film.label if film.label == "covid" else other) / f"=1+1 | <i>\x1b[31m{index}\n.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(film.image).resize((64, 64)).save(path)
+    return folder
+
+
+def test_the_audit_of_hostile_names_holds_no_markup(tmp_path, capsys):
+    from covid_tfds.audit import __main__ as audit
+
+    folder = hostile_folder(tmp_path)
+    first = next((folder / "covid").iterdir())
+    (folder / "covid" / ("copy of " + first.name)).write_bytes(first.read_bytes())  # so that a table names files
+    assert audit.main(["--dataset", str(folder), "--output", str(tmp_path / "audit")]) in (0, 1)
+    text = (tmp_path / "audit" / "audit.md").read_text(encoding="utf-8")
+    for shown in (text, capsys.readouterr().out):
+        assert "hospital" in shown
+        assert Tags(shown).found == []
+        assert not re.search(r"(?<!\\)\]\(http", shown)
+        assert "\x1b" not in shown
+    table = [line for line in text.splitlines() if "copy of" in line]
+    assert table
+    assert all(line.startswith("| ") and line.endswith(" |") for line in table)
+    assert json.loads((tmp_path / "audit" / "audit.json").read_text())["dataset"] == folder.name
+
+
+def test_the_model_card_and_the_page_hold_no_markup(tmp_path):
+    from trainer.report import page
+
+    run = made_up_run.write(tmp_path / "run")
+    page.write(run)
+    card = (run / artifacts.MODEL_CARD).read_text(encoding="utf-8").split("---", 2)[2]  # after its YAML
+    assert "img src=x" in card
+    assert not set(Tags(card).found) & {"img", "script", "b", "i"}
+    html = (run / artifacts.REPORT).read_text(encoding="utf-8")
+    assert HOSTILE.replace("<", "&lt;").replace(">", "&gt;") in html
+
+
+def test_the_page_of_an_export_holds_no_markup(exported, trained_run, tmp_path):
+    import shutil
+
+    from export import page
+
+    folder = shutil.copytree(exported, tmp_path / "export", ignore=shutil.ignore_patterns("saved_model"))
+    run = artifacts.load(trained_run)
+    about = json.loads(json.dumps(_metadata(exported)).replace('"normal"', json.dumps(TAGS)))
+    about |= {"run_id": TAGS, "notes": [f"{TAGS}\n# title"], "shortcuts_because": f"[x](http:evil) {TAGS}"}
+    about["dataset"]["name"] = about["weights"]["name"] = f"`{TAGS}"
+    page.write(folder, run, about, artifacts.read_json(exported / "parity.json"), (7, 7))
+    text = (folder / page.PAGE).read_text(encoding="utf-8")
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    assert "alert(2)" in prose
+    assert Tags(prose).found == []
+    assert "\n# title" not in prose
+    assert not re.search(r"(?<!\\)\]\(http:evil", prose)
+
+
+def _metadata(exported):
+    from export.predictor import Predictor
+
+    return dict(Predictor(exported / "model.onnx").metadata)
+
+
+def test_tensorboards_text_shows_a_config_as_text(tmp_path):
+    """By TensorBoard's own Markdown: what is in the fence stays in the fence."""
+    from tensorboard import plugin_util
+
+    from trainer import summaries
+
+    artifacts.write_json(tmp_path / "config.json", {"dataset": f"x\n```\n{TAGS}\n```", "weights": TAGS})
+    shown = plugin_util.markdown_to_safe_html(summaries.fenced(tmp_path / "config.json"))
+    assert "onerror" in shown
+    assert set(Tags(shown).found) <= {"pre", "code"}
+
+
+def test_cells_that_spreadsheets_would_compute_are_texts(tmp_path):
+    path = tmp_path / "table.csv"
+    rows = [{"image_id": text, "p_covid": -0.5} for text in FORMULAS]
+    artifacts.write_csv(path, ("image_id", "p_covid"), rows)
+    with path.open(newline="", encoding="utf-8") as file:
+        written = list(csv.DictReader(file))
+    assert not [row["image_id"] for row in written if row["image_id"].startswith(tuple("=+-@\t\r\n"))]
+    assert written[1]["image_id"] == "'+1"
+    assert {row["p_covid"] for row in written} == {"-0.5"}
+    assert artifacts.read_csv(path) == [{"image_id": text, "p_covid": "-0.5"} for text in FORMULAS]
+
+
+def test_the_predictors_table_is_neutral_as_well(tmp_path):
+    from export import predict
+
+    assert predict.FORMULA_STARTS == artifacts.FORMULA_STARTS
+    path = tmp_path / "table.csv"
+    with predict._csv(str(path)) as write:
+        for text in FORMULAS:
+            write({"image": text, "p_covid": 0.5, "decision": "covid", "warnings": [text]})
+    with path.open(newline="", encoding="utf-8") as file:
+        written = list(csv.DictReader(file))
+    assert [row["image"].removeprefix("'") for row in written] == FORMULAS
+    assert not [c for row in written for c in row.values() if c.startswith(tuple("=+-@\t\r\n"))]
+    assert {row["p_covid"] for row in written} == {"0.5"}
+
+
+def test_patients_called_like_formulas_come_back_as_they_were(train_tiny, phantom_folder, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(phantom_folder, tmp_path / "films")
+    films = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.png"))
+    patient_of = {film: f"=1+{index}" for index, film in enumerate(films)}
+    with (folder / "patients.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("path", "patient_id"), *patient_of.items()])
+    assert train_tiny(tmp_path / "run", "--dataset", str(folder)) == 0
+    for name in (artifacts.PREDICTIONS, artifacts.OUT_OF_FOLD):
+        text = (tmp_path / "run" / name).read_text(encoding="utf-8")
+        assert ",'=1+0," in text
+        assert ",=1" not in text
+        for row in artifacts.read_csv(tmp_path / "run" / name):
+            assert row["patient_id"] == patient_of[row["image_id"]]

@@ -1,0 +1,81 @@
+"""The same thing, very often, in one process: memory stays flat, and no file or thread is left behind.
+
+python -m pytest -m trial tests/faults/test_soak.py -s      # about 15 minutes on 2 cores
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import hostile_files
+import numpy as np
+import pytest
+import small_network
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+
+
+def soak(tmp_path, what: str, count: int, *arguments) -> list[dict]:
+    command = [sys.executable, str(HERE / "soak_worker.py"), what, str(count), *map(str, arguments)]
+    caches = {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(command, env=os.environ | caches, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+def judge(what: str, samples: list[dict], most_mb_per_thousand: float, started: float) -> None:
+    """Nothing is left open, and memory does not grow, by the line through the last three quarters."""
+    settled = samples[len(samples) // 4 :]
+    done, mb = np.asarray([[sample["done"], sample["mb"]] for sample in settled], dtype=float).T
+    slope = np.polyfit(done, mb, 1)[0] * 1000
+    told = {"MB per 1000": round(slope, 3), "MB": [round(mb[0]), round(mb[-1])]}
+    told |= {name: sorted({sample[name] for sample in settled}) for name in ("files", "threads")}
+    print(json.dumps({"what": what, "done": int(done[-1]), **told, "seconds": round(time.monotonic() - started)}))
+    assert slope < most_mb_per_thousand
+    assert settled[-1]["files"] <= settled[0]["files"]
+    assert settled[-1]["threads"] <= settled[0]["threads"]
+
+
+@pytest.fixture
+def films(tmp_path):
+    """A folder with sound files of every kind, and as many damaged ones."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    sound = hostile_files.originals()
+    for name, content in [*sound.items(), *hostile_files.mutants(len(sound))]:
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_hundreds_of_predictions_leave_nothing_open(films, tmp_path):
+    model = small_network.export(tmp_path / "models") / small_network.ONNX
+    started = time.monotonic()
+    samples = soak(tmp_path, "predictions", 400, model, films)
+    assert len(samples) == 50
+    judge("predictions", samples, np.inf, started)
+
+
+@pytest.mark.trial
+def test_ten_thousand_predictions(films, tmp_path):
+    model = small_network.export(tmp_path / "models") / small_network.ONNX
+    started = time.monotonic()
+    judge("predictions, small network", soak(tmp_path, "predictions", 10_000, model, films), 1, started)
+
+
+@pytest.mark.trial
+def test_a_thousand_predictions_of_vgg16(films, exported, tmp_path):
+    started = time.monotonic()
+    judge("predictions, VGG16", soak(tmp_path, "predictions", 1000, exported / "model.onnx", films), 10, started)
+
+
+@pytest.mark.trial
+@pytest.mark.parametrize("recipe", ["default", "tutorial"])
+def test_two_hundred_epochs(tmp_path, recipe):
+    started = time.monotonic()
+    samples = soak(tmp_path, "training", 200, recipe, tmp_path / "run")
+    assert len(samples) == 200
+    judge(f"epochs, {recipe}", samples, 100, started)  # 0.1 MB an epoch
