@@ -48,6 +48,8 @@ def test_the_quick_benchmark_works(tmp_path, capsys):
     assert benchmark.main(["--quick", "--output", str(output)]) == 0
     written = json.loads(output.read_text())
     printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
-    assert [line.split(" | ")[0].removeprefix("| ") for line in printed[2:]] == [row["work"] for row in written["rows"]]
+    works = [row["work"] for row in written["rows"]]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in printed[2 : 2 + len(works)]] == works
+    assert [line.split(" | ")[0].removeprefix("| ") for line in printed[-2:]] == ["10", "20"]
     assert set(written["growth"]["seconds"]) == {"10", "20"}
     assert output.with_suffix(".png").exists()

@@ -55,6 +55,7 @@ class Bench:
         self.folder, self.scale = folder, scale
         self.log = folder / "errors.log"
         self.count = 0
+        self.warm = folder / "warm"  # a feature cache that is filled by the first training
         shared = ["--weights", "random", "--data_dir", str(folder / "data")]
         if manual_dir:
             self.dataset = ["--config", "curated", "--manual_dir", manual_dir, *shared]
@@ -103,14 +104,12 @@ def whole_processes(bench: Bench) -> list:
     from trainer.benchmark.table import Row
 
     images = bench.export_images()
-    warm_cache = bench.folder / "warm"
-    bench.train(cache=warm_cache)
     scale = bench.scale
     times: dict[str, list[processes.Measurement]] = {name: [] for name in ("tutorial", "cold", "warm", "tune")}
     for _ in range(scale.repetitions):
         times["tutorial"].append(bench.run("trainer.benchmark.tutorial", str(images), str(scale.epochs)))
         times["cold"].append(bench.train())
-        times["warm"].append(bench.train(cache=warm_cache))
+        times["warm"].append(bench.train(cache=bench.warm))
         times["tune"].append(bench.train("--tune", "--trials", str(scale.trials), "--folds", str(scale.folds)))
     fits = scale.trials * scale.folds
     against = {
@@ -135,12 +134,10 @@ def whole_processes(bench: Bench) -> list:
     ]
 
 
-def prediction(bench: Bench) -> list:
+def prediction(bench: Bench, run_folder: Path) -> list:
     """Rows for the exported model, against Keras; per image, so that start-up counts only where it is asked for."""
     from trainer.benchmark.table import Row
 
-    run_folder = bench.new_output()
-    bench.train(cache=bench.folder / "warm")
     bench.run("export", str(run_folder), "--int8")
     files = [str(path) for path in sorted((bench.folder / "many").iterdir())]
     exported = run_folder / "export"
@@ -193,7 +190,7 @@ def bulk_prediction(bench: Bench, model: Path, loop: list[float]) -> list:
         Row(
             f"{bench.scale.many} images, export.bulk, {name}",
             "export.predict",
-            ">= 0.9",
+            "",
             [plain / own for plain, own in zip(loop, seconds[name], strict=True)],
             # What the kernel knows of a process leaves out its workers' memory.
             None if flags else memory[name],
@@ -202,11 +199,14 @@ def bulk_prediction(bench: Bench, model: Path, loop: list[float]) -> list:
     ]
 
 
-def kernel(bench: Bench, name: str, images: int) -> dict:
-    """What `trainer.benchmark.kernels` measures for a phantom of so many images, prepared anew for each kernel."""
+def kernel(bench: Bench, name: str, images: int) -> tuple[dict, float]:
+    """What `trainer.benchmark.kernels` measures for a phantom of so many images, and its peak memory in MiB.
+
+    The phantom is prepared anew for each kernel.
+    """
     flags = ("--images", str(images), "--repetitions", str(bench.scale.repetitions))
     result = bench.run("trainer.benchmark.kernels", name, *flags, "--data_dir", str(bench.folder / name))
-    return json.loads(result.output.strip().splitlines()[-1])
+    return json.loads(result.output.strip().splitlines()[-1]), result.mebibytes
 
 
 def inner_loops(bench: Bench) -> list:
@@ -214,8 +214,8 @@ def inner_loops(bench: Bench) -> list:
     from trainer.benchmark.table import Row
 
     size = min(bench.scale.sizes)
-    times = kernel(bench, "features", size)
-    loop = kernel(bench, "pipeline", max(size, 50))
+    times, _ = kernel(bench, "features", size)
+    loop, _ = kernel(bench, "pipeline", bench.scale.many)
 
     def ratios(of: dict, over: str, under: str) -> list[float]:
         return [a / b for a, b in zip(of[over], of[under], strict=True)]
@@ -223,7 +223,12 @@ def inner_loops(bench: Bench) -> list:
     return [
         Row(f"features of {size} images", "the forward passes (floor)", "<= 1.15", ratios(times, "float32", "floor")),
         Row("the same, --precision bfloat16", "float32", ">= 1.8", ratios(times, "float32", "bfloat16")),
-        Row("input pipeline", "plain loop", ">= 1.7", ratios(loop, "plain loop", "eval_pipeline")),
+        Row(
+            f"input pipeline, {bench.scale.many} images",
+            "plain loop",
+            ">= 1.7",
+            ratios(loop, "plain loop", "eval_pipeline"),
+        ),
     ]
 
 
@@ -242,14 +247,19 @@ def growth(bench: Bench, picture: Path) -> dict:
     """Seconds by phase and peak memory of a whole training, by number of images; the plot goes to `picture`."""
     from trainer.benchmark.table import growth_plot
 
-    seconds = {size: kernel(bench, "growth", size) for size in bench.scale.sizes}
+    measured = {size: kernel(bench, "growth", size) for size in bench.scale.sizes}
+    seconds = {size: phases for size, (phases, _) in measured.items()}
     peaks = {}
     for size in (min(bench.scale.sizes), max(bench.scale.sizes)):
         flags = ["--config", "phantom", "--num_examples", str(size), "--weights", "random"]
         flags += ["--data_dir", str(bench.folder / "growth"), "--epochs", str(bench.scale.epochs)]
         peaks[size] = bench.run("trainer", *flags, "--output", str(bench.new_output())).mebibytes
     growth_plot(picture, seconds)
-    return {"seconds": seconds, "training_peak_mebibytes": peaks}
+    return {
+        "seconds": seconds,
+        "peak_mebibytes": {size: peak for size, (_, peak) in measured.items()},
+        "training_peak_mebibytes": peaks,
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -275,14 +285,24 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure(bench: Bench, output: Path) -> None:
     """Measure everything, print the table, and write it with its raw figures and the plot."""
-    from trainer.benchmark.table import markdown
+    from trainer.benchmark.table import markdown, markdown_table
 
-    rows = [row for part in (helps, inner_loops, whole_processes, prediction) for row in part(bench)]
+    trained = bench.new_output()
+    bench.train(cache=bench.warm)
+    rows = [*helps(bench), *inner_loops(bench), *whole_processes(bench), *prediction(bench, trained)]
     print(markdown(rows))
     grown = growth(bench, output.with_suffix(".png"))
-    print("\nSeconds by number of images")
-    for size, phases in grown["seconds"].items():
-        print(f"{size:>6}  " + "  ".join(f"{phase} {seconds:.1f}" for phase, seconds in phases.items()))
+    phases = list(grown["seconds"][min(bench.scale.sizes)])
+    print(
+        "\n"
+        + markdown_table(
+            ("images", *(f"{phase}, s" for phase in phases), "peak memory"),
+            [
+                (str(size), *(f"{seconds[phase]:.1f}" for phase in phases), f"{grown['peak_mebibytes'][size]:.0f} MiB")
+                for size, seconds in grown["seconds"].items()
+            ],
+        )
+    )
     peaks = grown["training_peak_mebibytes"]
     print("Peak memory of training, MiB: " + ", ".join(f"{size} images {peak:.0f}" for size, peak in peaks.items()))
     facts = {"cores": os.cpu_count(), "quick": bench.scale is QUICK}

@@ -35,8 +35,12 @@ HEADER = ("work", "against", "goal", "ratio", "spread", "peak memory")
 
 def markdown(rows: list[Row]) -> str:
     """The table, as GitHub shows it."""
-    lines = [HEADER, ("---",) * len(HEADER), *(row.cells() for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(HEADER, [row.cells() for row in rows])
+
+
+def markdown_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Any table, as GitHub shows it."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ("---",) * len(header), *rows])
 
 
 def growth_plot(path: Path, growth: dict[int, dict[str, float]]) -> None:
