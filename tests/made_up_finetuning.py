@@ -4,6 +4,7 @@ python tests/made_up_finetuning.py FOLDER mirrored|multiworker      # prints JSO
 """
 
 import json
+import os
 import sys
 
 from trainer import native_log
@@ -58,7 +59,7 @@ def main(folder: str, how: str) -> None:
     config = Config(dataset=folder, batch_size=4, fine_tune="block5", strategy=how)
     strategy = replicas.strategy(config)
     tf.config.experimental.enable_op_determinism()
-    finetuning.EPOCHS, finetuning.LEARNING_RATE = 4, 1e-2
+    finetuning.EPOCHS, finetuning.LEARNING_RATE = int(os.environ.get("EPOCHS", 4)), 1e-2
     found = {how: fitted(strategy, *start(config))}
     if how == "mirrored":
         found["one"] = fitted(tf.distribute.get_strategy(), *start(config))

@@ -188,14 +188,18 @@ def test_two_replicas_learn_as_one_does(mirrored):
     same_curves(mirrored["one"], mirrored["mirrored"])
 
 
-@pytest.mark.slow
-def test_two_processes_learn_as_one_does(mirrored, phantom_folder):
+def two_processes(folder, **environment):
     with socket.socket() as one, socket.socket() as other:
         one.bind(("127.0.0.1", 0))
         other.bind(("127.0.0.1", 0))
         workers = [f"127.0.0.1:{free.getsockname()[1]}" for free in (one, other)]
     told = [{"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}} for index in (0, 1)]
-    started = [process(phantom_folder, "multiworker", TF_CONFIG=json.dumps(about)) for about in told]
+    return [process(folder, "multiworker", TF_CONFIG=json.dumps(about), **environment) for about in told]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_as_one_does(mirrored, phantom_folder):
+    started = two_processes(phantom_folder)
     try:
         found = [answer(one)["multiworker"] for one in started]
     finally:
@@ -204,6 +208,23 @@ def test_two_processes_learn_as_one_does(mirrored, phantom_folder):
     assert [one["replicas"] for one in found] == [2, 2]
     same_curves(mirrored["one"], found[0])
     same_curves(found[0], found[1])
+
+
+@pytest.mark.trial
+def test_a_process_that_loses_another_says_so(phantom_folder):
+    first, second = two_processes(phantom_folder, EPOCHS="100000")
+    try:
+        told = ""
+        while "loss" not in told:
+            told = first.stderr.readline()
+            assert told, "it ended"
+        second.kill()
+        _, rest = first.communicate(timeout=60)
+    finally:
+        first.kill()
+        second.kill()
+        second.communicate()
+    assert "UsageError: Another process of TF_CONFIG is gone" in rest.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -278,6 +278,8 @@ def _write(
     title = f"{examples.name}, {how} recipe, {config.weights_name} weights"
     if config.fine_tune:
         title += f", {config.fine_tune} fine-tuned in the last {finetuning.EPOCHS} epochs"
+    if config.fine_tune:
+        title += f", {config.fine_tune} fine-tuned in the last {finetuning.EPOCHS} epochs"
     figures.training_curves(folder / artifacts.PLOT, history, title)
     with artifacts.atomic(folder / artifacts.MODEL) as temporary:
         build(cached, head).save(temporary)

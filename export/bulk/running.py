@@ -93,11 +93,8 @@ class Output:
 def run(options: argparse.Namespace, flags: list[str]) -> int:
     """Predict what is not predicted yet, and give the exit code; raises UsageError or ModelError."""
     beam_options = _beam_options(options.runner, flags)
-    data, predictor = _model(options.model)
+    judge, resize = _model(options.model)
     images = inputs.find(options.input, options.data_dir)
-    judge = pipeline.Judge(
-        predictor.labels, predictor.positive_class, predictor.threshold, hashlib.sha256(data).hexdigest()
-    )
     parts = images.parts(options.images_per_part)
     output = Output(options.output)
     with output.held():
@@ -107,7 +104,7 @@ def run(options: argparse.Namespace, flags: list[str]) -> int:
         if todo:
             output.sweep()
             steps = {
-                "resize": model.half(data, model.IMAGE, model.RESIZED),
+                "resize": resize,
                 "handler": model.Handler(
                     options.model, judge.model_sha256, _threads(options, beam_options), options.batch_size
                 ),
@@ -194,13 +191,19 @@ def _tell(output: Output, done: list[dict], images: int) -> int:
     return 0 if not unreadable else 2 if unreadable == images else 1
 
 
-def _model(path: str) -> tuple[bytes, Predictor]:
-    if "://" not in path:
-        return model.read(path) if Path(path).exists() else b"", Predictor(path)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / Path(path).name
-        copy.write_bytes(model.read(path))
-        return copy.read_bytes(), Predictor(copy)
+def _model(path: str) -> tuple[pipeline.Judge, bytes]:
+    """What judges by the model at `path`, once it is checked, and the half of it that resizes."""
+    with contextlib.ExitStack() as stack:
+        copy = Path(path)
+        if "://" in path:
+            copy = Path(stack.enter_context(tempfile.TemporaryDirectory()), copy.name)
+            copy.write_bytes(model.read(path))
+        predictor = Predictor(copy)
+        data = copy.read_bytes()
+    judge = pipeline.Judge(
+        predictor.labels, predictor.positive_class, predictor.threshold, hashlib.sha256(data).hexdigest()
+    )
+    return judge, model.half(data, model.IMAGE, model.RESIZED)
 
 
 def _beam_options(runner: str, flags: list[str]) -> PipelineOptions:
