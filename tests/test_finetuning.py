@@ -12,7 +12,7 @@ import made_up_finetuning
 import numpy as np
 import pytest
 
-from trainer import __main__, artifacts, data, features, finetuning, replicas
+from trainer import __main__, artifacts, data, features, finetuning, notes, replicas
 from trainer.config import Config, UsageError
 from trainer.recipes import Recipe
 from trainer.report import page
@@ -90,7 +90,7 @@ def test_figures_say_which_model_they_are_of(tuned, frozen):
 
 def test_report_card_and_config_say_so(tuned, frozen):
     assert tuned.config.fine_tune == "block5"
-    assert finetuning.NOTE in tuned.environment["notes"]
+    assert notes.FINE_TUNED in tuned.environment["notes"]
     report, card = (tuned.path / "report.html").read_text(), (tuned.path / "MODEL_CARD.md").read_text()
     assert "Cross-validation of the frozen model" in report
     assert "VGG16, frozen up to its block5," in card

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import bootstrap, data, metrics, model, progress
+from trainer import bootstrap, data, metrics, model, notes, progress
 from trainer.config import UsageError
 from trainer.features import Backbone, Features
 from trainer.heads import DivergedError
@@ -30,11 +30,6 @@ BLOCK, BEFORE, AFTER = "block5", "block4_pool", "block5_pool"
 EPOCHS = 10
 LEARNING_RATE = 1e-6  # at 1e-5 the training loss of an untrained VGG16 rises a hundredfold before it falls
 EVALUATED = 16
-NOTE = (
-    "block5 was fine-tuned after the head. Cross-validation, shortcut controls, calibration and the threshold are of "
-    "the frozen model that it started from: block5 was not refitted for every fold. Only the test split's figures are "
-    "the fine-tuned model's, and its sensitivity need not reach the target."
-)
 
 
 @dataclass(frozen=True)
@@ -101,27 +96,32 @@ def in_front(cached: Features) -> Features:
     return dataclasses.replace(cached, recipe=dataclasses.replace(cached.recipe, cut=BEFORE))
 
 
-def section(tuned: Tuned, cached: Features, p_frozen: np.ndarray, threshold: float, replicas: int) -> dict:
-    """metrics.json's "fine_tuning". p_frozen: float [n], what the model said before; threshold: of both models."""
-    examples = cached.examples
-    test = examples.rows("test")
-    return {
+def go_on(
+    cached: Features, head: keras.Model, strategy: tf.distribute.Strategy, judged: Judgement, p_frozen: np.ndarray
+) -> tuple[Features, list[dict], Judgement]:
+    """`fine_tune` a finished, judged head, and set its weights.
+
+    p_frozen: what the frozen model says of every image, float [n]. Returns the features of the new backbone, the
+    epochs' figures, and the judgement, in which every section says that it is of the frozen model, with metrics.json's
+    "fine_tuning" added.
+    """
+    tuned = fine_tune(cached, head, strategy)
+    head.set_weights(tuned.head)
+    examples, test = cached.examples, cached.examples.rows("test")
+    told = {
         "block": BLOCK,
         "epochs": EPOCHS,
         "learning_rate": LEARNING_RATE,
         "batch_size": cached.recipe.batch_size,
-        "replicas": replicas,
+        "replicas": strategy.num_replicas_in_sync,
         "backbone_before": cached.backbone.sha256,
-        "how": NOTE,
-        "frozen_test": metrics.summary(examples.labels[test], p_frozen[test], threshold),
+        "how": notes.FINE_TUNED,
+        "frozen_test": metrics.summary(examples.labels[test], p_frozen[test], judged.threshold),
         "largest_weight_change": _largest_change(cached.backbone.network, tuned.backbone.network),
     }
-
-
-def of_the_frozen(judged: Judgement, told: dict) -> Judgement:
-    """The judgement with told, a `section`, in it, and with every older section saying which model it is of."""
     sections = {name: {**part, "of": "the frozen model"} for name, part in judged.sections.items()}
-    return dataclasses.replace(judged, sections={**sections, "fine_tuning": told})
+    judged = dataclasses.replace(judged, sections={**sections, "fine_tuning": told})
+    return dataclasses.replace(cached, backbone=tuned.backbone), tuned.history, judged
 
 
 def _trainable(cached: Features, head: keras.Model) -> keras.Model:

@@ -28,6 +28,7 @@ from trainer import (
     judgement,
     metrics,
     model,
+    notes,
     recipes,
     replicas,
     resuming,
@@ -60,15 +61,6 @@ KEPT = (
     artifacts.TUNING_TABLE,
     artifacts.TENSORBOARD,
 )
-UNTRAINED = "The backbone is UNTRAINED (random weights): figures say nothing of what ImageNet weights would give."
-UNGROUPED = (
-    "Patients are unknown, so the split is by image and one patient may be on both sides: expect figures that are too "
-    "good. A patients.csv (path,patient_id) in the dataset folder mends that."
-)
-TUNED = (
-    "--tune chose the recipe on the training split, so that the cross-validation over all images is that of the best "
-    "of many and too good; tuning.json has an estimate without that bias."
-)
 
 
 def train(config: Config) -> Path:
@@ -82,7 +74,7 @@ def train(config: Config) -> Path:
         artifacts.clear(folder, KEPT)
         examples, backbone = _prepare(config)
         artifacts.write_text(folder / artifacts.CONFIG, config.to_json() + "\n")
-        for note in notes(config, examples):
+        for note in notes.of(config, examples):
             print(note)
         recipe = _recipe(folder, config, examples, backbone)
         if config.fine_tune:
@@ -92,20 +84,14 @@ def train(config: Config) -> Path:
             head, history, judged = _fit_frozen(folder, config, cached)
         p_covid = _p_covid(cached, head)
         if config.fine_tune:
-            tuned = finetuning.fine_tune(cached, head, strategy)
-            frozen, p_frozen = cached, p_covid
-            cached = dataclasses.replace(cached, backbone=tuned.backbone)
-            head.set_weights(tuned.head)
-            history = history + tuned.history
-            p_covid = _p_covid(cached, head)
-            told = finetuning.section(tuned, frozen, p_frozen, judged.threshold, strategy.num_replicas_in_sync)
-            judged = finetuning.of_the_frozen(judged, told)
+            cached, more, judged = finetuning.go_on(cached, head, strategy, judged, p_covid)
+            history, p_covid = history + more, _p_covid(cached, head)
         _write(folder, config, cached, head, history, p_covid, judged)
         _report(folder, cached, head, history, p_covid)
         (folder / artifacts.EPOCHS).unlink(missing_ok=True)
     result = artifacts.read_json(output / artifacts.METRICS)
     print(evaluation.describe(examples, p_covid, result))
-    print(*notes(config, examples), sep="\n")
+    print(*notes.of(config, examples), sep="\n")
     if config.precision != "float32":
         change = artifacts.read_json(output / artifacts.ENVIRONMENT)["precision"]["largest_probability_change"]
         print(
@@ -187,17 +173,6 @@ def _recipe(folder: Path, config: Config, examples: data.Examples, backbone: Bac
     return recipes.named(
         config.recipe, epochs=config.epochs, batch_size=config.batch_size, learning_rate=config.learning_rate
     )
-
-
-def notes(config: Config, examples: data.Examples) -> list[str]:
-    """What must be said of this run wherever its figures are shown."""
-    said = {
-        UNTRAINED: config.weights == "random",
-        UNGROUPED: not examples.grouped,
-        TUNED: config.tune,
-        finetuning.NOTE: config.fine_tune,
-    }
-    return [note for note, applies in said.items() if applies]
 
 
 def _fit_on_features(cached: Features) -> tuple[keras.Model, list[dict]]:
@@ -324,7 +299,7 @@ def environment(config: Config, cached: Features) -> dict:
             "class_names": list(examples.class_names),
             "patient_grouped": examples.grouped,
         },
-        "notes": notes(config, examples),
+        "notes": notes.of(config, examples),
     }
     run_id = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
     versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
