@@ -37,7 +37,10 @@ def write(network: Network, folder: Path) -> None:
 
     def from_bytes(image_bytes):
         resized = tf.map_fn(_or_nan(decode, shape), image_bytes, fn_output_signature=shape)
-        return {"probabilities": network.from_resized(resized)["probabilities"]}
+        # Not left to the network: pooling and relu make a confident number of NaN.
+        is_image = tf.math.is_finite(resized[:, :1, 0, 0])
+        probabilities = network.from_resized(tf.where(is_image[:, :, None, None], resized, 0.0))["probabilities"]
+        return {"probabilities": tf.where(is_image, probabilities, np.nan)}
 
     # Not track(), and not model.export(): both store the weights a second time.
     archive = keras.export.ExportArchive()
