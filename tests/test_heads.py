@@ -115,7 +115,7 @@ def test_a_channel_silent_in_training_does_not_explode(problem):
     assert np.abs(fitted.weights[0][0][5]).max() < 1e3
 
 
-def test_a_loss_that_is_not_finite_names_the_epoch_and_keeps_the_last_good_weights(problem):
+def test_a_loss_that_is_not_finite_names_the_epoch_and_keeps_the_last_good_weights(problem, monkeypatch):
     features, labels = problem
     huge = dataclasses.replace(DEFAULT, learning_rate=1e30, decay="none", epochs=8)
     with pytest.raises(heads.DivergedError, match=r"not finite in epoch 1 of 8: the learning rate 1e\+30 is") as caught:
@@ -127,10 +127,9 @@ def test_a_loss_that_is_not_finite_names_the_epoch_and_keeps_the_last_good_weigh
         if epoch == 1:
             optimizers[0].learning_rate = float("inf")
 
-    optimizers, recipe = [], dataclasses.replace(DEFAULT, decay="none", epochs=8)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(heads.DivergedError, match="epoch 3 of 8") as caught:
-        adam = keras.optimizers.Adam
-        patch.setattr(keras.optimizers, "Adam", lambda rate: optimizers.append(adam(rate)) or optimizers[-1])
+    adam, optimizers, recipe = keras.optimizers.Adam, [], dataclasses.replace(DEFAULT, decay="none", epochs=8)
+    monkeypatch.setattr(keras.optimizers, "Adam", lambda rate: optimizers.append(adam(rate)) or optimizers[-1])
+    with pytest.raises(heads.DivergedError, match="epoch 3 of 8") as caught:
         heads.fit(recipe, features, labels, folds(3), seed=1, on_epoch=spoil)
     undisturbed = heads.fit(dataclasses.replace(recipe, epochs=2), features, labels, folds(3), seed=1)
     for kept, expected in zip(caught.value.weights[2], undisturbed.weights[2], strict=True):
@@ -141,7 +140,7 @@ def test_features_that_are_not_finite_are_named_as_the_cause(problem):
     features, labels = problem
     broken = features.copy()
     broken[0] = np.nan
-    with pytest.raises(UsageError, match="not finite in epoch 1 of .*: the backbone's features are NaN or infinite"):
+    with pytest.raises(UsageError, match=r"not finite in epoch 1 of .*: the backbone's features are NaN or infinite"):
         heads.fit(DEFAULT, broken, labels, folds(3), seed=1)
 
 
