@@ -66,7 +66,8 @@ def test_building_on_a_full_disk(small_disk):
     told = process.communicate(timeout=300)[0]
     assert process.returncode not in (0, None)
     assert "Traceback" not in told
-    assert "No space left on device" in told.splitlines()[-1]
+    (line,) = (line for line in told.splitlines() if "SourceError" in line)
+    assert "1.0.0 cannot be prepared: No space left on device" in line
     assert kept(disk)
     assert not list(disk.glob("covid_tfds/phantom/1.0.0"))
     assert not list(disk.glob("covid_tfds/phantom/incomplete*"))
