@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 
 from export.bulk import stopping
@@ -33,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     options, flags = parser().parse_known_args(argv)
     # Beam warns of every cloud whose client is not installed, already while it is imported.
     logging.basicConfig(level=logging.ERROR)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of TFDS's TensorFlow, in the workers, too
     # Imported late: Beam takes seconds, and --help needs none of it.
     from export.bulk import running
     from export.model_file import ModelError

@@ -84,7 +84,8 @@ class Dataset:
             self.builder,
             f"{part.split}[{part.first}:{part.first + part.count}]",
             decoders={"image": tfds.decode.SkipDecoding()},
-            read_config=tfds.ReadConfig(add_tfds_id=True),
+            # Each part is read once, and not to its end.
+            read_config=tfds.ReadConfig(add_tfds_id=True, try_autocache=False),
         ) | "as bytes" >> beam.Map(_named)
 
 
