@@ -32,7 +32,7 @@ def judge(what: str, samples: list[dict], most_mb_per_thousand: float, started: 
     settled = samples[len(samples) // 4 :]
     done, mb = np.asarray([[sample["done"], sample["mb"]] for sample in settled], dtype=float).T
     slope = np.polyfit(done, mb, 1)[0] * 1000
-    told = {"MB per 1000": round(slope, 3), "MB": [round(mb[0]), round(mb[-1])]}
+    told = {"MB per 1000": round(slope, 3), "MB": [round(sample["mb"], 1) for sample in samples[:: len(samples) // 10]]}
     told |= {name: sorted({sample[name] for sample in settled}) for name in ("files", "threads")}
     print(json.dumps({"what": what, "done": int(done[-1]), **told, "seconds": round(time.monotonic() - started)}))
     assert slope < most_mb_per_thousand
