@@ -5,9 +5,13 @@ import subprocess
 import sys
 
 import commands
+import numpy as np
 from commands import COMMANDS
 
-from trainer import artifacts
+from trainer import artifacts, data
+from trainer.config import Config
+from trainer.features import Features
+from trainer.recipes import DEFAULT
 
 CACHE = """
 import sys
@@ -39,23 +43,19 @@ def test_two_builds(tmp_path):
     assert not any("Traceback" in text for text in told)
 
 
-def test_two_processes_on_one_feature_cache(phantom_folder, tmp_path):
-    argv = [sys.executable, "-c", CACHE, str(phantom_folder)]
-
-    def begin(cache):
-        process = subprocess.Popen(
-            [*argv, str(cache)], cwd=commands.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+def test_two_processes_on_one_feature_cache(phantom_folder, tiny, tmp_path):
+    argv = [sys.executable, "-c", CACHE, str(phantom_folder), str(tmp_path / "shared")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(argv, cwd=commands.ROOT, **pipes) for _ in range(2)]
+    for process in both:
         assert process.stdout.readline() == "ready\n"
-        return process
-
-    alone, *both = [begin(tmp_path / "alone"), begin(tmp_path / "shared"), begin(tmp_path / "shared")]
     for process in both:
         process.stdin.write("\n")
         process.stdin.flush()
-    sums = [process.communicate("\n", timeout=120)[0] for process in (*both, alone)]
-    assert sums[0]
-    assert len(set(sums)) == 1
+    sums = [process.communicate(timeout=120)[0].strip() for process in both]
+    alone = Features(data.load(Config(dataset=str(phantom_folder))), tiny, DEFAULT, 42, tmp_path / "alone")
+    wanted = alone.pooled(np.arange(20), 3).sum(dtype=np.float64).hex()
+    assert sums == [wanted, wanted]
     files = [path for path in (tmp_path / "shared").rglob("*") if path.is_file()]
     assert len(files) == 60
     assert all(path.suffix == ".npz" and not path.name.startswith(".") for path in files)
