@@ -199,13 +199,14 @@ def bulk_prediction(bench: Bench, model: Path, loop: list[float]) -> list:
     ]
 
 
-def kernel(bench: Bench, name: str, images: int) -> tuple[dict, float]:
+def kernel(bench: Bench, name: str, images: int, cache: Path | None = None) -> tuple[dict, float]:
     """What `trainer.benchmark.kernels` measures for a phantom of so many images, and its peak memory in MiB.
 
     The phantom is prepared anew for each kernel.
     """
     flags = ("--images", str(images), "--repetitions", str(bench.scale.repetitions))
-    result = bench.run("trainer.benchmark.kernels", name, *flags, "--data_dir", str(bench.folder / name))
+    place = ("--data_dir", str(bench.folder / name))
+    result = bench.run("trainer.benchmark.kernels", name, *flags, *place, cache=cache)
     return json.loads(result.output.strip().splitlines()[-1]), result.mebibytes
 
 
@@ -247,13 +248,14 @@ def growth(bench: Bench, picture: Path) -> dict:
     """Seconds by phase and peak memory of a whole training, by number of images; the plot goes to `picture`."""
     from trainer.benchmark.table import growth_plot
 
-    measured = {size: kernel(bench, "growth", size) for size in bench.scale.sizes}
+    caches = {size: bench.folder / f"growth-cache{size}" for size in bench.scale.sizes}
+    measured = {size: kernel(bench, "growth", size, caches[size]) for size in bench.scale.sizes}
     seconds = {size: phases for size, (phases, _) in measured.items()}
     peaks = {}
     for size in (min(bench.scale.sizes), max(bench.scale.sizes)):
         flags = ["--config", "phantom", "--num_examples", str(size), "--weights", "random"]
         flags += ["--data_dir", str(bench.folder / "growth"), "--epochs", str(bench.scale.epochs)]
-        peaks[size] = bench.run("trainer", *flags, "--output", str(bench.new_output())).mebibytes
+        peaks[size] = bench.run("trainer", *flags, "--output", str(bench.new_output()), cache=caches[size]).mebibytes
     growth_plot(picture, seconds)
     return {
         "seconds": seconds,

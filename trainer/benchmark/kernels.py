@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from trainer import data, heads, model, recipes
 from trainer.config import Config
-from trainer.features import BATCH, Backbone, Features
+from trainer.features import BATCH, Backbone, Features, default_folder
 
 
 def main() -> None:
@@ -99,16 +99,18 @@ def pipeline(examples: data.Examples, repetitions: int) -> dict:
 
 
 def growth(examples: data.Examples) -> dict:
-    """Seconds of each phase at this number of images: features (cold), five folds of heads, prediction by Keras."""
-    backbone = Backbone.load("random", 0)
+    """Seconds of each phase at this number of images: features, a search's trial, prediction by Keras.
+
+    The features go where a training looks for them, which must be an empty folder.
+    """
+    backbone = Backbone.load("random", Config().seed)
     recipe = dataclasses.replace(recipes.DEFAULT, augmentation=recipes.Augmentation())
     rows = np.arange(len(examples))
     seconds = {}
-    with tempfile.TemporaryDirectory() as folder:
-        cached = Features(examples, backbone, recipe, 0, Path(folder))
-        start = time.perf_counter()
-        pooled = cached.pooled(rows, 1)
-        seconds["features"] = time.perf_counter() - start
+    cached = Features(examples, backbone, recipe, 0, default_folder())
+    start = time.perf_counter()
+    pooled = cached.pooled(rows, 1)
+    seconds["features"] = time.perf_counter() - start
     folds = [heads.Fold(rows[rows % 5 != fold], rows[rows % 5 == fold]) for fold in range(5)]
     start = time.perf_counter()
     fitted = heads.fit(recipe, pooled, examples.labels, folds, 0)
