@@ -69,7 +69,7 @@ def covid(count: int) -> dict[str, bytes]:
     others = [
         {"finding": "SARS"},
         {"view": "L"},
-        {"modality": "CT", "view": "Axial"},
+        {"modality": "CT"},
         {"folder": "volumes", "filename": "scan.nii.gz"},
     ]
     rows += [metadata_row(patientid="900", filename=f"other-{n}.jpg") | other for n, other in enumerate(others)]

@@ -269,6 +269,8 @@ def test_the_publishers_archive_is_downloaded_once_and_then_kept(tmp_path, monke
     for _ in range(2):
         found = places.covid(manager(tmp_path), None)
         assert places.read(found["images/film-1.png"]) == files["images/film-1.png"]
+        # The second time there is no network.
+        monkeypatch.setattr("covid_tfds.downloads.unreachable", lambda addresses: dict.fromkeys(addresses, "gone"))
     assert publisher.asked == ["/archive.zip"]
 
 
