@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import sys
 from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from trainer import artifacts
 from trainer.config import UsageError
@@ -27,10 +29,11 @@ class Epochs(keras.callbacks.Callback):
         self._path, self._about = path, json.dumps(about, sort_keys=True)
         self._state = [*head.variables, *optimizer.variables]
 
-    def restore(self) -> int:
+    def go_on(self, images: tf.data.Dataset) -> int:
         """Take over what an earlier process has left, and return how many epochs it had done.
 
-        Raises UsageError when the file is another training's.
+        images: the training pipeline; its shuffling and augmentation are wound on to where that process was. Raises
+        UsageError when the file is another training's.
         """
         if not self._path.exists():
             return 0
@@ -49,6 +52,9 @@ class Epochs(keras.callbacks.Callback):
         for variable, value in zip(self._state, state, strict=True):
             variable.assign(value)
         self.history = history
+        for _ in history:
+            collections.deque(images, maxlen=0)
+            iter(images)  # Keras starts it once more at the end of an epoch, which moves the shuffling's seed
         print(f"Going on after epoch {len(history)}.", file=sys.stderr)
         return len(history)
 

@@ -203,14 +203,12 @@ def _fit_tutorial(cached: Features, path: Path, about: dict) -> tuple[keras.Mode
     network.compile(optimizer, loss="categorical_crossentropy", metrics=["accuracy", auroc])
     optimizer.build(network.trainable_variables)
     epochs = resuming.Epochs(path, about, head, optimizer)
-    done = epochs.restore()
     images = data.train_pipeline(examples, train, recipe.augmentation, recipe.batch_size, cached.seed)
+    done = epochs.go_on(images)
     labels = tf.data.Dataset.from_tensor_slices(data.one_hot(examples.labels[test]))
     validation = data.eval_pipeline(examples, test, recipe.batch_size).unbatch()
     network.fit(
-        # One endless row of batches: what an epoch draws is then not up to how often Keras starts the pipeline anew.
-        images.repeat().skip(done * steps),
-        steps_per_epoch=steps,
+        images,
         validation_data=tf.data.Dataset.zip(validation, labels).batch(recipe.batch_size).cache(),
         initial_epoch=done,
         epochs=recipe.epochs,
@@ -251,8 +249,6 @@ def _write(
     artifacts.write_csv(folder / artifacts.OUT_OF_FOLD, artifacts.OUT_OF_FOLD_COLUMNS, judged.out_of_fold)
     how = "tuned" if config.tune else config.recipe
     title = f"{examples.name}, {how} recipe, {config.weights_name} weights"
-    if config.fine_tune:
-        title += f", {config.fine_tune} fine-tuned in the last {finetuning.EPOCHS} epochs"
     if config.fine_tune:
         title += f", {config.fine_tune} fine-tuned in the last {finetuning.EPOCHS} epochs"
     figures.training_curves(folder / artifacts.PLOT, history, title)
