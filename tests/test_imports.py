@@ -16,6 +16,7 @@ LIGHT_NEEDS = {"numpy", "onnxruntime", "PIL", "pydicom", "tqdm"}
 # The run folder, its config, what keeps the terminal quiet and what ends a command: none of them imports TensorFlow.
 EXPORT_MAY_TAKE = {
     "trainer.artifacts",
+    "trainer.beam_runner",
     "trainer.config",
     "trainer.markdown",
     "trainer.native_log",

@@ -20,11 +20,8 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-from apache_beam.portability.api import beam_provision_api_pb2
-from apache_beam.runners.portability.fn_api_runner import fn_runner
-from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
-from trainer import native_log, progress, recipes
+from trainer import beam_runner, native_log, progress, recipes
 from trainer.config import Config, UsageError
 from trainer.recipes import Recipe
 
@@ -42,7 +39,6 @@ BATCH = 64
 PARTS, IMAGES_A_PART = 64, 32
 SECONDS_BETWEEN_COUNTS = 5
 UNDECODABLE = "undecodable"
-QUIET = "--default_sdk_harness_log_level=ERROR"  # of a worker; the last one given counts
 
 
 class Image(NamedTuple):
@@ -70,7 +66,10 @@ def run(config: Config, folder: Path | None, runner: str, flags: list[str]) -> s
         UsageError: the dataset, the weights or a flag is unusable, or images can't be decoded; the others' features are
             there.
     """
-    options = _beam_options(runner, flags)
+    try:
+        options = beam_runner.options(runner, flags)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     folder = (folder or default_folder()).resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +86,7 @@ def run(config: Config, folder: Path | None, runner: str, flags: list[str]) -> s
     extract = Extract(config.weights, config.seed, config.precision, recipe, str(folder))
     try:
         with _watched(folder, total, options):
-            pipeline = beam.Pipeline(runner=_runner(options), options=options)
+            pipeline = beam.Pipeline(runner=beam_runner.runner(options), options=options)
             images = tuple(pipeline | name >> source for name, source in sources.items()) | beam.Flatten()
             bad = (
                 images
@@ -222,12 +221,12 @@ def _image(example: dict, variants: int) -> Image:
 @contextlib.contextmanager
 def _watched(folder: Path, total: int, options: PipelineOptions) -> Iterator[None]:
     """Show how many files come into the cache while the block runs; a cluster has a page of its own for that."""
-    if options.view_as(StandardOptions).runner not in StandardOptions.LOCAL_RUNNERS:
+    if options.view_as(StandardOptions).runner not in beam_runner.LOCAL:
         yield
         return
 
     def count() -> int:
-        return sum(1 for _ in folder.glob("??/*.npz"))
+        return sum(1 for _ in folder.glob("??/[!.]*.npz"))
 
     ended = threading.Event()
 
@@ -251,29 +250,3 @@ def _watched(folder: Path, total: int, options: PipelineOptions) -> Iterator[Non
 def _counted(result: beam.runners.runner.PipelineResult) -> int:
     found = result.metrics().query(MetricsFilter().with_name("computed"))["counters"]
     return sum(counter.committed for counter in found)
-
-
-def _beam_options(runner: str, flags: list[str]) -> PipelineOptions:
-    options = PipelineOptions([QUIET, *flags], runner=runner)
-    try:
-        beam.Pipeline(options=options)
-    except (ValueError, ImportError, AttributeError) as error:
-        raise UsageError(f"--runner {runner}: {' '.join(str(error).split())}") from error
-    known = []
-    options.get_all_options(add_extra_args_fn=known.append)
-    _, unknown = known[0].parse_known_args(flags)
-    # A cluster's job server may know flags that Beam's Python side does not.
-    if unknown and runner in StandardOptions.LOCAL_RUNNERS:
-        raise UsageError(f"{unknown[0]} is no flag of this command, nor of Beam. See --help.")
-    return options
-
-
-def _runner(options: PipelineOptions) -> str | beam.runners.PipelineRunner:
-    """The runner; Beam's own on this machine is told to hand the options to its workers, as DirectRunner tells it."""
-    name = options.view_as(StandardOptions).runner
-    if name != "FnApiRunner":
-        return name
-    told = beam_provision_api_pb2.ProvisionInfo(
-        pipeline_options=JobServiceHandle.encode_pipeline_options(options.get_all_options())
-    )
-    return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(told))

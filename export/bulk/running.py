@@ -19,19 +19,15 @@ import apache_beam as beam
 import filelock
 import pyarrow.parquet
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-from apache_beam.portability.api import beam_provision_api_pb2
-from apache_beam.runners.portability.fn_api_runner import fn_runner
-from apache_beam.runners.portability.portable_runner import JobServiceHandle
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from export.bulk import inputs, model, pipeline
 from export.predict import UsageError
 from export.predictor import Predictor
+from trainer import beam_runner
 
 ASKED = "bulk.json"
 PREDICTIONS, UNREADABLE, DONE = "predictions", "unreadable", "done"
-QUIET = "--default_sdk_harness_log_level=ERROR"  # of a worker; the last one given counts
-LOCAL = ("FnApiRunner", "DirectRunner", "PrismRunner")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +88,10 @@ class Output:
 
 def run(options: argparse.Namespace, flags: list[str]) -> int:
     """Predict what is not predicted yet, and give the exit code; raises UsageError or ModelError."""
-    beam_options = _beam_options(options.runner, flags)
+    try:
+        beam_options = beam_runner.options(options.runner, flags)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     judge, resize = _model(options.model)
     images = inputs.find(options.input, options.data_dir)
     parts = images.parts(options.images_per_part)
@@ -144,7 +143,7 @@ def _part(output: Output, source, steps: dict, name: str, beam_options: Pipeline
     """Run one part's pipeline; gives the number of rows that it wrote."""
     predictions = output.path(PREDICTIONS, f"{name}.parquet")
     try:
-        with beam.Pipeline(runner=_runner(beam_options), options=beam_options) as whole:
+        with beam.Pipeline(runner=beam_runner.runner(beam_options), options=beam_options) as whole:
             pipeline.build(
                 whole, source, predictions=predictions, unreadable=output.path(UNREADABLE, f"{name}.csv"), **steps
             )
@@ -204,32 +203,6 @@ def _model(path: str) -> tuple[pipeline.Judge, bytes]:
         predictor.labels, predictor.positive_class, predictor.threshold, hashlib.sha256(data).hexdigest()
     )
     return judge, model.half(data, model.IMAGE, model.RESIZED)
-
-
-def _beam_options(runner: str, flags: list[str]) -> PipelineOptions:
-    options = PipelineOptions([QUIET, *flags], runner=runner)
-    try:
-        beam.Pipeline(options=options)
-    except (ValueError, ImportError, AttributeError) as error:
-        raise UsageError(f"--runner {runner}: {' '.join(str(error).split())}") from error
-    parsers: list[argparse.ArgumentParser] = []
-    options.get_all_options(add_extra_args_fn=parsers.append)
-    _, unknown = parsers[0].parse_known_args(flags)
-    # A cluster's job server may know flags that Beam's Python side does not.
-    if unknown and runner in LOCAL:
-        raise UsageError(f"{unknown[0]} is no flag of this command, nor of Beam. See --help.")
-    return options
-
-
-def _runner(options: PipelineOptions):
-    """The runner, with Beam's own on this machine told to hand the options to its workers, as DirectRunner tells it."""
-    name = options.view_as(StandardOptions).runner
-    if name != "FnApiRunner":
-        return name
-    told = beam_provision_api_pb2.ProvisionInfo(
-        pipeline_options=JobServiceHandle.encode_pipeline_options(options.get_all_options())
-    )
-    return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(told))
 
 
 def _threads(options: argparse.Namespace, beam_options: PipelineOptions) -> int:
