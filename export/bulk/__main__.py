@@ -15,8 +15,8 @@ import logging
 import os
 import sys
 
-from export.bulk import stopping
 from export.predict import INTENDED_USE, UsageError
+from trainer import stopping
 
 EPILOG = """\
 Flags that are not listed here go to Beam: `--direct_num_workers 2 --direct_running_mode multi_processing` for two
