@@ -91,3 +91,26 @@ def exported(trained_run) -> Path:
         patch.setattr(exporting, "OWN_IMAGES", 8)
         assert __main__.main([str(trained_run), "--int8"]) == 0
     return trained_run / "export"
+
+
+@pytest.fixture
+def wanted():
+    """Three rows of each source with their made-up bytes."""
+    from made_up import disguise
+
+    from covid_tfds import manifest
+
+    rows = manifest.load("curated")
+    return disguise(rows[:3] + rows[-3:])
+
+
+@pytest.fixture
+def offered(publisher, wanted):
+    """The publisher with everything in place, except that Kaggle knows nothing."""
+    from made_up import Reply, github_path, zipped
+
+    rows, images = wanted
+    for row in rows[:3]:
+        publisher.replies[github_path(row)] = Reply(images[row.image_id])
+    publisher.replies["/mendeley.zip"] = Reply(zipped(rows[3:], images), ranges=True)
+    return publisher

@@ -183,3 +183,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
+
+
+def github_path(row) -> str:
+    """Where the publisher of conftest.py has a row of GitHub's."""
+    return f"/github/{row.revision}/{row.path}"

@@ -5,32 +5,11 @@ import json
 import time
 
 import pytest
-from made_up import Reply, disguise, zipped
+from made_up import Reply, github_path
 
-from covid_tfds import downloads, manifest
+from covid_tfds import downloads
 
 KAGGLE_PATH = "/v1/datasets.DatasetApiService/DownloadDataset"
-
-
-@pytest.fixture
-def wanted():
-    """Three rows of each source with their made-up bytes."""
-    rows = manifest.load("curated")
-    return disguise(rows[:3] + rows[-3:])
-
-
-@pytest.fixture
-def offered(publisher, wanted):
-    """The publisher with everything in place, except that Kaggle knows nothing."""
-    rows, images = wanted
-    for row in rows[:3]:
-        publisher.replies[github_path(row)] = Reply(images[row.image_id])
-    publisher.replies["/mendeley.zip"] = Reply(zipped(rows[3:], images), ranges=True)
-    return publisher
-
-
-def github_path(row):
-    return f"/github/{row.revision}/{row.path}"
 
 
 def fetch(rows):

@@ -6,24 +6,9 @@ import subprocess
 import time
 
 import pytest
-from made_up import Reply, disguise, lay_out, zipped
+from made_up import Reply, lay_out, zipped
 
-from covid_tfds import SourceError, downloads, manifest, sources
-
-
-@pytest.fixture
-def wanted():
-    rows = manifest.load("curated")
-    return disguise(rows[:3] + rows[-3:])
-
-
-@pytest.fixture
-def offered(publisher, wanted):
-    rows, images = wanted
-    for row in rows[:3]:
-        publisher.replies[f"/github/{row.revision}/{row.path}"] = Reply(images[row.image_id])
-    publisher.replies["/mendeley.zip"] = Reply(zipped(rows[3:], images), ranges=True)
-    return publisher
+from covid_tfds import SourceError, downloads, sources
 
 
 def locate(rows, download_dir, user_dir=None):

@@ -6,9 +6,9 @@ import ssl
 import time
 
 import pytest
-from made_up import Publisher, Reply, disguise, zipped
+from made_up import Publisher, Reply, github_path
 
-from covid_tfds import SourceError, downloads, manifest, sources
+from covid_tfds import SourceError, downloads, sources
 
 SECONDS = 5  # for a whole fetch of six images, with the limits that `fast` sets
 
@@ -17,26 +17,6 @@ SECONDS = 5  # for a whole fetch of six images, with the limits that `fast` sets
 def fast(monkeypatch):
     monkeypatch.setattr(downloads, "FILE_SECONDS", 0.6)
     monkeypatch.setattr(downloads, "DIRECTORY_SECONDS", 0.6)
-
-
-@pytest.fixture
-def wanted():
-    """Three rows of each source with their made-up bytes."""
-    rows = manifest.load("curated")
-    return disguise(rows[:3] + rows[-3:])
-
-
-@pytest.fixture
-def offered(publisher, wanted):
-    rows, images = wanted
-    for row in rows[:3]:
-        publisher.replies[path_of(row)] = Reply(images[row.image_id])
-    publisher.replies["/mendeley.zip"] = Reply(zipped(rows[3:], images), ranges=True)
-    return publisher
-
-
-def path_of(row):
-    return f"/github/{row.revision}/{row.path}"
 
 
 def fetch(rows):
@@ -52,7 +32,7 @@ def fetch(rows):
 def test_an_answer_that_drips_is_given_up(offered, wanted):
     """Each byte comes before READ_SECONDS are over, the file would take a minute."""
     rows, images = wanted
-    offered.replies[path_of(rows[0])] = Reply(images[rows[0].image_id], drip=0.05)
+    offered.replies[github_path(rows[0])] = Reply(images[rows[0].image_id], drip=0.05)
     kept, failures = fetch(rows)
     assert list(failures) == [row.image_id for row in rows[:3]]
     assert re.search(rf"{rows[0].path}: not done within 0.6 seconds", failures[rows[0].image_id])
@@ -75,7 +55,7 @@ def test_a_zip_that_drips_is_given_up(offered, wanted):
 
 def test_a_connection_that_is_reset_is_tried_once_more(offered, wanted):
     rows, images = wanted
-    bad = path_of(rows[1])
+    bad = github_path(rows[1])
     good = offered.replies[bad]
     offered.replies[bad] = [Reply(images[rows[1].image_id], reset=True), good]
     kept, failures = fetch(rows[:3])
@@ -86,7 +66,7 @@ def test_a_connection_that_is_reset_is_tried_once_more(offered, wanted):
 
 def test_a_connection_that_is_always_reset_costs_one_file(offered, wanted):
     rows, images = wanted
-    bad = path_of(rows[1])
+    bad = github_path(rows[1])
     offered.replies[bad] = Reply(images[rows[1].image_id], reset=True)
     _, failures = fetch(rows)
     assert list(failures) == [rows[1].image_id]
@@ -107,7 +87,7 @@ def test_a_member_of_the_zip_whose_connection_is_reset_is_tried_once_more(offere
 @pytest.mark.parametrize("target", ["itself", "file:///etc/hostname", "ftp://127.0.0.1/x"])
 def test_a_redirect_in_a_circle_or_elsewhere_costs_one_file(offered, wanted, target):
     rows, _ = wanted
-    bad = path_of(rows[0])
+    bad = github_path(rows[0])
     offered.replies[bad] = Reply(b"", 302, headers={"Location": bad if target == "itself" else target})
     kept, failures = fetch(rows)
     assert list(failures) == [rows[0].image_id]
@@ -163,7 +143,7 @@ def test_certificates_are_looked_at(wanted, tmp_path, monkeypatch, days, trusted
         if trusted:
             monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(public))
         for row in rows[:3]:
-            server.replies[path_of(row)] = Reply(images[row.image_id])
+            server.replies[github_path(row)] = Reply(images[row.image_id])
         kept, failures = fetch(rows[:3])
     if expected is None:
         assert failures == {}
@@ -176,7 +156,7 @@ def test_certificates_are_looked_at(wanted, tmp_path, monkeypatch, days, trusted
 
 def test_what_had_come_before_a_fault_is_kept_and_the_rest_is_fetched_at_the_next_run(offered, wanted, tmp_path):
     rows, images = wanted
-    bad = path_of(rows[1])
+    bad = github_path(rows[1])
     good = offered.replies[bad]
     offered.replies[bad] = Reply(images[rows[1].image_id], drip=0.05)
     with pytest.raises(SourceError, match="2 of its 6 images cannot be had") as caught:
@@ -187,7 +167,7 @@ def test_what_had_come_before_a_fault_is_kept_and_the_rest_is_fetched_at_the_nex
     offered.asked.clear()
     found = sources.locate("covid_tfds/made_up", rows, tmp_path, None)
     assert {name: file.read_bytes() for name, file in found.items()} == images
-    assert sorted(offered.asked) == sorted(path_of(row) for row in rows[1:3])
+    assert sorted(offered.asked) == sorted(github_path(row) for row in rows[1:3])
 
 
 def test_members_of_the_zip_cannot_be_written_elsewhere(offered, wanted, tmp_path):
