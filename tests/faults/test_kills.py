@@ -1,6 +1,6 @@
 """SIGKILL at any moment: the same command run again ends as if nothing had been, and no final name holds half a file.
 
-python -m pytest tests/faults/test_kills.py -m trial -s      # 20 kills for each command: about two hours on 2 cores
+python -m pytest tests/faults/test_kills.py -m trial -s      # 20 kills for each command: about an hour on 2 cores
 """
 
 import contextlib
