@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import data, features, model
+from trainer import data, features, model, pipelines
 from trainer.config import Config, UsageError
 from trainer.features import Backbone, Features
 from trainer.recipes import DEFAULT, TUTORIAL
@@ -33,7 +33,7 @@ def test_cached_features_and_full_model_agree(examples, backbone, tmp_path, reci
     head = model.head(recipe, cached.map_shape, 1)
     prepare, cut = model.preprocessing(recipe.scaling), model.cut_backbone(backbone.network, recipe.cut)
     full = model.assemble(prepare, cut, head)
-    images = np.concatenate(list(data.eval_pipeline(examples, ROWS, 2)))
+    images = np.concatenate(list(pipelines.eval_pipeline(examples, ROWS, 2)))
     through_cache = model.classifier(recipe, cached.pooled_width, 1).predict(cached.pooled(ROWS, 1)[:, 0], verbose=0)
     np.testing.assert_allclose(full.predict(images, verbose=0), through_cache, atol=1e-5)
 

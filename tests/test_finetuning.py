@@ -12,7 +12,7 @@ import made_up_finetuning
 import numpy as np
 import pytest
 
-from trainer import __main__, artifacts, data, features, finetuning, notes, replicas
+from trainer import __main__, artifacts, data, features, finetuning, notes, pipelines, replicas
 from trainer.config import Config, UsageError
 from trainer.recipes import Recipe
 from trainer.report import page
@@ -119,7 +119,7 @@ def test_the_terminal_shows_before_and_after(train, capsys):
 def test_the_saved_model_gives_the_predictions(tuned, phantom_folder):
     examples = data.load(Config(dataset=str(phantom_folder)))
     loaded = keras.models.load_model(tuned.model_path, safe_mode=True)
-    images = np.concatenate(list(data.eval_pipeline(examples, np.arange(len(examples)), 8)))
+    images = np.concatenate(list(pipelines.eval_pipeline(examples, np.arange(len(examples)), 8)))
     np.testing.assert_allclose(loaded.predict(images, verbose=0)[:, 0], p_covid(tuned), atol=1e-5)
 
 

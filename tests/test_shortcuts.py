@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from covid_tfds import phantom
-from trainer import cues, data, folds, regions, shortcuts
+from trainer import cues, data, folds, pipelines, regions, shortcuts
 from trainer.config import Config
 
 BLIND = {"border_only", "lungs_blacked_out", "file_facts"}
@@ -114,7 +114,7 @@ def test_file_facts_do_not_depend_on_what_the_image_shows(tmp_path):
 
 
 def seen_small(examples):
-    batches = data.eval_pipeline(examples, np.arange(len(examples)), 8)
+    batches = pipelines.eval_pipeline(examples, np.arange(len(examples)), 8)
     return np.concatenate([cues.thumbnails(batch) for batch in batches])
 
 

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import artifacts, data
+from trainer import artifacts, data, pipelines
 from trainer.__main__ import main
 from trainer.config import Config
 
@@ -74,7 +74,7 @@ def test_metrics_follow_from_the_predictions(finished):
 def test_the_saved_model_gives_the_predictions(finished, phantom_folder):
     examples = data.load(Config(dataset=str(phantom_folder)))
     loaded = keras.models.load_model(finished.model_path, safe_mode=True)
-    images = np.concatenate(list(data.eval_pipeline(examples, np.arange(len(examples)), 8)))
+    images = np.concatenate(list(pipelines.eval_pipeline(examples, np.arange(len(examples)), 8)))
     told = [row["p_covid"] for row in finished.predictions]
     np.testing.assert_allclose(loaded.predict(images, verbose=0)[:, 0], told, atol=1e-5)
 

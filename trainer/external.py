@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from trainer import artifacts, data, evaluation, metrics, network_file, progress
+from trainer import artifacts, data, evaluation, metrics, network_file, pipelines, progress
 from trainer.artifacts import Run
 from trainer.config import Config, UsageError
 from trainer.report import page
@@ -61,8 +61,8 @@ def predict(run: Run, examples: data.Examples) -> np.ndarray:
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
     forward = tf.function(lambda images: model(images, training=False), input_signature=signature)
     everyone, told = np.arange(len(examples)), []
-    with progress.Line(len(examples), "external validation", "image") as line, data.naming_undecodable(examples):
-        for images in data.eval_pipeline(examples, everyone, BATCH):
+    with progress.Line(len(examples), "external validation", "image") as line, pipelines.naming_undecodable(examples):
+        for images in pipelines.eval_pipeline(examples, everyone, BATCH):
             told.append(forward(images).numpy()[:, metrics.POSITIVE])
             line.advance(len(images))
     return np.concatenate(told).astype(np.float64)

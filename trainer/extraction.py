@@ -30,7 +30,7 @@ with native_log.silenced():
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    from trainer import data
+    from trainer import data, pipelines
     from trainer.features import Backbone, Features, default_folder
 
 # Images between two looks at the clock: the tf.data pipeline of a batch costs as much as two images.
@@ -106,10 +106,11 @@ def run(config: Config, folder: Path | None, runner: str, flags: list[str]) -> s
     undecodable = bad_file.read_text(encoding="utf-8").splitlines()
     bad_file.unlink()
     if undecodable:
-        more = f"; and {len(undecodable) - data.NAMED} more" if len(undecodable) > data.NAMED else ""
+        named = "; ".join(undecodable[: pipelines.NAMED])
+        more = f"; and {len(undecodable) - pipelines.NAMED} more" if len(undecodable) > pipelines.NAMED else ""
         raise UsageError(
-            f"{len(undecodable)} images can't be decoded. Mend or remove: {'; '.join(undecodable[: data.NAMED])}{more}."
-            f" The features of the others are in {folder}."
+            f"{len(undecodable)} images can't be decoded. Mend or remove: {named}{more}. "
+            f"The features of the others are in {folder}."
         )
     computed = _counted(result)
     return f"Complete: features of {total} images and variants in {folder}, {computed} of them computed now."
@@ -134,7 +135,7 @@ class Extract(beam.DoFn):
             try:
                 self._compute(examples, variants)
             except UsageError:
-                bad = data.undecodable(examples)
+                bad = pipelines.undecodable(examples)
                 if not bad:
                     raise
                 for name, why in bad.items():

@@ -16,6 +16,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import artifacts, cues, data, model, progress
+from trainer import artifacts, cues, data, model, pipelines, progress
 from trainer.config import UsageError
 from trainer.recipes import CUTS, POOLINGS, Recipe
 
@@ -125,19 +126,30 @@ class Features:
     def _passes(self, missing: dict[int, list[int]]) -> Iterator[int]:
         """Compute and write what is missing (row -> variants), a batch at a time; gives each batch's size."""
         forward = _forward(self.backbone.network, self.backbone.precision, self.recipe.scaling)
-        for batch in _batches(self._images(missing)):
-            features = {name: array.numpy() for name, array in forward(tf.stack([i for _, _, i in batch])).items()}
+
+        def write(batch: list, features: dict[str, np.ndarray]) -> int:
             for index, (row, variant, _) in enumerate(batch):
                 # Only an original's maps are looked at (by Grad-CAM), and they are 18 times the size of the rest.
                 kept = (name for name in features if "/" in name or variant == 0)
                 self.write(row, variant, {name: features[name][index] for name in kept})
-            yield len(batch)
+            return len(batch)
+
+        # A batch is written while the next one is computed.
+        with ThreadPoolExecutor(1) as writer:
+            written = None
+            for batch in _batches(self._images(missing)):
+                features = {name: array.numpy() for name, array in forward(tf.stack([i for _, _, i in batch])).items()}
+                if written is not None:
+                    yield written.result()
+                written = writer.submit(write, batch, features)
+            if written is not None:
+                yield written.result()
 
     def _images(self, missing: dict[int, list[int]]) -> Iterator[tuple[int, int, tf.Tensor]]:
         rows = np.asarray(list(missing))
         augment = _seeded_augmenter(self.recipe)
-        with data.naming_undecodable(self.examples.subset(rows)):
-            for row, image in zip(missing, data.eval_pipeline(self.examples, rows, 1), strict=True):
+        with pipelines.naming_undecodable(self.examples.subset(rows)):
+            for row, image in zip(missing, pipelines.eval_pipeline(self.examples, rows, 1), strict=True):
                 for variant in missing[row]:
                     yield row, variant, augment(image, self.draw_seed(row, variant))[0] if variant else image[0]
 
@@ -219,7 +231,7 @@ def _forward(network: keras.Model, precision: str, scaling: str):
 
 def _seeded_augmenter(recipe: Recipe):
     """A function (images, seed) -> images whose draws depend on `seed` alone."""
-    layers = data.augmenter(recipe.augmentation, seed=0)
+    layers = pipelines.augmenter(recipe.augmentation, seed=0)
 
     @tf.function(reduce_retracing=True)
     def augment(images, seed):

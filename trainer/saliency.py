@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from trainer import artifacts, data, regions
+from trainer import artifacts, data, pipelines, regions
 from trainer.features import Features
 from trainer.metrics import POSITIVE, POSITIVE_CLASS
 from trainer.model import IMAGE_SIZE
@@ -205,7 +205,7 @@ def _draw(folder: Path, entries: list[dict], rows: np.ndarray, heat: np.ndarray,
             wanted.setdefault(entry["row"], []).append(entry)
     (folder / artifacts.SALIENCY_PICTURES).mkdir(exist_ok=True)
     shown = np.asarray(sorted(wanted))
-    images = (image for batch in data.eval_pipeline(examples, shown, 8) for image in batch.numpy())
+    images = (image for batch in pipelines.eval_pipeline(examples, shown, 8) for image in batch.numpy())
     for number, (row, image) in enumerate(zip(shown, images, strict=True)):
         name = f"{artifacts.SALIENCY_PICTURES}/{number:02d}.jpg"
         picture = overlay(image, heat[np.searchsorted(rows, row)], blind)

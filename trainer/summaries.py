@@ -19,7 +19,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.plugins.pr_curve import summary as pr_curve
 
-from trainer import artifacts, data, figures, metrics
+from trainer import artifacts, figures, metrics, pipelines
 from trainer.features import Features
 
 EPOCH_FIGURES = ("loss", "accuracy", "auroc")
@@ -76,10 +76,10 @@ def write_run(
         shape = tf.TensorSpec((None, None, None, 3), tf.float32, name="image")
         call = tf.function(lambda image: network(image, training=False))
         tf.summary.graph(call.get_concrete_function(shape).graph)
-        images = next(iter(data.eval_pipeline(examples, examples.rows("train")[:SHOWN_IMAGES], SHOWN_IMAGES)))
+        images = next(iter(pipelines.eval_pipeline(examples, examples.rows("train")[:SHOWN_IMAGES], SHOWN_IMAGES)))
         tf.summary.image("batch/as_it_is", images / 255, step=0, max_outputs=SHOWN_IMAGES)
         if policy := cached.recipe.augmentation:
-            changed = data.augmenter(policy, cached.seed)(images, training=True)
+            changed = pipelines.augmenter(policy, cached.seed)(images, training=True)
             tf.summary.image("batch/augmented", changed / 255, step=0, max_outputs=SHOWN_IMAGES)
 
 

@@ -29,6 +29,7 @@ from trainer import (
     metrics,
     model,
     notes,
+    pipelines,
     recipes,
     replicas,
     resuming,
@@ -80,7 +81,7 @@ def train(config: Config) -> Path:
         if config.fine_tune:
             finetuning.check(recipe)
         cached = Features(examples, backbone, recipe, config.seed, features.default_folder())
-        with data.naming_undecodable(examples):
+        with pipelines.naming_undecodable(examples):
             head, history, judged = _fit_frozen(folder, config, cached)
         p_covid = _p_covid(cached, head)
         if config.fine_tune:
@@ -203,10 +204,10 @@ def _fit_tutorial(cached: Features, path: Path, about: dict) -> tuple[keras.Mode
     network.compile(optimizer, loss="categorical_crossentropy", metrics=["accuracy", auroc])
     optimizer.build(network.trainable_variables)
     epochs = resuming.Epochs(path, about, head, optimizer)
-    images = data.train_pipeline(examples, train, recipe.augmentation, recipe.batch_size, cached.seed)
+    images = pipelines.train_pipeline(examples, train, recipe.augmentation, recipe.batch_size, cached.seed)
     done = epochs.go_on(images)
     labels = tf.data.Dataset.from_tensor_slices(data.one_hot(examples.labels[test]))
-    validation = data.eval_pipeline(examples, test, recipe.batch_size).unbatch()
+    validation = pipelines.eval_pipeline(examples, test, recipe.batch_size).unbatch()
     network.fit(
         images,
         validation_data=tf.data.Dataset.zip(validation, labels).batch(recipe.batch_size).cache(),

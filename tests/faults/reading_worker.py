@@ -23,7 +23,7 @@ def training(models: Path) -> Callable[[list[Path]], dict[str, str]]:
     """The files as a training folder: what its error names is taken out, and the rest must then be read."""
     import numpy as np
 
-    from trainer import data
+    from trainer import data, pipelines
     from trainer.config import Config, UsageError
 
     def read(files: list[Path]) -> dict[str, str]:
@@ -43,22 +43,22 @@ def training(models: Path) -> Callable[[list[Path]], dict[str, str]]:
         examples = data.load_whole(Config(dataset=str(folder)))
         told = ""
         try:
-            with data.naming_undecodable(examples):
-                count = sum(len(images) for images in data.eval_pipeline(examples, np.arange(len(examples)), 8))
+            with pipelines.naming_undecodable(examples):
+                count = sum(len(images) for images in pipelines.eval_pipeline(examples, np.arange(len(examples)), 8))
             assert count == len(examples)
         except UsageError as error:
             told = str(error)
         if told:
             assert "can't be decoded. Mend or remove: " in told
             assert "\n" not in told
-            bad = data.undecodable(examples)
+            bad = pipelines.undecodable(examples)
             assert bad
             assert not any("sound.png" in name for name in bad)
             for name, why in bad.items():
                 outcomes[copies[name]] = why
                 (folder / name).unlink()
             rest = data.load_whole(Config(dataset=str(folder)))
-            for images in data.eval_pipeline(rest, np.arange(len(rest)), 8):
+            for images in pipelines.eval_pipeline(rest, np.arange(len(rest)), 8):
                 assert np.isfinite(images.numpy()).all()
         return outcomes
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from trainer import data, heads, model, recipes
+from trainer import data, heads, model, pipelines, recipes
 from trainer.config import Config
 from trainer.features import BATCH, Backbone, Features, default_folder
 
@@ -60,7 +60,7 @@ def features(examples: data.Examples, repetitions: int) -> dict:
     """Backbone features from encoded images to files on disk, against the forward passes alone."""
     backbone = Backbone.load("random", 0)
     rows = np.arange(len(examples))
-    resized = tf.concat(list(data.eval_pipeline(examples, rows, BATCH)), 0)
+    resized = tf.concat(list(pipelines.eval_pipeline(examples, rows, BATCH)), 0)
     prepare = model.preprocessing(recipes.DEFAULT.scaling)
     network = model.cut_backbone(backbone.network, recipes.DEFAULT.cut)
     signature = [tf.TensorSpec((None, model.IMAGE_SIZE, model.IMAGE_SIZE, 3), tf.float32)]
@@ -92,7 +92,7 @@ def pipeline(examples: data.Examples, repetitions: int) -> dict:
             resize(tf.cast(decode_image(encoded), tf.float32))
 
     def streamed() -> None:
-        for _ in data.eval_pipeline(examples, rows, BATCH):
+        for _ in pipelines.eval_pipeline(examples, rows, BATCH):
             pass
 
     return in_turn({"plain loop": plain, "eval_pipeline": streamed}, repetitions)
@@ -119,7 +119,7 @@ def growth(examples: data.Examples) -> dict:
     cut = model.cut_backbone(backbone.network, recipe.cut)
     network = model.assemble(model.preprocessing(recipe.scaling), cut, head)
     start = time.perf_counter()
-    network.predict(data.eval_pipeline(examples, rows, BATCH), verbose=0)
+    network.predict(pipelines.eval_pipeline(examples, rows, BATCH), verbose=0)
     seconds["predict"] = time.perf_counter() - start
     return seconds
 
