@@ -114,3 +114,38 @@ def offered(publisher, wanted):
         publisher.replies[github_path(row)] = Reply(images[row.image_id])
     publisher.replies["/mendeley.zip"] = Reply(zipped(rows[3:], images), ranges=True)
     return publisher
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A frozen network with VGG16's layer names and almost no arithmetic."""
+    import keras
+
+    from trainer.features import Backbone
+
+    image = keras.Input((224, 224, 3))
+    x = keras.layers.AveragePooling2D(16)(image)
+    x = keras.layers.Conv2D(4, 1, name="block4_pool", kernel_initializer=keras.initializers.HeNormal(seed=1))(x)
+    x = keras.layers.MaxPooling2D(2, name="block5_pool")(x)
+    return Backbone(keras.Model(image, x), "tiny")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Trials of a search that take no time, their result made up from the recipe; gives the recipes that were run."""
+    import dataclasses
+
+    from trainer.tuning import trials
+
+    ran = []
+
+    def run(problem, recipe, on_progress):
+        ran.append(recipe)
+        random = np.random.default_rng([recipe.epochs, recipe.units, int(recipe.learning_rate * 1e6)])
+        odds = random.normal(np.where(problem.labels == 0, 0.5, -0.5), 1.0)
+        return trials.Result(dataclasses.asdict(recipe), odds, None, 0.0), []
+
+    monkeypatch.setattr(trials, "run", run)
+    monkeypatch.setattr("trainer.tuning.trial_summaries.write_trial", lambda *_: None)
+    monkeypatch.setattr("trainer.tuning.figures.draw", lambda *_: None)
+    return ran

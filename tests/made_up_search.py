@@ -63,6 +63,27 @@ def search(output, trials, tuner="random", the_problem=None, **changes):
         return searching.run(folder, wanted, the_problem or problem(), SETTINGS)
 
 
+def interrupt_after(quick, count, run, trials_wanted=6):
+    """Leave an unfinished search behind: Ctrl-C in the trial after so many (`quick`, the fixture); gives its line."""
+    import pytest
+
+    from trainer.tuning import trials
+
+    quick.clear()
+    run_quickly = trials.run
+
+    def interrupted(*arguments):
+        if len(quick) == count:
+            raise KeyboardInterrupt
+        return run_quickly(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt) as stop:
+            search(run, trials_wanted, "bayesian")
+    return str(stop.value)
+
+
 def outcome(run: Path) -> dict:
     """All that a search decided, without what depends on the clock."""
     with (run / "tuning.csv").open() as file:

@@ -8,14 +8,12 @@ import keras
 import made_up_search
 import numpy as np
 import pytest
-from made_up_search import outcome, search
+from made_up_search import interrupt_after, outcome, search
 
-from trainer import artifacts, data, heads
+from trainer import artifacts, heads
 from trainer.__main__ import main
-from trainer.config import Config, UsageError
-from trainer.features import Backbone, Features, default_folder
+from trainer.config import UsageError
 from trainer.recipes import TUTORIAL
-from trainer.tuning import searching, trials
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
 
@@ -24,23 +22,6 @@ TUNERS = ("bayesian", "random", "hyperband")
 
 class Killed(BaseException):
     """What a SIGKILL would be if it could be raised."""
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Trials that take no time: the result is made up from the recipe. Gives the list of recipes that were run."""
-    ran = []
-
-    def run(problem, recipe, on_progress):
-        ran.append(recipe)
-        random = np.random.default_rng([recipe.epochs, recipe.units, int(recipe.learning_rate * 1e6)])
-        odds = random.normal(np.where(problem.labels == 0, 0.5, -0.5), 1.0)
-        return trials.Result(dataclasses.asdict(recipe), odds, None, 0.0), []
-
-    monkeypatch.setattr(trials, "run", run)
-    monkeypatch.setattr("trainer.tuning.trial_summaries.write_trial", lambda *_: None)
-    monkeypatch.setattr("trainer.tuning.figures.draw", lambda *_: None)
-    return ran
 
 
 @pytest.fixture(scope="module")
@@ -184,23 +165,6 @@ def test_a_damaged_file_costs_no_other_trial(quick, tmp_path, capsys, name):
     assert "replayed" in capsys.readouterr().err
 
 
-def interrupt_after(quick, count, run, trials_wanted=6):
-    """Leave an unfinished search behind: Ctrl-C in the trial after so many."""
-    quick.clear()
-    run_quickly = trials.run
-
-    def interrupted(*arguments):
-        if len(quick) == count:
-            raise KeyboardInterrupt
-        return run_quickly(*arguments)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trials, "run", interrupted)
-        with pytest.raises(KeyboardInterrupt) as stop:
-            search(run, trials_wanted, "bayesian")
-    return str(stop.value)
-
-
 def test_ctrl_c_keeps_everything_and_says_how_to_go_on(quick, tmp_path):
     message = interrupt_after(quick, 3, tmp_path / "run")
     assert "Stopped after 3 of 6 trials" in message
@@ -217,101 +181,6 @@ def test_another_search_in_the_folder_is_refused(quick, tmp_path, monkeypatch):
     monkeypatch.setattr(made_up_search, "SETTINGS", {"seed": 43})
     with pytest.raises(UsageError, match="another seed: 42 then, 43 now"):
         search(tmp_path / "run", 6, "bayesian")
-
-
-@pytest.mark.parametrize("change", [{"seed": 43}, {"folds": 4}, {"trials": 31}, {"tuner": "random"}, {"batch_size": 4}])
-def test_what_decides_a_search_is_in_its_settings(examples, tiny, change):
-    one = Config(tune=True)
-    other = dataclasses.replace(one, **change)
-    assert searching.settings(one, examples, tiny) != searching.settings(other, examples, tiny)
-
-
-def test_data_weights_and_space_are_in_the_settings(examples, tiny, monkeypatch):
-    before = searching.settings(Config(), examples, tiny)
-    relabelled = dataclasses.replace(examples, labels=1 - examples.labels)
-    assert searching.settings(Config(), relabelled, tiny)["dataset"] != before["dataset"]
-    assert searching.settings(Config(), examples, dataclasses.replace(tiny, sha256="other")) != before
-    monkeypatch.setattr("trainer.tuning.hypermodel.CUTS", ("block5_pool",))
-    assert searching.settings(Config(), examples, tiny)["space"] != before["space"]
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    """A frozen network with VGG16's layer names that costs nothing."""
-    image = keras.Input((224, 224, 3))
-    x = keras.layers.AveragePooling2D(16)(image)
-    x = keras.layers.Conv2D(4, 1, name="block4_pool", kernel_initializer=keras.initializers.HeNormal(seed=1))(x)
-    x = keras.layers.MaxPooling2D(2, name="block5_pool")(x)
-    return Backbone(keras.Model(image, x), "tiny")
-
-
-@pytest.fixture(scope="module")
-def examples(phantom_folder):
-    return data.load(Config(dataset=str(phantom_folder)))
-
-
-def poisoned(examples, how):
-    import tensorflow as tf
-
-    test = examples.rows("test")
-    labels = examples.labels.copy()
-    labels[test] = np.random.default_rng(1).permutation(1 - labels[test])
-    changes = {"labels": labels, "sha256": examples.sha256.copy()}
-    changes["sha256"][test] = [f"{how}-{row}" for row in test]
-    if how == "undecodable":
-        encoded = [image.numpy() for image in examples.encoded()]
-        for row in test:
-            encoded[row] = b"NaN"
-        changes["encoded"] = lambda: tf.data.Dataset.from_tensor_slices(encoded)
-    return dataclasses.replace(examples, **changes)
-
-
-@pytest.mark.parametrize("how", ["undecodable", "nan"])
-def test_a_poisoned_test_split_changes_no_bit(examples, tiny, tmp_path, how):
-    """Random labels, and images that can't be read or are all NaN: what is never read can't matter."""
-    bad = poisoned(examples, how)
-    if how == "nan":
-        for recipe in (TUTORIAL, dataclasses.replace(TUTORIAL, scaling="caffe")):
-            cached = Features(bad, tiny, recipe, 42, default_folder())
-            blank = {name: np.full_like(array, np.nan) for name, array in everything(cached).items()}
-            for row in bad.rows("test"):
-                cached.write(row, 0, blank)
-    wanted = Config(tune=True, trials=4, folds=3)
-    for run, given in (("clean", examples), ("poisoned", bad)):
-        with artifacts.new_run(tmp_path / run) as folder:
-            searching.search(folder, wanted, given, tiny)
-    assert outcome(tmp_path / "clean") == outcome(tmp_path / "poisoned")
-    if how == "nan":
-        assert np.isnan(cached.pooled(bad.rows("test"), 1)).all()
-    else:
-        with pytest.raises(UsageError, match="can't be decoded"):
-            Features(bad, tiny, TUTORIAL, 42, tmp_path).pooled(bad.rows("test"), 1)
-
-
-def everything(cached):
-    """All that a file of the feature cache holds of an unaugmented image."""
-    cached.compute(np.asarray([0]), 1)
-    with np.load(cached.path(0, 0)) as stored:
-        return {name: stored[name] for name in stored.files if name != "key"}
-
-
-def test_a_class_of_one_patient_can_not_be_folded(examples, tiny):
-    patients = np.where(examples.labels == 0, "one patient with all covid images", examples.patient_id)
-    one = dataclasses.replace(examples, patient_id=patients)
-    with pytest.raises(UsageError, match="at least two patients"):
-        searching.search(Path("unused"), Config(tune=True), one, tiny)
-
-
-def test_a_fold_that_holds_out_one_class_only_is_refused():
-    problem = made_up_search.problem()
-    lacking = dataclasses.replace(problem, fold=np.where(problem.labels == 0, problem.fold % 4, problem.fold))
-    with pytest.raises(UsageError, match=r"Fold 5 of 5 would hold out no 'covid' image.*fewer --folds"):
-        lacking.check(("covid", "normal"))
-
-
-def test_a_batch_larger_than_what_a_fold_leaves(examples, tiny):
-    with pytest.raises(UsageError, match="--batch_size 14 is larger than what fold"):
-        searching.search(Path("unused"), Config(tune=True, folds=4, batch_size=14), examples, tiny)
 
 
 @pytest.mark.parametrize(

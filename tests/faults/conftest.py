@@ -1,4 +1,4 @@
-"""What the trials of faults share: a network that costs nothing, small disks, disks that can't be written."""
+"""What the trials of faults share: training that costs nothing, small disks, disks that can't be written."""
 
 import contextlib
 import os
@@ -6,20 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def tiny():
-    """A frozen network with VGG16's layer names and almost no arithmetic."""
-    import keras
-
-    from trainer.features import Backbone
-
-    image = keras.Input((224, 224, 3))
-    x = keras.layers.AveragePooling2D(16)(image)
-    x = keras.layers.Conv2D(4, 1, name="block4_pool", kernel_initializer=keras.initializers.HeNormal(seed=1))(x)
-    x = keras.layers.MaxPooling2D(2, name="block5_pool")(x)
-    return Backbone(keras.Model(image, x), "tiny")
 
 
 @pytest.fixture
