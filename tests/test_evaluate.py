@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from covid_tfds import phantom
-from trainer import artifacts, data, evaluate, external, metrics
+from trainer import artifacts, data, evaluate, external, metrics, pipelines, stopping
 from trainer.__main__ import main as train
 from trainer.config import Config
 
@@ -66,7 +66,7 @@ def test_the_predictions_are_the_saved_models(finished, elsewhere):
     assert "covid/copied.png" not in [row["image_id"] for row in rows]
     model = keras.models.load_model(finished / "model.keras", safe_mode=True)
     examples = data.load_whole(Config(dataset=str(elsewhere)))
-    images = np.concatenate(list(data.eval_pipeline(examples, np.arange(7), 8)))
+    images = np.concatenate(list(pipelines.eval_pipeline(examples, np.arange(7), 8)))
     told = dict(zip(examples.image_id, model.predict(images, verbose=0)[:, 0], strict=True))
     np.testing.assert_allclose(
         [float(row["p_covid"]) for row in rows], [told[row["image_id"]] for row in rows], atol=1e-5
@@ -99,6 +99,19 @@ def test_an_undecodable_image_is_named_and_nothing_is_written(finished, elsewher
     assert evaluate.main([str(finished), "--dataset", str(broken)]) == 2
     assert "other/103.png" in capsys.readouterr().err
     assert not (finished / "external" / "broken").exists()
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (stopping.Terminated(), 143)])
+def test_a_stop_is_one_line_and_changes_nothing(finished, elsewhere, tmp_path, monkeypatch, capsys, stop, code):
+    def stopped(*_):
+        raise stop
+
+    monkeypatch.setattr(external, "predict", stopped)
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    other = shutil.copytree(elsewhere, tmp_path / "another")
+    assert evaluate.main([str(finished), "--dataset", str(other)]) == code
+    assert capsys.readouterr().err.strip().startswith("Stopped. The run is as it was")
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from trainer import artifacts, native_log
+from trainer import artifacts, native_log, stopping
 from trainer.config import BUILDER_CONFIGS, INTENDED_USE, Config, UsageError
 from trainer.config import validate as validate_config
 
@@ -22,7 +22,7 @@ WIDTH = 24
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse argv, judge the run, and give the exit code: 0, or 2 with one line for what the user can mend."""
+    """Parse argv, judge the run, give the exit code: 0, 2 with one line for what can be mended, 130 or 143 stopped."""
     wanted = parser().parse_args(argv)
     try:
         config = Config(
@@ -41,6 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as stop:
+        print("\nStopped. The run is as it was; the same command starts the validation anew.", file=sys.stderr)
+        return stopping.exit_code(stop)
     print(side_by_side(run.metrics, artifacts.read_json(folder / artifacts.METRICS), folder.name))
     print(f"Written: {folder}\nReport to open: {run.path / artifacts.REPORT}")
     return 0
@@ -90,4 +93,5 @@ def _cell(figure: dict) -> str:
 
 
 if __name__ == "__main__":
+    stopping.on_sigterm()
     sys.exit(main())
