@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from covid_tfds import phantom
+from covid_tfds import phantom, tf_data
 from trainer import artifacts
 from trainer.config import UsageError
 
@@ -68,7 +68,8 @@ def _from_tfds(run: artifacts.Run, wanted: set[str]) -> dict[str, bytes]:
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=config.manual_dir))
     except (SourceError, NotADirectoryError) as error:
         raise UsageError(" ".join(str(error).split())) from error
-    raw = builder.as_dataset(split="all", decoders={"image": tfds.decode.SkipDecoding()})
+    skip, read_config = {"image": tfds.decode.SkipDecoding()}, tf_data.read_config()
+    raw = builder.as_dataset(split="all", decoders=skip, read_config=read_config)
     found = {}
     for example in raw:
         name = example["image_id"].numpy().decode()

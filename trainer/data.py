@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.model_selection import StratifiedGroupKFold
 
+from covid_tfds import tf_data
 from trainer.config import Config, UsageError
 from trainer.metrics import POSITIVE_CLASS
 from trainer.model import CLASSES
@@ -128,13 +129,12 @@ def _from_tfds(config: Config) -> Examples:
     except (SourceError, NotADirectoryError) as error:
         raise UsageError(" ".join(str(error).split())) from error
     with _naming_damage(folder):
-        columns = _columns(builder, skip)
+        train, test = (
+            builder.as_dataset(split=split, decoders=skip, read_config=tf_data.read_config()) for split in SPLITS
+        )
+        columns = _columns({"train": train, "test": test})
+    images = train.concatenate(test).map(lambda example: example["image"])
     feature = builder.info.features
-
-    def encoded() -> tf.data.Dataset:
-        train, test = (builder.as_dataset(split=split, decoders=skip) for split in SPLITS)
-        return train.concatenate(test).map(lambda example: example["image"])
-
     texts = {
         name: np.asarray([feature[name].int2str(v) for v in columns[name]])
         if isinstance(feature[name], tfds.features.ClassLabel)
@@ -151,7 +151,7 @@ def _from_tfds(config: Config) -> Examples:
         split=columns["split"],
         sha256=columns["sha256"],
         facts=texts,
-        encoded=encoded,
+        encoded=lambda: images,
         grouped=True,
     )
 
@@ -168,13 +168,12 @@ def _naming_damage(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _columns(builder, skip: dict) -> dict[str, np.ndarray]:
+def _columns(splits: dict[str, tf.data.Dataset]) -> dict[str, np.ndarray]:
     """All features but the image, and the split, of a prepared dataset; reads, and so checks, every record."""
-    names = [name for name in builder.info.features if name != "image"]
+    names = [name for name in splits["train"].element_spec if name != "image"]
     table: dict[str, list] = {name: [] for name in [*names, "split"]}
-    for split in SPLITS:
-        facts = builder.as_dataset(split=split, decoders=skip).map(lambda row: {name: row[name] for name in names})
-        for row in facts.as_numpy_iterator():
+    for split, examples in splits.items():
+        for row in examples.map(lambda row: {name: row[name] for name in names}).as_numpy_iterator():
             for name in names:
                 value = row[name]
                 table[name].append(value.decode() if isinstance(value, bytes) else value)
@@ -230,7 +229,7 @@ def _from_folder(folder: Path) -> Examples:
         split=np.full(len(paths), "test"),
         sha256=np.asarray([_digest(path) for path in paths]),
         facts={name: np.full(len(paths), "") for name in FACTS} | {"age": np.full(len(paths), np.nan)},
-        encoded=lambda: tf.data.Dataset.from_tensor_slices(names).map(tf.io.read_file),
+        encoded=lambda: tf.data.Dataset.from_tensor_slices(names).map(tf.io.read_file).with_options(tf_data.options()),
         grouped=grouped,
     )
 

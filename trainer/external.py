@@ -59,7 +59,7 @@ def predict(run: Run, examples: data.Examples) -> np.ndarray:
     """The run's saved model on every image: probability of covid, float64 [n]. About 0.1 s an image."""
     model = network_file.load(run.model_path)
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
-    forward = tf.function(lambda images: model(images, training=False), input_signature=signature)
+    forward = tf.function(lambda images: model(images, training=False), input_signature=signature, autograph=False)
     everyone, told = np.arange(len(examples)), []
     with progress.Line(len(examples), "external validation", "image") as line, pipelines.naming_undecodable(examples):
         for images in pipelines.eval_pipeline(examples, everyone, BATCH):

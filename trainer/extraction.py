@@ -21,6 +21,7 @@ import numpy as np
 from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
+from covid_tfds import tf_data
 from trainer import beam_runner, native_log, progress, recipes
 from trainer.config import Config, UsageError
 from trainer.recipes import Recipe
@@ -165,7 +166,7 @@ def _examples(images: list[Image]) -> data.Examples:
         split=np.full(len(images), "train"),
         sha256=np.asarray([image.sha256 for image in images]),
         facts={},
-        encoded=lambda: tf.data.Dataset.from_tensor_slices(encoded),
+        encoded=lambda: tf.data.Dataset.from_tensor_slices(encoded).with_options(tf_data.options()),
         grouped=False,
     )
 

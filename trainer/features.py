@@ -226,14 +226,15 @@ def _forward(network: keras.Model, precision: str, scaling: str):
         pooled = {f"{cut}/{how}": pool(maps[cut]) for (cut, how), pool in pools.items()}
         return {**maps, **pooled, "thumbnail": cues.thumbnails(images)}
 
-    return tf.function(forward, input_signature=[tf.TensorSpec((None, model.IMAGE_SIZE, model.IMAGE_SIZE, 3))])
+    signature = [tf.TensorSpec((None, model.IMAGE_SIZE, model.IMAGE_SIZE, 3))]
+    return tf.function(forward, input_signature=signature, autograph=False)
 
 
 def _seeded_augmenter(recipe: Recipe):
     """A function (images, seed) -> images whose draws depend on `seed` alone."""
     layers = pipelines.augmenter(recipe.augmentation, seed=0)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def augment(images, seed):
         for index, layer in enumerate(layers.layers):
             layer.generator.state.assign([seed, index])

@@ -245,25 +245,31 @@ def _compiled(stack, optimizer, features, targets, mean, scale):
         hit = tf.cast(tf.argmax(probabilities, -1) == tf.argmax(wanted, -1), tf.float32)
         return cross_entropy(wanted, probabilities), hit, probabilities[..., POSITIVE]
 
+    # AutoGraph is for the loop over steps alone: it would take longer to rewrite Keras than the heads take to train.
+    @tf.autograph.experimental.do_not_convert
+    def step(rows, variants):
+        with tf.GradientTape() as tape:
+            losses, hit, p = predict(rows, variants, True)
+            loss = tf.reduce_mean(losses, 0)
+            objective = tf.reduce_sum(loss) + (tf.add_n(stack.losses) if stack.losses else 0.0)
+        variables = stack.trainable_variables
+        optimizer.apply(tape.gradient(objective, variables), variables)
+        return loss, tf.reduce_mean(hit, 0), p
+
     @tf.function(reduce_retracing=True)
     def train_epoch(rows, variants):
         steps = tf.shape(rows)[0]
         total_loss = total_hit = tf.zeros(mean.shape[0])
         p_covid = tf.TensorArray(tf.float32, steps)
-        for step in tf.range(steps):
-            with tf.GradientTape() as tape:
-                losses, hit, p = predict(rows[step], variants[step], True)
-                loss = tf.reduce_mean(losses, 0)
-                objective = tf.reduce_sum(loss) + (tf.add_n(stack.losses) if stack.losses else 0.0)
-            variables = stack.trainable_variables
-            optimizer.apply(tape.gradient(objective, variables), variables)
+        for index in tf.range(steps):
+            loss, hit, p = step(rows[index], variants[index])
             total_loss += loss
-            total_hit += tf.reduce_mean(hit, 0)
-            p_covid = p_covid.write(step, p)
+            total_hit += hit
+            p_covid = p_covid.write(index, p)
         count = tf.cast(steps, tf.float32)
         return total_loss / count, total_hit / count, p_covid.stack()
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def evaluate(rows):
         return predict(rows, tf.zeros_like(rows), False)
 

@@ -57,7 +57,11 @@ def _decode_and_resize() -> Callable[[tf.Tensor], tf.Tensor]:
 
     resize = preprocessing("unit").get_layer("resize")
     signature = [tf.TensorSpec((), tf.string)]
-    return tf.function(lambda encoded: resize(tf.cast(decode_image(encoded), tf.float32)), input_signature=signature)
+
+    def read(encoded):
+        return resize(tf.cast(decode_image(encoded), tf.float32))
+
+    return tf.function(read, input_signature=signature, autograph=False)
 
 
 def eval_pipeline(examples: Examples, rows: np.ndarray, batch_size: int) -> tf.data.Dataset:
@@ -80,7 +84,7 @@ def train_pipeline(
     if augmentation:
         # One map after batching, not parallel: the layers' random state must be drawn from in one order.
         dataset = dataset.map(lambda image, label: (augment(image, training=True), label))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return dataset.prefetch(2)
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ def write_run(
         tf.summary.text("config", fenced(folder / artifacts.CONFIG), step=0)
         tf.summary.text("environment", fenced(folder / artifacts.ENVIRONMENT), step=0)
         shape = tf.TensorSpec((None, None, None, 3), tf.float32, name="image")
-        call = tf.function(lambda image: network(image, training=False))
+        call = tf.function(lambda image: network(image, training=False), autograph=False)
         tf.summary.graph(call.get_concrete_function(shape).graph)
         images = next(iter(pipelines.eval_pipeline(examples, examples.rows("train")[:SHOWN_IMAGES], SHOWN_IMAGES)))
         tf.summary.image("batch/as_it_is", images / 255, step=0, max_outputs=SHOWN_IMAGES)

@@ -52,6 +52,7 @@ def from_config(config: str, manual_dir: str | None = None, data_dir: str | None
     import tensorflow_datasets as tfds
 
     import covid_tfds
+    from covid_tfds import tf_data
 
     builder = covid_tfds.Builder(config=config, data_dir=data_dir)
     try:
@@ -60,8 +61,8 @@ def from_config(config: str, manual_dir: str | None = None, data_dir: str | None
         raise UsageError(" ".join(str(error).split())) from error
 
     def examples(split: str) -> Iterator[dict]:
-        dataset = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-        return dataset.as_numpy_iterator()
+        skip, read_config = {"image": tfds.decode.SkipDecoding()}, tf_data.read_config()
+        return builder.as_dataset(split=split, decoders=skip, read_config=read_config).as_numpy_iterator()
 
     label = builder.info.features["label"]
     splits = list(builder.info.splits)
