@@ -14,7 +14,7 @@ import numpy as np
 
 REPLICATES = 2000
 SEED = 42
-CHUNK = 2_000_000  # weights held at a time
+CHUNK = 500_000  # weights held at a time, each several times over
 
 
 def replicates(positive: np.ndarray, patients: np.ndarray) -> Iterator[np.ndarray]:

@@ -92,7 +92,7 @@ def write(folder: Path, cached: Features, head: keras.Model, p_covid: np.ndarray
     entries = [_entry(examples, int(row), "test", p_covid) for row in _worst_first(examples, test, p_covid, threshold)]
     entries += [_entry(examples, row, "mistake", p_covid) | {"p_out_of_fold": p} for row, p in wrong]
     rows = np.unique([entry["row"] for entry in entries])
-    heat = enlarge(_heat_maps(cached, head, rows))
+    heat = _heat_maps(cached, head, rows)
     blind = blind_cells(head)
     _measure(entries, rows, heat, examples)
     _draw(folder, entries, rows, heat, blind, examples)
@@ -143,14 +143,16 @@ def _entry(examples: data.Examples, row: int, group: str, p_covid: np.ndarray) -
 
 
 def _measure(entries: list[dict], rows: np.ndarray, heat: np.ndarray, examples: data.Examples) -> None:
-    """Add each image's shares of heat, None where undefined."""
-    outside = share(heat, ~regions.lung_mask(IMAGE_SIZE, IMAGE_SIZE))
+    """Add each image's shares of heat, None where undefined. heat: float [n, h, w]; enlarged, it would be too much."""
+    not_lungs = ~regions.lung_mask(IMAGE_SIZE, IMAGE_SIZE)
+    parts = (heat[start : start + BATCH] for start in range(0, len(heat), BATCH))
+    outside = np.concatenate([share(enlarge(part), not_lungs) for part in parts])
     for entry in entries:
         at = np.searchsorted(rows, entry["row"])
         entry["outside_lungs"] = _defined(outside[at])
         if examples.name.startswith("covid_tfds/phantom") and entry["label"] == POSITIVE_CLASS:
             mask = _opacities(entry["image_id"])
-            entry["on_opacities"] = _defined(share(heat[at : at + 1], mask)[0])
+            entry["on_opacities"] = _defined(share(enlarge(heat[at : at + 1]), mask)[0])
             entry["opacities_area"] = float(mask.mean())
 
 
@@ -208,7 +210,8 @@ def _draw(folder: Path, entries: list[dict], rows: np.ndarray, heat: np.ndarray,
     images = (image for batch in pipelines.eval_pipeline(examples, shown, 8) for image in batch.numpy())
     for number, (row, image) in enumerate(zip(shown, images, strict=True)):
         name = f"{artifacts.SALIENCY_PICTURES}/{number:02d}.jpg"
-        picture = overlay(image, heat[np.searchsorted(rows, row)], blind)
+        at = np.searchsorted(rows, row)
+        picture = overlay(image, enlarge(heat[at : at + 1])[0], blind)
         with artifacts.atomic(folder / name) as temporary:
             Image.fromarray(picture).save(temporary, quality=85)
         for entry in wanted[int(row)]:
