@@ -94,7 +94,7 @@ def test_the_result_does_not_depend_on_the_cache(examples, tiny, tmp_path, monke
     for path in files:
         path.unlink()
     for row in reversed(range(len(examples))):
-        for recipe in (TUTORIAL, dataclasses.replace(TUTORIAL, scaling="caffe")):
+        for recipe in (dataclasses.replace(TUTORIAL, scaling="caffe"), TUTORIAL):
             Features(examples, tiny, recipe, 42, default_folder()).compute(np.asarray([row]), 1)
     assert searched("other") == half == full == empty
 
