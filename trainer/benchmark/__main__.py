@@ -43,13 +43,11 @@ class Scale:
     folds: int
     many: int
     sizes: tuple[int, ...]
-    worker_processes: tuple[int, ...]
+    two_workers: bool
 
 
-FULL = Scale(
-    repetitions=3, epochs=25, trials=30, folds=5, many=200, sizes=(50, 200, 1000, 2000), worker_processes=(1, 2)
-)
-QUICK = Scale(repetitions=1, epochs=1, trials=2, folds=2, many=10, sizes=(10, 20), worker_processes=(1,))
+FULL = Scale(repetitions=3, epochs=25, trials=30, folds=5, many=200, sizes=(50, 200, 1000, 2000), two_workers=True)
+QUICK = Scale(repetitions=1, epochs=1, trials=2, folds=2, many=10, sizes=(10, 20), two_workers=False)
 
 
 class Bench:
@@ -177,15 +175,9 @@ def bulk_prediction(bench: Bench, model: Path, loop: list[float]) -> list:
     """Rows for `export.bulk`, start-up left out, against the plain loop's seconds for the same images: loop."""
     from trainer.benchmark.table import Row
 
-    many_workers = {
-        f"{count} workers, each a process": (
-            *("--direct_num_workers", str(count)),
-            *("--direct_running_mode", "multi_processing"),
-        )
-        for count in bench.scale.worker_processes
-        if count > 1
-    }
-    ways: dict[str, tuple[str, ...]] = {"1 worker": (), **many_workers}
+    ways: dict[str, tuple[str, ...]] = {"1 worker": ()}
+    if bench.scale.two_workers:
+        ways["2 workers, each a process"] = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
     images = bench.folder / "many"
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     memory: dict[str, float] = {}
