@@ -50,6 +50,6 @@ def test_the_quick_benchmark_works(tmp_path, capsys):
     printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     works = [row["work"] for row in written["rows"]]
     assert [line.split(" | ")[0].removeprefix("| ") for line in printed[2 : 2 + len(works)]] == works
-    assert [line.split(" | ")[0].removeprefix("| ") for line in printed[-2:]] == ["10", "20"]
-    assert set(written["growth"]["seconds"]) == {"10", "20"}
+    assert printed[-1].startswith("| 10 |")
+    assert set(written["growth"]["seconds"]) == {"10"}
     assert output.with_suffix(".png").exists()
