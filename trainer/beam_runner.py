@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.portability import python_urns
+from apache_beam.portability.api import beam_provision_api_pb2, beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
@@ -41,4 +43,17 @@ def runner(chosen: PipelineOptions) -> str | beam.runners.PipelineRunner:
     told = beam_provision_api_pb2.ProvisionInfo(
         pipeline_options=JobServiceHandle.encode_pipeline_options(chosen.get_all_options())
     )
-    return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(told))
+    return _Runner(provision_info=fn_runner.ExtendedProvisionInfo(told))
+
+
+class _Runner(fn_runner.FnApiRunner):
+    """Beam's own, but Ctrl-C leaves its worker processes to `stopping`: each would answer with a traceback."""
+
+    def run_via_runner_api(
+        self, pipeline_proto: beam_runner_api_pb2.Pipeline, options: PipelineOptions
+    ) -> fn_runner.RunnerResult:
+        """As Beam's; the shell that starts a worker makes it deaf to the signals that a terminal sends to all."""
+        for environment in pipeline_proto.components.environments.values():
+            if environment.urn == python_urns.SUBPROCESS_SDK and os.name == "posix":
+                environment.payload = b"trap '' INT TERM; exec " + environment.payload
+        return super().run_via_runner_api(pipeline_proto, options)

@@ -34,11 +34,15 @@ def end_at_once(told: str) -> None:
     import psutil
 
     def end(number: int, _: object) -> None:
-        # Workers that lose their runner would fill the terminal with tracebacks.
-        for worker in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                worker.kill()
-        print(f"\n{told}", file=sys.stderr, flush=True)
+        # Not print: the signal may have come in the middle of another.
+        os.write(sys.stderr.fileno(), f"\n{told}\n".encode())
+        # The runner's threads and the workers would print tracebacks as soon as they lose one another.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        workers = psutil.Process().children(recursive=True)
+        for act in (psutil.Process.suspend, psutil.Process.kill):
+            for worker in workers:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    act(worker)
         os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
