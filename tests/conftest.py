@@ -50,6 +50,16 @@ def publisher(monkeypatch, tmp_path):
 
 
 @pytest.fixture(scope="session")
+def drawn_films():
+    """Ten drawn radiographs, five a class in turn, as Pillow images."""
+    from PIL import Image
+
+    from covid_tfds import phantom
+
+    return [Image.fromarray(phantom.draw(index).image) for index in range(10)]
+
+
+@pytest.fixture(scope="session")
 def phantom_folder(tmp_path_factory) -> Path:
     """Ten small drawn radiographs a class in the layout that --dataset takes."""
     from PIL import Image

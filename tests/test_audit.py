@@ -1,23 +1,15 @@
-"""The audit: what it finds in the real configs and in drawn films with planted faults, and how it answers its user."""
+"""What the audit finds in drawn films with planted faults."""
 
-import errno
 import io
-import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from PIL import Image, ImageEnhance
 
-from covid_tfds import manifest, phantom
-from covid_tfds.audit import pictures, report
-from covid_tfds.audit.__main__ import main
+from covid_tfds import phantom
+from covid_tfds.audit import report
 from covid_tfds.audit.collection import TEXTS, Collection
 from covid_tfds.audit.findings import INVALIDATING, NOTE, WARNING
-
-ROOT = Path(__file__).parents[1]
 
 
 def png(image):
@@ -50,11 +42,6 @@ ALTERATIONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def films():
-    return [Image.fromarray(phantom.draw(index).image) for index in range(10)]
-
-
 def collection(rows):
     """Images by hand: dicts of `encoded` and of whatever columns the case is about."""
     blank = dict.fromkeys((*TEXTS, "split"), "") | {"label": "covid", "age": float("nan"), "license": "MIT"}
@@ -69,7 +56,7 @@ def collection(rows):
     )
 
 
-def sound(films):
+def sound(drawn_films):
     """Ten drawn films with nothing wrong."""
     return [
         {
@@ -83,7 +70,7 @@ def sound(films):
             "sex": "F" if index < 5 else "M",
             "age": 40.0 + index % 5,
         }
-        for index, film in enumerate(films)
+        for index, film in enumerate(drawn_films)
     ]
 
 
@@ -92,14 +79,16 @@ def found(rows):
     return {finding.check: finding for finding in report.audit(collection(rows)).findings}
 
 
-def test_nothing_is_found_where_nothing_is_wrong(films):
-    assert found(sound(films)) == {}
+def test_nothing_is_found_where_nothing_is_wrong(drawn_films):
+    assert found(sound(drawn_films)) == {}
 
 
 @pytest.mark.parametrize("alteration", ALTERATIONS)
-def test_an_altered_copy_in_the_other_split_is_found(films, alteration):
-    rows = sound(films)
-    rows.append(rows[0] | {"encoded": ALTERATIONS[alteration](films[0]), "split": "test", "patient_id": "another"})
+def test_an_altered_copy_in_the_other_split_is_found(drawn_films, alteration):
+    rows = sound(drawn_films)
+    rows.append(
+        rows[0] | {"encoded": ALTERATIONS[alteration](drawn_films[0]), "split": "test", "patient_id": "another"}
+    )
     findings = found(rows)
     assert list(findings) == ["near-duplicates across splits"]
     near = findings["near-duplicates across splits"]
@@ -117,15 +106,15 @@ def test_an_altered_copy_in_the_other_split_is_found(films, alteration):
         ({"patient_id": "another", "split": ""}, "exact duplicates across splits", INVALIDATING),
     ],
 )
-def test_how_bad_the_same_bytes_twice_are(films, change, check, severity):
-    rows = sound(films)
+def test_how_bad_the_same_bytes_twice_are(drawn_films, change, check, severity):
+    rows = sound(drawn_films)
     findings = found([*rows, rows[0] | change])
     assert findings[check].severity == severity
     assert not [name for name in findings if name.startswith("near")], "once found is enough"
 
 
-def test_patients_on_both_sides_and_in_both_classes(films):
-    rows = sound(films)
+def test_patients_on_both_sides_and_in_both_classes(drawn_films):
+    rows = sound(drawn_films)
     rows[8] |= {"patient_id": "patient-0"}
     rows[3] |= {"patient_id": "patient-2"}
     findings = found(rows)
@@ -152,8 +141,8 @@ def test_patients_on_both_sides_and_in_both_classes(films):
         ("normal", "", False),
     ],
 )
-def test_label_against_finding(films, label, finding, wrong):
-    rows = sound(films)
+def test_label_against_finding(drawn_films, label, finding, wrong):
+    rows = sound(drawn_films)
     rows[0 if label == "covid" else 1] |= {"finding": finding}
     findings = found(rows)
     assert ("label against finding" in findings) == wrong
@@ -162,8 +151,8 @@ def test_label_against_finding(films, label, finding, wrong):
         assert [item["finding"] for item in findings["label against finding"].items] == [finding]
 
 
-def test_views_and_licences(films):
-    rows = sound(films)
+def test_views_and_licences(drawn_films):
+    rows = sound(drawn_films)
     rows[0] |= {"view": "AP", "patient_id": "twice"}
     rows[2] |= {"patient_id": "twice", "license": ""}
     findings = found(rows)
@@ -176,18 +165,18 @@ def test_views_and_licences(films):
     assert all(finding.severity != INVALIDATING for finding in findings.values())
 
 
-def test_facts_known_of_one_class_only(films):
-    rows = [row | ({"age": float("nan"), "sex": ""} if row["label"] == "normal" else {}) for row in sound(films)]
+def test_facts_known_of_one_class_only(drawn_films):
+    rows = [row | ({"age": float("nan"), "sex": ""} if row["label"] == "normal" else {}) for row in sound(drawn_films)]
     assert found(rows)["facts known of one class only"].items == [
         {"fact": "sex", "covid": "5 of 5", "normal": "0 of 5"},
         {"fact": "age", "covid": "5 of 5", "normal": "0 of 5"},
     ]
 
 
-def test_shortcuts_are_warnings(films):
+def test_shortcuts_are_warnings(drawn_films):
     rows = [
         row | ({"encoded": png(film.convert("RGB")), "source": "elsewhere"} if row["label"] == "covid" else {})
-        for row, film in zip(sound(films), films, strict=True)
+        for row, film in zip(sound(drawn_films), drawn_films, strict=True)
     ]
     shortcuts = found(rows)["shortcuts"]
     assert shortcuts.severity == WARNING
@@ -199,11 +188,11 @@ def test_shortcuts_are_warnings(films):
     assert "lungs" in shortcuts.message
 
 
-def test_an_unreadable_image_is_named_and_the_others_are_still_compared(films):
-    rows = sound(films)
+def test_an_unreadable_image_is_named_and_the_others_are_still_compared(drawn_films):
+    rows = sound(drawn_films)
     rows[1] |= {"encoded": rows[1]["encoded"][:2000]}
     rows[2] |= {"encoded": b"<html>"}
-    rows.append(rows[0] | {"encoded": jpeg(films[0], 40), "split": "test", "patient_id": "another"})
+    rows.append(rows[0] | {"encoded": jpeg(drawn_films[0], 40), "split": "test", "patient_id": "another"})
     findings = found(rows)
     unreadable = {item["image_id"]: item["problem"] for item in findings["unreadable images"].items}
     assert unreadable.keys() == {"film-1", "film-2"}
@@ -216,151 +205,3 @@ def test_when_no_image_is_readable():
     audit = report.audit(collection(broken))
     assert [finding.check for finding in audit.findings] == ["unreadable images"]
     assert "2 of 2 images cannot be decoded" in report.to_markdown(audit)
-
-
-def invalidating(folder):
-    content = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
-    findings = {finding["check"]: finding for finding in content["findings"]}
-    return content, {check for check, finding in findings.items() if finding["severity"] == INVALIDATING}, findings
-
-
-def test_as_published(manual_dir, tmp_path, capsys):
-    arguments = ["--config", "as_published", "--manual_dir", str(manual_dir), "--data_dir", str(tmp_path / "data")]
-    assert main([*arguments, "--output", str(tmp_path / "audit")]) == 1
-    content, wrong, findings = invalidating(tmp_path / "audit")
-    assert wrong == {"label against finding", "patients on both sides"}
-
-    rows = manifest.load("as_published")
-    mislabelled = {row.image_id for row in rows if row.path.rpartition("/")[2].startswith("person")}
-    assert len(mislabelled) == 18
-    assert {item["image_id"] for item in findings["label against finding"]["items"]} == mislabelled
-    sides = [{row.patient_id for row in rows if row.split == split} for split in ("train", "test")]
-    leaking = {item["patient_id"] for item in findings["patients on both sides"]["items"]}
-    assert leaking == sides[0] & sides[1] == {"ieee8023-4", "ieee8023-6", "ieee8023-13"}
-
-    channels = next(fact for fact in content["by_class"] if fact["fact"] == "channels")
-    assert channels["values"] == {"covid": {"3": 24, "1": 1}, "normal": {"1": 23, "3": 2}}
-    assert channels["right_alone"] == 0.94
-    assert "NOT VALID: 2 findings" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("config", ["phantom", "curated", "source_matched"])
-def test_nothing_invalidating_in_the_other_configs(config, request, tmp_path, capsys):
-    arguments = ["--config", config, "--data_dir", str(tmp_path / "data"), "--output", str(tmp_path / "audit")]
-    if config != "phantom":
-        arguments += ["--manual_dir", str(request.getfixturevalue("manual_dir"))]
-    assert main(arguments) == 0
-    _, wrong, findings = invalidating(tmp_path / "audit")
-    assert wrong == set()
-    assert not [check for check in findings if "duplicates" in check]
-    assert ("shortcuts" in findings) == (config == "curated")
-    assert ("views corrected by the publisher" in findings) == (config == "curated")
-    assert ("missing licences" in findings) == (config != "phantom")
-    assert "Nothing found that invalidates" in capsys.readouterr().out
-
-
-def test_corrections_are_what_the_publisher_says_now(manual_dir):
-    source = manual_dir / "covid-chestxray-dataset"
-    with (manifest.FOLDER / "corrections.csv").open(encoding="utf-8") as file:
-        corrections = pd.read_csv(file)
-    (revision,) = corrections.revision.unique()
-    later = pd.read_csv(source / revision / "metadata.csv").drop_duplicates("filename").set_index("filename")
-    expected = {
-        (row.sha256, row.view, later.view[row.file_name])
-        for row in manifest.load("curated") + manifest.load("as_published")
-        if row.file_name in later.index and later.view[row.file_name] != row.view
-    }
-    assert expected == set(zip(corrections.sha256, corrections.published, corrections.corrected, strict=True))
-    assert len(expected) == len(corrections) == 4
-    assert set(corrections.field) == {"view"}
-
-
-@pytest.fixture
-def folder(films, tmp_path):
-    """The films in the layout of --dataset."""
-    for index, film in enumerate(films):
-        file = tmp_path / "hospital" / phantom.LABELS[index % 2] / f"{index}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        film.save(file)
-    return tmp_path / "hospital"
-
-
-def test_a_folder(folder, tmp_path, capsys):
-    assert main(["--dataset", str(folder), "--output", str(tmp_path / "audit")]) == 0
-    content, _, findings = invalidating(tmp_path / "audit")
-    assert findings == {}
-    assert content["images"] == 10
-    assert content["groups"] == [{"class": "covid", "images": 5}, {"class": "normal", "images": 5}]
-    assert any("splits" in words for words in content["not_checked"])
-    assert "patients.csv" in capsys.readouterr().out
-
-
-def test_a_folder_with_a_film_twice_shows_the_pair(folder, films, tmp_path):
-    (folder / "normal" / "copy.jpg").write_bytes(jpeg(films[0], 60))
-    (folder / "covid" / "copy.jpg").write_bytes(jpeg(films[2], 60))
-    assert main(["--dataset", str(folder), "--output", str(tmp_path / "audit")]) == 1
-    _, wrong, findings = invalidating(tmp_path / "audit")
-    assert wrong == {"near-duplicates under two labels"}
-    assert findings["near-duplicates under two labels"]["items"][0]["images"] == ["covid/0.png", "normal/copy.jpg"]
-    assert findings["near-duplicates within a class"]["severity"] == WARNING
-    text = (tmp_path / "audit" / "audit.md").read_text(encoding="utf-8")
-    pictures = sorted(file.name for file in (tmp_path / "audit").glob("*.png"))
-    assert len(pictures) == 2
-    assert all(f"({name})" in text for name in pictures)
-
-
-def test_patients_csv_says_whose_films_they_are(folder, tmp_path):
-    files = sorted(file.relative_to(folder).as_posix() for file in folder.glob("*/*.png"))
-    table = pd.DataFrame({"path": files, "patient_id": ["both", *"12345678", "both"]})
-    table.to_csv(folder / "patients.csv", index=False)
-    assert main(["--dataset", str(folder), "--output", str(tmp_path / "audit")]) == 0
-    content, _, findings = invalidating(tmp_path / "audit")
-    assert content["patients"] == 9
-    assert findings["patients in both classes"]["items"] == [{"patient_id": "both", "covid": 1, "normal": 1}]
-
-
-def test_bad_usage_is_one_line_and_leaves_nothing(folder, tmp_path, capsys):
-    def refused(*arguments):
-        before = sorted(tmp_path.rglob("*"))
-        assert main([*arguments]) == 2
-        assert sorted(tmp_path.rglob("*")) == before
-        output = capsys.readouterr()
-        assert output.out == ""
-        assert output.err.count("\n") == 1
-        return output.err
-
-    new = ("--output", str(tmp_path / "audit"))
-    assert "no such folder" in refused("--dataset", str(tmp_path / "typo"), *new)
-    assert "no such folder" in refused("--manual_dir", str(tmp_path / "typo"), *new)
-    assert "got the class folders [hospital]" in refused("--dataset", str(tmp_path), *new)
-    assert "exists" in refused("--dataset", str(folder), "--output", str(folder))
-    in_a_file = folder / "covid" / "0.png" / "audit"
-    assert "0.png" in refused("--dataset", str(folder), "--output", str(in_a_file))
-    (folder / "patients.csv").write_text("file,who\n")
-    assert "path,patient_id" in refused("--dataset", str(folder), *new)
-    (folder / "patients.csv").write_text("path,patient_id\ncovid/0.png,1\n")
-    assert "9 of the images" in refused("--dataset", str(folder), *new)
-    (folder / "patients.csv").write_bytes(b"path,patient_id\n\xff\xfe,1\n")
-    assert "UTF-8" in refused("--dataset", str(folder), *new)
-
-
-def test_a_full_disk_leaves_no_half_an_audit(folder, tmp_path, monkeypatch, capsys):
-    def full(*arguments):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(pictures, "save", full)
-    assert main(["--dataset", str(folder), "--output", str(tmp_path / "audits" / "one")]) == 2
-    assert capsys.readouterr().err.endswith("one: No space left on device\n")
-    assert list((tmp_path / "audits").iterdir()) == []
-
-
-def test_a_folder_needs_no_tensorflow_and_help_no_pandas(folder, tmp_path):
-    program = f"""
-import sys
-from covid_tfds.audit.__main__ import main, parser
-assert "--manual_dir" in parser().format_help()
-assert not {{"tensorflow", "pandas"}} & set(sys.modules)
-assert main(["--dataset", {str(folder)!r}, "--output", {str(tmp_path / "audit")!r}]) == 0
-assert "tensorflow" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
