@@ -51,12 +51,15 @@ class Image(NamedTuple):
 def main(argv: list[str] | None = None) -> int:
     """Parse argv, predict, and give the exit code."""
     options = parser().parse_args(argv)
-    # Imported late, so that --help needs no runtime.
-    from export.model_file import ModelError
-    from export.predictor import Predictor
-
     try:
+        # Imported late, so that --help needs no runtime.
+        from export.model_file import ModelError
+        from export.predictor import Predictor
+
         return predict_all(Predictor(options.model), options)
+    except KeyboardInterrupt as stop:
+        print("\nStopped. The same command begins anew.", file=sys.stderr)
+        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
     except BrokenPipeError:
         # Whoever reads the output, `head` for one, has seen enough; what Python flushes at its end goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,9 +67,6 @@ def main(argv: list[str] | None = None) -> int:
     except (ModelError, UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt as stop:
-        print("\nStopped. The same command begins anew.", file=sys.stderr)
-        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
 
 
 def parser() -> argparse.ArgumentParser:

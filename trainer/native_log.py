@@ -7,13 +7,21 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from trainer import stopping
+
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
     """While the block imports TensorFlow and finds its devices, discard what native code writes to standard error.
 
-    Exceptions still come out of the block as usual. Needs nothing of TensorFlow itself.
+    Exceptions still come out of the block as usual, signals after it. Needs nothing of TensorFlow itself.
     """
+    with stopping.held(), _discarding():
+        yield
+
+
+@contextlib.contextmanager
+def _discarding() -> Iterator[None]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what comes after start-up heeds it
     try:
         descriptor = sys.stderr.fileno()

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from trainer import stopping
 from trainer.config import UsageError
 
 CONFIG = "config.json"
@@ -36,7 +37,9 @@ def load(path: Path):
     import keras
 
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        # Ctrl-C in the midst of it would become an exception of Keras's, and the file be blamed.
+        with stopping.held():
+            return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # zipfile, h5py and keras raise many kinds for a damaged or foreign file
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(f"{path} can't be read as a Keras model: {reason} Restore it or train again.") from error

@@ -9,6 +9,10 @@ import contextlib
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(KeyboardInterrupt):
@@ -29,6 +33,23 @@ def exit_code(stop: KeyboardInterrupt) -> int:
     return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
 
 
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back until the block has ended: a C extension stopped in its import says it is broken."""
+    if threading.current_thread() is not threading.main_thread():  # signals come to the main thread alone
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda it, _: came.append(it)) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
 def end_at_once(told: str) -> None:
     """From now on SIGINT and SIGTERM print `told` and end this process with 130 or 143, and its workers before it."""
     import psutil
@@ -45,5 +66,5 @@ def end_at_once(told: str) -> None:
                     act(worker)
         os._exit(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, end)

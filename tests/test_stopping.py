@@ -1,0 +1,79 @@
+"""Signals: held back while something is imported, and lost neither then nor later."""
+
+import signal
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from trainer import native_log, network_file, stopping
+
+FRAGILE = """
+import signal
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt as stop:  # as pybind11 answers to whatever comes out of an extension's start
+    raise ImportError("initialization failed") from stop
+"""
+
+
+@pytest.fixture
+def fragile(tmp_path, monkeypatch):
+    """The name of a module that takes Ctrl-C, in the midst of its import, for its own failure."""
+    (tmp_path / "fragile_extension.py").write_text(FRAGILE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "fragile_extension"
+    sys.modules.pop("fragile_extension", None)
+
+
+def test_ctrl_c_in_an_import_comes_after_it(fragile):
+    with pytest.raises(ImportError):
+        __import__(fragile)
+    with pytest.raises(KeyboardInterrupt), native_log.silenced():
+        __import__(fragile)
+    assert fragile in sys.modules
+
+
+def test_ctrl_c_while_a_model_is_read_is_not_a_fault_of_the_file(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as stop:
+            raise TypeError("could not be deserialized properly") from stop
+
+    monkeypatch.setattr("keras.models.load_model", interrupted)
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(KeyboardInterrupt):
+        network_file.load(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("number", stopping.SIGNALS)
+def test_held_back_until_the_block_has_ended(number):
+    came, reached = [], []
+    before = signal.signal(number, lambda it, _: came.append((it, list(reached))))
+    try:
+        with stopping.held():
+            signal.raise_signal(number)
+            reached.append("the end")
+        assert came == [(number, ["the end"])]
+        signal.raise_signal(number)
+        assert len(came) == 2
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("number", stopping.SIGNALS)
+def test_what_ends_a_command_at_once_is_told_although_native_code_is_silenced(number):
+    program = f"""
+import signal
+from trainer import native_log, network_file, stopping
+stopping.end_at_once("Stopped: as told.")
+with native_log.silenced():
+    signal.raise_signal({int(number)})
+raise SystemExit("not ended")
+"""
+    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 128 + number
+    assert done.stderr.strip() == "Stopped: as told."
