@@ -29,13 +29,15 @@ def install() -> None:
     """
     app.install_exception_handler(_WithoutTraceback())
     if Path(sys.argv[0]).stem == "tfds":
-        signal.signal(signal.SIGINT, _stop)
-        signal.signal(signal.SIGTERM, _stop)
+        end_on_signals("Stopped: no dataset is half prepared, and images that came are kept. The same command goes on.")
 
 
-def _stop(number: int, _: object) -> None:
-    print(
-        "\nStopped: no dataset is half prepared, and images that came are kept. The same command goes on.",
-        file=sys.stderr,
-    )
-    sys.exit(128 + number)
+def end_on_signals(told: str) -> None:
+    """From now on SIGINT and SIGTERM print `told` and raise SystemExit with 130 or 143."""
+
+    def end(number: int, _: object) -> None:
+        print(f"\n{told}", file=sys.stderr)
+        sys.exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)

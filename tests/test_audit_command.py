@@ -2,8 +2,10 @@
 
 import errno
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -163,3 +165,18 @@ assert main(["--dataset", {str(folder)!r}, "--output", {str(tmp_path / "audit")!
 assert "tensorflow" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_in_one_line_and_leaves_nothing(folder, tmp_path, number):
+    audits = tmp_path / "audits"
+    command = [sys.executable, "-m", "covid_tfds.audit", "--dataset", str(folder), "--output", str(audits / "one")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (audits.exists() and any(audits.iterdir())):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert told.strip() == "Stopped: no audit is written. The same command begins anew."
+    assert list(audits.iterdir()) == []

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from covid_tfds import Builder
+from covid_tfds.one_error import end_on_signals
 
 ITEMS_PRINTED = 8
 
@@ -120,4 +121,5 @@ def _new_folder(output: Path) -> Iterator[Path]:
 
 
 if __name__ == "__main__":
+    end_on_signals("Stopped: no audit is written. The same command begins anew.")
     sys.exit(main())
