@@ -60,22 +60,6 @@ def test_nothing_invalidating_in_the_other_configs(config, request, tmp_path, ca
     assert "Nothing found that invalidates" in capsys.readouterr().out
 
 
-def test_corrections_are_what_the_publisher_says_now(manual_dir):
-    source = manual_dir / "covid-chestxray-dataset"
-    with (manifest.FOLDER / "corrections.csv").open(encoding="utf-8") as file:
-        corrections = pd.read_csv(file)
-    (revision,) = corrections.revision.unique()
-    later = pd.read_csv(source / revision / "metadata.csv").drop_duplicates("filename").set_index("filename")
-    expected = {
-        (row.sha256, row.view, later.view[row.file_name])
-        for row in manifest.load("curated") + manifest.load("as_published")
-        if row.file_name in later.index and later.view[row.file_name] != row.view
-    }
-    assert expected == set(zip(corrections.sha256, corrections.published, corrections.corrected, strict=True))
-    assert len(expected) == len(corrections) == 4
-    assert set(corrections.field) == {"view"}
-
-
 @pytest.fixture
 def folder(drawn_films, tmp_path):
     """The films in the layout of --dataset."""

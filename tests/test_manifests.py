@@ -5,6 +5,7 @@ import zlib
 from collections import Counter
 from hashlib import sha256
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -124,3 +125,19 @@ def test_real_bytes_are_those_of_the_manifest(name, manual_dir):
         assert (len(data), f"{zlib.crc32(data):08x}", sha256(data).hexdigest()) == (row.bytes, row.crc32, row.sha256)
         with Image.open(file) as image:
             assert (*image.size, image.mode) == (row.width, row.height, row.mode)
+
+
+def test_corrections_are_what_the_publisher_says_now(manual_dir):
+    source = manual_dir / "covid-chestxray-dataset"
+    with (manifest.FOLDER / "corrections.csv").open(encoding="utf-8") as file:
+        corrections = pd.read_csv(file)
+    (revision,) = corrections.revision.unique()
+    later = pd.read_csv(source / revision / "metadata.csv").drop_duplicates("filename").set_index("filename")
+    expected = {
+        (row.sha256, row.view, later.view[row.file_name])
+        for row in manifest.load("curated") + manifest.load("as_published")
+        if row.file_name in later.index and later.view[row.file_name] != row.view
+    }
+    assert expected == set(zip(corrections.sha256, corrections.published, corrections.corrected, strict=True))
+    assert len(expected) == len(corrections) == 4
+    assert set(corrections.field) == {"view"}
