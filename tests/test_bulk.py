@@ -1,7 +1,6 @@
 """The command `python -m export.bulk`: the answers of export.predict, by Beam, in parts that are never done twice."""
 
 import csv
-import os
 import shutil
 import signal
 import subprocess
@@ -150,14 +149,12 @@ def wait_for(kept, process):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("send", [os.kill, os.killpg])  # to the command alone; to its workers, too, as a terminal does
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_and_its_workers_at_once(path, films, tmp_path, number, send):
+def test_a_signal_ends_it_and_its_workers_at_once(path, films, tmp_path, number):
     words = command(path, films, tmp_path / "output", "--images_per_part", "2", *TWO_PROCESSES)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(words, cwd=ROOT, **pipes, text=True, start_new_session=True)
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(tmp_path / "output" / "done" / "00000.json", process)
-    send(process.pid, number)
+    process.send_signal(number)
     _, told = process.communicate(timeout=20)  # which comes back when no worker holds the pipes any more
     assert process.returncode == 128 + number
     assert told.strip().splitlines()[-1] == "Stopped. What is done stays in --output: the same command goes on."
