@@ -1,6 +1,56 @@
-"""The dataset: a TFDS builder for a curated chest X-ray collection. See README.md beside this file."""
+"""The dataset: a TFDS builder for a curated chest X-ray collection. See README.md beside this file.
 
-from covid_tfds.covid_tfds_dataset_builder import Builder, phantom_config
-from covid_tfds.integrity import SourceError
+`import covid_tfds` registers the builder with TFDS, as TFDS's own convention has it, but does not import TFDS, which
+takes over two seconds and which `export.runtime` must not need.
+
+Example:
+    >>> import covid_tfds
+    >>> covid_tfds.phantom_config(200).name
+    'phantom_200'
+"""
+
+import importlib
+import importlib.util
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from covid_tfds.common.errors import SourceError
+
+if TYPE_CHECKING:
+    from covid_tfds.covid_tfds_dataset_builder import Builder, phantom_config
 
 __all__ = ["Builder", "SourceError", "phantom_config"]
+
+_BUILDER_MODULE = "covid_tfds.covid_tfds_dataset_builder"
+_LAZY = ("Builder", "phantom_config")
+_failure: Exception | None = None
+
+
+def _import_builder(_: ModuleType) -> None:
+    """Import the builder module, which registers it; a failure is kept and raised when `Builder` is used.
+
+    Only `import_module`: TFDS may be imported in the middle of that module, where its names do not exist yet.
+    """
+    global _failure
+    try:
+        importlib.import_module(_BUILDER_MODULE)
+    except Exception as error:
+        _failure = error
+
+
+if importlib.util.find_spec("tensorflow_datasets"):
+    import wrapt
+
+    wrapt.when_imported("tensorflow_datasets")(_import_builder)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _failure is not None:
+        raise _failure
+    return getattr(importlib.import_module(_BUILDER_MODULE), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

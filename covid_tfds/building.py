@@ -10,7 +10,7 @@ from pathlib import Path
 
 import filelock
 
-from covid_tfds.integrity import SourceError
+from covid_tfds.common.errors import SourceError
 
 log = logging.getLogger(__name__)
 

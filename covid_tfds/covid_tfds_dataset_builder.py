@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from covid_tfds import building, manifest, one_error, sources
-from covid_tfds.integrity import SourceError
+from covid_tfds import building, one_error
+from covid_tfds.common.errors import SourceError
+from covid_tfds.sources import locate, manifest
 
 one_error.install()
 
@@ -162,7 +163,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             return self._beam_splits(dl_manager)
         files = {}
         if self.builder_config.num_examples is None:
-            files = sources.locate(
+            files = locate.locate(
                 name=f"{self.name}/{self.builder_config.name}",
                 rows=manifest.load(self.builder_config.name),
                 download_dir=dl_manager.download_dir,
@@ -178,7 +179,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _beam_splits(self, dl_manager: tfds.download.DownloadManager) -> dict:
         # Beam takes a second to import, and only this config needs it.
-        from covid_tfds.full import listing, pipeline, places
+        from covid_tfds.kermany_full import listing, pipeline, places
 
         user_dir = _manual_dir(dl_manager)
         films = listing.films(places.covid(dl_manager, user_dir), places.kermany(dl_manager, user_dir))
@@ -193,7 +194,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
 
     def _process_pipeline_result(self, pipeline_result: Any) -> None:
-        from covid_tfds.full import pipeline
+        from covid_tfds.kermany_full import pipeline
 
         pipeline.raise_if_refused(list(self._refused.values()))
 

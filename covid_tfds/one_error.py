@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import app
 
-from covid_tfds.integrity import SourceError
+from covid_tfds.common.errors import SourceError
 
 
 class _WithoutTraceback(app.ExceptionHandler):

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from trainer import native_log, stopping
-from trainer.config import INTENDED_USE, UsageError
+from covid_tfds.common import cli, logs
+from covid_tfds.common.errors import INTENDED_USE, UsageError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     output = Path(options.output) if options.output else run_dir / "export"
     try:
         # Imported late: TensorFlow takes seconds, and --help needs none of it.
-        with native_log.silenced():
+        with logs.silenced():
             from export import exporting
 
         exporting.export(run_dir, output, options.int8)
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as stop:
         print(f"\nStopped: nothing is at {output}. The same command begins anew.", file=sys.stderr)
-        return stopping.exit_code(stop)
+        return cli.exit_code(stop)
     except exporting.ParityError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -52,5 +52,5 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    stopping.on_sigterm()
+    cli.on_sigterm()
     sys.exit(main())

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from export import golden, images, metadata, onnx_graph, page, parity, quantize, saved_model
-from export.expected import Reference
-from export.network import Network
-from trainer import artifacts
+from covid_tfds.common.files import write_json
+from covid_tfds.common.new_folder import clear, new_folder
+from export import page
+from export.graph import metadata, onnx_graph, quantize, saved_model
+from export.graph.network import Network
+from export.parity import check, golden, images
+from export.parity.reference import Reference
+from trainer.run_folder.run import Run, load
 
 PARITY = "parity.json"
 OWN_IMAGES = 100  # of the run's; more of the same kind prove nothing more
@@ -26,29 +30,29 @@ def export(run_dir: Path, output: Path, int8: bool) -> dict:
     Raises UsageError for what the user can mend, before anything is at `output`, and ParityError, with nothing at
     `output`, when an artefact differs from the model by more than its tolerance.
     """
-    run = artifacts.load(run_dir)
+    run = load(run_dir)
     calibration = quantize.calibration_rows(run) if int8 else []
-    with artifacts.new_run(output) as folder:
-        artifacts.clear(folder)
+    with new_folder(output) as folder:
+        clear(folder)
         with _step("the run's own images"):
             pictures, left_out = _pictures(run)
         with _step("the trained model"):
             network = Network.load(run.model_path)
         with _step("SavedModel"):
-            saved_model.write(network, folder / parity.SAVED_MODEL)
+            saved_model.write(network, folder / check.SAVED_MODEL)
         with _step("ONNX"):
             about = metadata.collect(run, network)
-            onnx_graph.write(network, about, folder / parity.FLOAT)
+            onnx_graph.write(network, about, folder / check.FLOAT)
         if int8:
             with _step(f"int8, calibrated on {len(calibration)} training images"):
-                quantize.write(folder / parity.FLOAT, folder / parity.INT8, images.own(run, calibration))
+                quantize.write(folder / check.FLOAT, folder / check.INT8, images.own(run, calibration))
         with _step("golden answers"):
             reference = Reference(network)
             golden.write(folder / golden.FOLDER, reference, about["labels"])
         with _step(f"parity on {len(pictures)} images"):
-            stages = parity.check(reference, folder, pictures, run.config.precision)
-        result = parity.report(stages, pictures, left_out)
-        artifacts.write_json(folder / PARITY, result)
+            stages = check.check(reference, folder, pictures, run.config.precision)
+        result = check.report(stages, pictures, left_out)
+        write_json(folder / PARITY, result)
         for name, stage in stages.items():
             print(f"  {'ok' if stage.passed else 'FAILED':<6}  {name:<11}  {stage}")
         failed = [(name, stage) for name, stage in stages.items() if not stage.passed]
@@ -62,7 +66,7 @@ def export(run_dir: Path, output: Path, int8: bool) -> dict:
     return result
 
 
-def _pictures(run: artifacts.Run) -> tuple[list[images.Picture], list[str]]:
+def _pictures(run: Run) -> tuple[list[images.Picture], list[str]]:
     """What parity is checked on, and the run's images that are left out of it."""
     own = images.own(run, images.sample(run.predictions, OWN_IMAGES))
     turned = [picture.name for picture in own if picture.is_turned]

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from export.reading import SUFFIXES, ImageError, is_dicom, read_image
+from covid_tfds.imaging.limits import ImageError
+from covid_tfds.imaging.reader import SUFFIXES, is_dicom, read_image
 
 INTENDED_USE = "For education and research only: never for diagnosis, triage or any decision about a patient."
 COLUMNS = ("image", "p_covid", "decision", "warnings", "error")
@@ -53,8 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     try:
         # Imported late, so that --help needs no runtime.
-        from export.model_file import ModelError
-        from export.predictor import Predictor
+        from export.runtime.model_file import ModelError
+        from export.runtime.predictor import Predictor
 
         return predict_all(Predictor(options.model), options)
     except KeyboardInterrupt as stop:
@@ -164,7 +165,7 @@ def _predict(predictor, image: Image, target: Path | None) -> dict:
 
 
 def _draw(picture, prediction, predictor, name: str, target: Path) -> None:
-    from export.overlay import overlay
+    from covid_tfds.imaging.overlay import overlay
 
     title = f"{name}: p_covid {prediction.p_covid:.4f}, {prediction.decision} at threshold {predictor.threshold:.3g}"
     page = overlay(picture.pixels, prediction.heatmap, predictor.metadata["heatmap_region"], title)

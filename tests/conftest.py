@@ -29,9 +29,8 @@ def manual_dir() -> Path:
 @pytest.fixture
 def publisher(monkeypatch, tmp_path):
     """A local server in place of GitHub, Kaggle and Mendeley, with timeouts to match and nothing on offer yet."""
-    from made_up import Publisher
-
-    from covid_tfds import downloads
+    from covid_tfds.sources import downloads
+    from tests.fakes.publisher import Publisher
 
     with Publisher() as server:
         monkeypatch.setattr(downloads, "ALLOWED_ADDRESSES", (server.address,))
@@ -86,7 +85,7 @@ def own_caches(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory, own_caches) -> Path:
     """A run folder with a small, unsaturated head, trained on 26 drawn radiographs of all kinds."""
-    import trained_run
+    from tests.fakes import trained_run
 
     folder = tmp_path_factory.mktemp("trained")
     return trained_run.make_run(folder / "run", trained_run.make_dataset(folder / "radiographs"))
@@ -106,9 +105,8 @@ def exported(trained_run) -> Path:
 @pytest.fixture
 def wanted():
     """Three rows of each source with their made-up bytes."""
-    from made_up import disguise
-
-    from covid_tfds import manifest
+    from covid_tfds.sources import manifest
+    from tests.fakes.publisher import disguise
 
     rows = manifest.load("curated")
     return disguise(rows[:3] + rows[-3:])
@@ -117,7 +115,7 @@ def wanted():
 @pytest.fixture
 def offered(publisher, wanted):
     """The publisher with everything in place, except that Kaggle knows nothing."""
-    from made_up import Reply, github_path, zipped
+    from tests.fakes.publisher import Reply, github_path, zipped
 
     rows, images = wanted
     for row in rows[:3]:
@@ -131,7 +129,7 @@ def tiny():
     """A frozen network with VGG16's layer names and almost no arithmetic."""
     import keras
 
-    from trainer.features import Backbone
+    from trainer.features.backbone_features import Backbone
 
     image = keras.Input((224, 224, 3))
     x = keras.layers.AveragePooling2D(16)(image)
@@ -157,5 +155,5 @@ def quick(monkeypatch):
 
     monkeypatch.setattr(trials, "run", run)
     monkeypatch.setattr("trainer.tuning.trial_summaries.write_trial", lambda *_: None)
-    monkeypatch.setattr("trainer.tuning.figures.draw", lambda *_: None)
+    monkeypatch.setattr("trainer.tuning.plots.draw", lambda *_: None)
     return ran

@@ -2,7 +2,9 @@
 
 import sys
 
-from trainer import config, native_log, stopping
+from covid_tfds.common import cli, logs
+from covid_tfds.common.errors import UsageError
+from trainer import config
 from trainer.tuning import distribution
 
 
@@ -11,25 +13,26 @@ def main(argv: list[str] | None = None) -> int:
     try:
         wanted = config.from_argv(argv)
         # Imported late: TensorFlow takes seconds, and --help or a bad flag needs none of it.
-        with native_log.silenced():
-            from trainer import replicas, training
+        with logs.silenced():
+            from trainer import training
+            from trainer.models import strategies
 
         if wanted.tune and distribution.role(wanted) == "worker":
             training.help_tune(wanted)
-        elif replicas.is_helper(wanted):
+        elif strategies.is_helper(wanted):
             training.help_fine_tune(wanted)
         else:
             training.train(wanted)
-    except (config.UsageError, OSError) as error:
+    except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         told = str(stop) or f"Stopped. What is done is kept. To go on: {wanted.command()}"
         print(f"\n{told}", file=sys.stderr)
-        return stopping.exit_code(stop)
+        return cli.exit_code(stop)
     return 0
 
 
 if __name__ == "__main__":
-    stopping.on_sigterm()
+    cli.on_sigterm()
     sys.exit(main())

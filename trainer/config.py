@@ -9,7 +9,8 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
-INTENDED_USE = "For education and research only: never for diagnosis, triage or any decision about a patient."
+from covid_tfds.common.errors import INTENDED_USE, UsageError
+
 BUILDER_CONFIGS = ("phantom", "curated", "source_matched", "as_published")
 PRECISIONS = ("float32", "bfloat16")
 RECIPES = ("default", "tutorial")
@@ -17,10 +18,6 @@ TUNERS = ("bayesian", "random", "hyperband")
 FINE_TUNED = ("block5",)
 STRATEGIES = ("mirrored", "multiworker")
 SEARCHED = ("recipe", "epochs", "learning_rate")  # what --tune chooses and so can't be told
-
-
-class UsageError(Exception):
-    """The user can mend this: the message says what was expected, what came, and what to do. Exit code 2."""
 
 
 def _flag(default, text: str, **options):

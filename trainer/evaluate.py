@@ -13,9 +13,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from trainer import artifacts, native_log, stopping
-from trainer.config import BUILDER_CONFIGS, INTENDED_USE, Config, UsageError
+from covid_tfds.common import cli, logs
+from covid_tfds.common.errors import INTENDED_USE, UsageError
+from covid_tfds.common.files import read_json
+from trainer.config import BUILDER_CONFIGS, Config
 from trainer.config import validate as validate_config
+from trainer.run_folder import file_names
+from trainer.run_folder.run import load
 
 FIGURES = ("accuracy", "sensitivity", "specificity", "auroc", "pr_auc", "brier")
 WIDTH = 24
@@ -32,10 +36,10 @@ def main(argv: list[str] | None = None) -> int:
             data_dir=wanted.data_dir,
         )
         validate_config(config)
-        run = artifacts.load(wanted.run_dir)
+        run = load(wanted.run_dir)
         # Imported late: TensorFlow takes seconds, and --help or a wrong folder needs none of it.
-        with native_log.silenced():
-            from trainer import external
+        with logs.silenced():
+            from trainer.validation import external
 
         folder = external.validate(run, config)
     except (UsageError, OSError) as error:
@@ -43,9 +47,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as stop:
         print("\nStopped. The run is as it was; the same command starts the validation anew.", file=sys.stderr)
-        return stopping.exit_code(stop)
-    print(side_by_side(run.metrics, artifacts.read_json(folder / artifacts.METRICS), folder.name))
-    print(f"Written: {folder}\nReport to open: {run.path / artifacts.REPORT}")
+        return cli.exit_code(stop)
+    print(side_by_side(run.metrics, read_json(folder / file_names.METRICS), folder.name))
+    print(f"Written: {folder}\nReport to open: {run.path / file_names.REPORT}")
     return 0
 
 
@@ -93,5 +97,5 @@ def _cell(figure: dict) -> str:
 
 
 if __name__ == "__main__":
-    stopping.on_sigterm()
+    cli.on_sigterm()
     sys.exit(main())

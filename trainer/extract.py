@@ -15,7 +15,9 @@ import logging
 import sys
 from pathlib import Path
 
-from trainer import config, stopping
+from covid_tfds.common import cli
+from covid_tfds.common.errors import INTENDED_USE, UsageError
+from trainer import config
 
 EPILOG = """\
 Flags that are not listed here go to Beam: `--direct_num_workers 2 --direct_running_mode multi_processing` for two
@@ -35,10 +37,10 @@ def main(argv: list[str] | None = None) -> int:
         wanted = config.Config(config=options.config, **asked)
         config.validate(wanted)
         # Imported late: TensorFlow and Beam take seconds, and --help needs neither.
-        from trainer import extraction
+        from trainer.features import extraction
 
         print(extraction.run(wanted, options.features, options.runner, beam_flags))
-    except config.UsageError as error:
+    except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -48,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line, without Beam's own flags: those of `python -m trainer` that features depend on."""
     result = argparse.ArgumentParser(
         prog="python -m trainer.extract",
-        description=f"Compute backbone features for the trainer, by Apache Beam. {config.INTENDED_USE}",
+        description=f"Compute backbone features for the trainer, by Apache Beam. {INTENDED_USE}",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -74,5 +76,5 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    stopping.end_at_once("Stopped. What is computed is kept: the same command goes on.")
+    cli.end_at_once("Stopped. What is computed is kept: the same command goes on.")
     sys.exit(main())

@@ -16,32 +16,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import (
-    artifacts,
-    calibration,
-    data,
-    evaluation,
-    features,
-    figures,
-    finetuning,
-    heads,
-    judgement,
-    metrics,
-    model,
-    notes,
-    pipelines,
-    recipes,
-    replicas,
-    resuming,
-    saliency,
-    summaries,
-)
-from trainer.config import Config, UsageError
-from trainer.features import Backbone, Features
-from trainer.judgement import Judgement
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import atomic, read_json, write_csv, write_json, write_text
+from covid_tfds.common.new_folder import clear, new_folder
+from trainer import fine_tune, recipes
+from trainer.config import Config
+from trainer.features import backbone_features, data, pipelines
+from trainer.features.backbone_features import Backbone, Features
+from trainer.metrics import calibration, classification
+from trainer.models import checkpoints, heads, strategies, vgg16
 from trainer.recipes import Recipe
-from trainer.report import dataset_card, page
+from trainer.report import dataset_card, page, plots, tensorboard, terminal
+from trainer.run_folder import caveats, file_names
+from trainer.run_folder.run import default_output
 from trainer.tuning import distribution
+from trainer.validation import grad_cam, validate
+from trainer.validation.validate import Judgement
 
 PACKAGES = (
     "covid-tfds",
@@ -57,10 +47,10 @@ PACKAGES = (
 )
 # What a run that goes on does not make again.
 KEPT = (
-    artifacts.EPOCHS,
-    artifacts.TUNER,
-    artifacts.TUNING_TABLE,
-    artifacts.TENSORBOARD,
+    file_names.EPOCHS,
+    file_names.TUNER,
+    file_names.TUNING_TABLE,
+    file_names.TENSORBOARD,
 )
 
 
@@ -69,37 +59,38 @@ def train(config: Config) -> Path:
 
     Raises UsageError for what the user can mend.
     """
-    output = Path(config.output) if config.output else artifacts.default_output(config)
-    strategy = replicas.strategy(config)
-    with artifacts.new_run(output) as folder:
-        artifacts.clear(folder, KEPT)
+    output = Path(config.output) if config.output else default_output(config)
+    strategy = strategies.strategy(config)
+    with new_folder(output, unlisted=file_names.REWRITTEN) as folder:
+        clear(folder, KEPT)
         examples, backbone = _prepare(config)
-        artifacts.write_text(folder / artifacts.CONFIG, config.to_json() + "\n")
-        for note in notes.of(config, examples):
+        write_text(folder / file_names.CONFIG, config.to_json() + "\n")
+        for note in caveats.of(config, examples):
             print(note)
         recipe = _recipe(folder, config, examples, backbone)
         if config.fine_tune:
-            finetuning.check(recipe)
-        cached = Features(examples, backbone, recipe, config.seed, features.default_folder())
+            fine_tune.check(recipe)
+        cached = Features(examples, backbone, recipe, config.seed, backbone_features.default_folder())
         with pipelines.naming_undecodable(examples):
             head, history, judged = _fit_frozen(folder, config, cached)
         p_covid = _p_covid(cached, head)
         if config.fine_tune:
-            cached, more, judged = finetuning.go_on(cached, head, strategy, judged, p_covid)
+            cached, more, judged = fine_tune.go_on(cached, head, strategy, judged, p_covid)
             history, p_covid = history + more, _p_covid(cached, head)
         _write(folder, config, cached, head, history, p_covid, judged)
         _report(folder, cached, head, history, p_covid)
-        (folder / artifacts.EPOCHS).unlink(missing_ok=True)
-    result = artifacts.read_json(output / artifacts.METRICS)
-    print(evaluation.describe(examples, p_covid, result))
-    print(*notes.of(config, examples), sep="\n")
+        (folder / file_names.EPOCHS).unlink(missing_ok=True)
+    result = read_json(output / file_names.METRICS)
+    print(terminal.describe(examples, p_covid, result))
+    print(*caveats.of(config, examples), sep="\n")
     if config.precision != "float32":
-        change = artifacts.read_json(output / artifacts.ENVIRONMENT)["precision"]["largest_probability_change"]
+        change = read_json(output / file_names.ENVIRONMENT)["precision"]["largest_probability_change"]
         print(
             f"{config.precision} features: against float32 a test image's probability changes by {change:.1g} at most"
         )
     print(
-        f"Run folder: {output}\nPicture to open: {output / artifacts.PLOT}\nReport to open: {output / artifacts.REPORT}"
+        f"Run folder: {output}\nPicture to open: {output / file_names.PLOT}\n"
+        f"Report to open: {output / file_names.REPORT}"
     )
     return output
 
@@ -114,24 +105,24 @@ def help_tune(config: Config) -> None:
 
 def help_fine_tune(config: Config) -> None:
     """Lend this process's device to the fine-tuning of the first worker of TF_CONFIG, which alone writes a run."""
-    strategy = replicas.strategy(config)
+    strategy = strategies.strategy(config)
     examples, backbone = _prepare(config)
     with tempfile.TemporaryDirectory() as folder:
         recipe = _recipe(Path(folder), config, examples, backbone)
-        cached = Features(examples, backbone, recipe, config.seed, features.default_folder())
+        cached = Features(examples, backbone, recipe, config.seed, backbone_features.default_folder())
         head, _, _ = _fit_frozen(Path(folder), config, cached)
-    finetuning.fine_tune(cached, head, strategy)
+    fine_tune.fine_tune(cached, head, strategy)
     print("Fine-tuning is done; the first worker writes the run.")
 
 
 def _fit_frozen(folder: Path, config: Config, cached: Features) -> tuple[keras.Model, list[dict], Judgement]:
     """The head over the frozen backbone, its temperature folded in; its history; and what it is worth."""
-    with summaries.profiled(folder, config.profile), _last_good_kept(folder, cached):
+    with tensorboard.profiled(folder, config.profile), _last_good_kept(folder, cached):
         if config.recipe == "tutorial":
-            head, history = _fit_tutorial(cached, folder / artifacts.EPOCHS, environment(config, cached))
+            head, history = _fit_tutorial(cached, folder / file_names.EPOCHS, environment(config, cached))
         else:
             head, history = _fit_on_features(cached)
-    judged = judgement.judge(cached, config)
+    judged = validate.judge(cached, config)
     head.set_weights(calibration.folded_in(head.get_weights(), judged.temperature))
     return head, history, judged
 
@@ -144,9 +135,9 @@ def _last_good_kept(folder: Path, cached: Features) -> Iterator[None]:
     except heads.DivergedError as error:
         if error.weights is None:
             raise
-        head = heads.into_keras(model.head(cached.recipe, cached.map_shape, cached.seed), error.weights[0])
-        path = folder / artifacts.LAST_GOOD
-        with artifacts.atomic(path) as temporary:
+        head = heads.into_keras(vgg16.head(cached.recipe, cached.map_shape, cached.seed), error.weights[0])
+        path = folder / file_names.LAST_GOOD
+        with atomic(path) as temporary:
             build(cached, head).save(temporary)
         raise UsageError(f"{error} The model as it was an epoch earlier is kept in {path}.") from error
 
@@ -169,7 +160,7 @@ def _recipe(folder: Path, config: Config, examples: data.Examples, backbone: Bac
         from trainer.tuning import searching  # KerasTuner takes its time to import
 
         return searching.search(folder, config, examples, backbone)
-    if (folder / artifacts.TUNER).exists():
+    if (folder / file_names.TUNER).exists():
         raise UsageError(f"{folder} holds an unfinished search: add --tune to go on with it, or remove it.")
     return recipes.named(
         config.recipe, epochs=config.epochs, batch_size=config.batch_size, learning_rate=config.learning_rate
@@ -183,7 +174,7 @@ def _fit_on_features(cached: Features) -> tuple[keras.Model, list[dict]]:
     pooled = cached.pooled(np.arange(len(examples)), recipe.variants)
     fold = heads.Fold(examples.rows("train"), examples.rows("test"))
     fitted = heads.fit(recipe, pooled, examples.labels, [fold], cached.seed)
-    head = heads.into_keras(model.head(recipe, cached.map_shape, cached.seed), fitted.weights[0])
+    head = heads.into_keras(vgg16.head(recipe, cached.map_shape, cached.seed), fitted.weights[0])
     return head, [{name: float(value[0]) for name, value in entry.items()} for entry in fitted.history]
 
 
@@ -194,16 +185,16 @@ def _fit_tutorial(cached: Features, path: Path, about: dict) -> tuple[keras.Mode
     """
     examples, recipe = cached.examples, cached.recipe
     train, test = examples.rows("train"), examples.rows("test")
-    head = model.head(recipe, cached.map_shape, cached.seed)
+    head = vgg16.head(recipe, cached.map_shape, cached.seed)
     network = build(cached, head)
     steps = -(-len(train) // recipe.batch_size)
     optimizer = keras.optimizers.Adam(heads.schedule(recipe, steps))
-    only_covid = [float(index == metrics.POSITIVE) for index in range(model.CLASSES)]
-    auroc = keras.metrics.AUC(name="auroc", multi_label=True, num_labels=model.CLASSES, label_weights=only_covid)
+    only_covid = [float(index == classification.POSITIVE) for index in range(vgg16.CLASSES)]
+    auroc = keras.metrics.AUC(name="auroc", multi_label=True, num_labels=vgg16.CLASSES, label_weights=only_covid)
     # The tutorial says binary_crossentropy, which on one-hot softmax outputs was this; heads.py says why not today.
     network.compile(optimizer, loss="categorical_crossentropy", metrics=["accuracy", auroc])
     optimizer.build(network.trainable_variables)
-    epochs = resuming.Epochs(path, about, head, optimizer)
+    epochs = checkpoints.Epochs(path, about, head, optimizer)
     images = pipelines.train_pipeline(examples, train, recipe.augmentation, recipe.batch_size, cached.seed)
     done = epochs.go_on(images)
     labels = tf.data.Dataset.from_tensor_slices(data.one_hot(examples.labels[test]))
@@ -225,8 +216,8 @@ def _fit_tutorial(cached: Features, path: Path, about: dict) -> tuple[keras.Mode
 
 def build(cached: Features, head: keras.Model) -> keras.Model:
     """The full model of a run: preprocessing layers, frozen backbone, head."""
-    backbone = model.cut_backbone(cached.backbone.network, cached.recipe.cut)
-    return model.assemble(model.preprocessing(cached.recipe.scaling), backbone, head)
+    backbone = vgg16.cut_backbone(cached.backbone.network, cached.recipe.cut)
+    return vgg16.assemble(vgg16.preprocessing(cached.recipe.scaling), backbone, head)
 
 
 def _write(
@@ -239,30 +230,30 @@ def _write(
     judged: Judgement,
 ) -> None:
     examples = cached.examples
-    artifacts.write_text(folder / artifacts.CONFIG, config.to_json() + "\n")
+    write_text(folder / file_names.CONFIG, config.to_json() + "\n")
     about = environment(config, cached) | {"precision": precision(cached, head, p_covid)}
-    artifacts.write_json(folder / artifacts.ENVIRONMENT, about)
+    write_json(folder / file_names.ENVIRONMENT, about)
     columns = ("epoch", *history[0])
-    artifacts.write_csv(folder / artifacts.HISTORY, columns, [{"epoch": i + 1, **h} for i, h in enumerate(history)])
-    rows = evaluation.prediction_rows(examples, p_covid)
-    artifacts.write_csv(folder / artifacts.PREDICTIONS, artifacts.PREDICTION_COLUMNS, rows)
-    artifacts.write_json(folder / artifacts.METRICS, evaluation.evaluate(examples, p_covid, judged))
-    artifacts.write_csv(folder / artifacts.OUT_OF_FOLD, artifacts.OUT_OF_FOLD_COLUMNS, judged.out_of_fold)
+    write_csv(folder / file_names.HISTORY, columns, [{"epoch": i + 1, **h} for i, h in enumerate(history)])
+    rows = terminal.prediction_rows(examples, p_covid)
+    write_csv(folder / file_names.PREDICTIONS, file_names.PREDICTION_COLUMNS, rows)
+    write_json(folder / file_names.METRICS, terminal.evaluate(examples, p_covid, judged))
+    write_csv(folder / file_names.OUT_OF_FOLD, file_names.OUT_OF_FOLD_COLUMNS, judged.out_of_fold)
     how = "tuned" if config.tune else config.recipe
     title = f"{examples.name}, {how} recipe, {config.weights_name} weights"
     if config.fine_tune:
-        title += f", {config.fine_tune} fine-tuned in the last {finetuning.EPOCHS} epochs"
-    figures.training_curves(folder / artifacts.PLOT, history, title)
-    with artifacts.atomic(folder / artifacts.MODEL) as temporary:
+        title += f", {config.fine_tune} fine-tuned in the last {fine_tune.EPOCHS} epochs"
+    plots.training_curves(folder / file_names.PLOT, history, title)
+    with atomic(folder / file_names.MODEL) as temporary:
         build(cached, head).save(temporary)
 
 
 def _report(folder: Path, cached: Features, head: keras.Model, history: list[dict], p_covid: np.ndarray) -> None:
     """What people read: made last, from the files that are in the folder by now."""
-    threshold = artifacts.read_json(folder / artifacts.METRICS)["threshold"]
-    artifacts.write_json(folder / artifacts.DATASET, dataset_card.describe(cached.examples))
-    saliency.write(folder, cached, head, p_covid, threshold)
-    summaries.write_run(folder, cached, build(cached, head), history, p_covid, threshold)
+    threshold = read_json(folder / file_names.METRICS)["threshold"]
+    write_json(folder / file_names.DATASET, dataset_card.describe(cached.examples))
+    grad_cam.write(folder, cached, head, p_covid, threshold)
+    tensorboard.write_run(folder, cached, build(cached, head), history, p_covid, threshold)
     page.write(folder)
 
 
@@ -281,7 +272,7 @@ def environment(config: Config, cached: Features) -> dict:
     """environment.json: what the run's figures depend on besides its flags."""
     examples, recipe = cached.examples, cached.recipe
     about = {
-        "schema": artifacts.SCHEMA,
+        "schema": file_names.SCHEMA,
         "seed": config.seed,
         "recipe": dataclasses.asdict(recipe),
         "weights": {
@@ -296,7 +287,7 @@ def environment(config: Config, cached: Features) -> dict:
             "class_names": list(examples.class_names),
             "patient_grouped": examples.grouped,
         },
-        "notes": notes.of(config, examples),
+        "notes": caveats.of(config, examples),
     }
     run_id = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
     versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from covid_tfds import manifest
 from covid_tfds.audit.findings import INVALIDATING, NOTE, WARNING, Finding
+from covid_tfds.sources import manifest
 
 HEALTHY = ("normal", "no finding", "none", "healthy")
 COVID = ("covid", "sars-cov-2", "drawn opacities")

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from covid_tfds.audit import near_duplicates
 from covid_tfds.audit.collection import Collection
-from covid_tfds.image_limits import JPEG_SCAN, MAX_PIXELS, MAX_SCANS
+from covid_tfds.imaging.limits import JPEG_SCAN, MAX_PIXELS, MAX_SCANS
 
 # Pillow knows more, among them some that start other programs.
 FORMATS = ("JPEG", "PNG")

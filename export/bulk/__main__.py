@@ -15,8 +15,8 @@ import logging
 import os
 import sys
 
+from covid_tfds.common import cli
 from export.predict import INTENDED_USE, UsageError
-from trainer import stopping
 
 EPILOG = """\
 Flags that are not listed here go to Beam: `--direct_num_workers 2 --direct_running_mode multi_processing` for two
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of TFDS's TensorFlow, in the workers, too
     # Imported late: Beam takes seconds, and --help needs none of it.
     from export.bulk import running
-    from export.model_file import ModelError
+    from export.runtime.model_file import ModelError
 
     try:
         return running.run(options, flags)
@@ -97,5 +97,5 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
-    stopping.end_at_once("Stopped. What is done stays in --output: the same command goes on.")
+    cli.end_at_once("Stopped. What is done stays in --output: the same command goes on.")
     sys.exit(main())

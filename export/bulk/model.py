@@ -12,7 +12,7 @@ import onnxruntime
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.onnx_inference import OnnxModelHandlerNumpy
 
-from export.model_file import ModelError
+from export.runtime.model_file import ModelError
 
 IMAGE, RESIZED, PROBABILITIES = "image", "resized", "probabilities"
 SIDES = ["batch", "side", "side", 3]

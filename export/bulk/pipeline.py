@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow
 from apache_beam.ml.inference.base import KeyedModelHandler, PredictionResult, RunInference
 
+from covid_tfds.imaging.limits import ImageError
+from covid_tfds.imaging.reader import MAX_BYTES, Picture, picture, read_image
 from export.bulk import model
-from export.plausibility import warnings_about
 from export.predict import without_formulas
-from export.reading import MAX_BYTES, ImageError, Picture, picture, read_image
+from export.runtime.plausibility import warnings_about
 
 UNREADABLE = "unreadable"
 SCHEMA = pyarrow.schema(

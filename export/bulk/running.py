@@ -21,10 +21,10 @@ import pyarrow.parquet
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+from covid_tfds.common import beam_runner
 from export.bulk import inputs, model, pipeline
 from export.predict import UsageError
-from export.predictor import Predictor
-from trainer import beam_runner
+from export.runtime.predictor import Predictor
 
 ASKED = "bulk.json"
 PREDICTIONS, UNREADABLE, DONE = "predictions", "unreadable", "done"

@@ -11,9 +11,10 @@ import pytest
 @pytest.fixture
 def train_tiny(tiny, phantom_folder, monkeypatch, tmp_path):
     """`python -m trainer` in process with that network, on 20 films of a folder: argv -> exit code, in seconds."""
-    from trainer import __main__, features
+    from trainer import __main__
+    from trainer.features import backbone_features
 
-    monkeypatch.setattr(features.Backbone, "load", lambda *_: tiny)
+    monkeypatch.setattr(backbone_features.Backbone, "load", lambda *_: tiny)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def train(output: Path, *flags: str) -> int:

@@ -23,8 +23,9 @@ def training(models: Path) -> Callable[[list[Path]], dict[str, str]]:
     """The files as a training folder: what its error names is taken out, and the rest must then be read."""
     import numpy as np
 
-    from trainer import data, pipelines
-    from trainer.config import Config, UsageError
+    from covid_tfds.common.errors import UsageError
+    from trainer.config import Config
+    from trainer.features import data, pipelines
 
     def read(files: list[Path]) -> dict[str, str]:
         folder = models / "folder"
@@ -89,7 +90,7 @@ def serving(models: Path) -> Callable[[list[Path]], dict[str, str]]:
 
 def predictor(models: Path) -> Callable[[list[Path]], dict[str, str]]:
     """The files one by one through the predictor."""
-    from export.predictor import ImageError, Predictor
+    from export.runtime.predictor import ImageError, Predictor
 
     model = Predictor(models / "model.onnx")
 

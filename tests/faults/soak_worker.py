@@ -33,7 +33,7 @@ def sample(done: int) -> None:
 
 def predictions(count: int, model: str, folder: str) -> None:
     """Predict the files of a folder over and over, sound ones and broken ones."""
-    from export.predictor import ImageError, Predictor
+    from export.runtime.predictor import ImageError, Predictor
 
     predictor = Predictor(model)
     files = sorted(Path(folder).iterdir())
@@ -46,7 +46,8 @@ def predictions(count: int, model: str, folder: str) -> None:
 
 def training(count: int, recipe: str, output: str) -> None:
     """Train for so many epochs on drawn radiographs with the whole VGG16, and look after each."""
-    from trainer import __main__, heads
+    from trainer import __main__
+    from trainer.models import heads
 
     draws, stop = heads._draws, heads.StopWhenDiverged.on_epoch_end
 

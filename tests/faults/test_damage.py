@@ -7,8 +7,12 @@ import shutil
 import numpy as np
 import pytest
 
-from trainer import artifacts, evaluate
-from trainer.config import Config, UsageError
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import CHECKSUMS, write_checksums, write_json
+from trainer import evaluate
+from trainer.config import Config
+from trainer.run_folder import file_names
+from trainer.run_folder.run import load
 
 
 def flip(path, at=0.5):
@@ -24,18 +28,18 @@ def run(trained_run, tmp_path):
     return shutil.copytree(trained_run, tmp_path / "run", ignore=shutil.ignore_patterns("export*"))
 
 
-@pytest.mark.parametrize("name", [*artifacts.READ, artifacts.CHECKSUMS])
+@pytest.mark.parametrize("name", [*file_names.READ, CHECKSUMS])
 def test_a_damaged_run_folder_is_refused_by_all_that_read_it(run, name, capsys):
     from export import __main__ as export
 
-    artifacts.load(run)
+    load(run)
     flip(run / name, 0.3)
     for command in (evaluate.main, export.main):
         argv = [str(run)] + (["--config", "phantom"] if command is evaluate.main else [])
         assert command(argv) == 2
         error = capsys.readouterr().err.strip()
         assert "\n" not in error
-        assert (name if name != artifacts.CHECKSUMS else str(run)) in error
+        assert (name if name != CHECKSUMS else str(run)) in error
         assert "is not the file that SHA256SUMS lists" in error
     assert not list(run.glob("export*"))
 
@@ -48,15 +52,15 @@ def test_a_damaged_run_folder_is_refused_by_all_that_read_it(run, name, capsys):
     ],
 )
 def test_a_config_of_a_newer_version_is_refused(run, change, told, capsys):
-    config = json.loads((run / artifacts.CONFIG).read_text())
-    artifacts.write_json(run / artifacts.CONFIG, config | change)
-    artifacts.write_checksums(run)
+    config = json.loads((run / file_names.CONFIG).read_text())
+    write_json(run / file_names.CONFIG, config | change)
+    write_checksums(run)
     assert evaluate.main([str(run), "--config", "phantom"]) == 2
     assert told in capsys.readouterr().err
 
 
 def test_a_flip_of_any_byte_of_the_feature_cache_is_found(tmp_path, tiny):
-    from trainer.features import Features
+    from trainer.features.backbone_features import Features
     from trainer.recipes import DEFAULT
 
     examples = type("Examples", (), {"sha256": np.asarray(["ab" * 32])})()
@@ -78,7 +82,7 @@ def test_a_flip_of_any_byte_of_the_feature_cache_is_found(tmp_path, tiny):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A prepared dataset of ten drawn radiographs, and what is read from it."""
-    from trainer import data
+    from trainer.features import data
 
     folder = tmp_path_factory.mktemp("data")
     config = Config(config="phantom", num_examples=10, data_dir=str(folder), batch_size=2)
@@ -92,7 +96,7 @@ def read(examples):
 
 def read_or_refused(config):
     """(what is read, "") or (None, the error's line)."""
-    from trainer import data
+    from trainer.features import data
 
     try:
         return read(data.load(config)), ""
@@ -123,10 +127,10 @@ def test_a_damaged_prepared_dataset_is_named_or_does_no_harm(prepared, tmp_path)
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx"])
 def test_a_damaged_onnx_model_is_refused(exported, tmp_path, name):
-    from export import model_file
+    from export.runtime import model_file
 
     for at in (0.001, 0.5, 0.999):
-        for file in (name, artifacts.CHECKSUMS):
+        for file in (name, CHECKSUMS):
             shutil.copy(exported / file, tmp_path)
         flip(tmp_path / name, at)
         with pytest.raises(model_file.ModelError, match="is damaged: it is not the file that SHA256SUMS lists"):
@@ -137,7 +141,7 @@ def test_a_damaged_onnx_model_is_refused(exported, tmp_path, name):
 @pytest.mark.parametrize("name", ["oracle.json", "trial_1/trial.json", "trial_1/result.json", "search.json"])
 def test_a_changed_number_in_a_search_is_found(quick, tmp_path, name, capsys):
     """Still JSON, and yet not what was written."""
-    from made_up_search import interrupt_after, outcome, search
+    from tests.fakes.search_process import interrupt_after, outcome, search
 
     interrupt_after(quick, 3, tmp_path / "run")
     search(tmp_path / "whole", 6)

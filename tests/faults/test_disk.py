@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from covid_tfds import phantom
-from trainer import artifacts
+from covid_tfds.common.files import CHECKSUMS
+from trainer.run_folder import file_names
+from trainer.run_folder.run import load
 
 ODD = f"run mit ünïcödé 肺 'quotes' & {'x' * 150}"
 
@@ -44,7 +46,7 @@ def test_training_on_a_full_disk_says_so_and_goes_on_with_room(train_tiny, small
     assert not (disk / "run").exists()
     subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
     assert train_tiny(disk / "run") == 0
-    artifacts.load(disk / "run")
+    load(disk / "run")
 
 
 def test_a_full_disk_under_the_feature_cache(train_tiny, small_disk, tmp_path, monkeypatch, capsys):
@@ -59,7 +61,7 @@ def test_a_full_disk_under_the_feature_cache(train_tiny, small_disk, tmp_path, m
 
 def test_building_on_a_full_disk(small_disk):
     """The command itself: what it prints goes through TFDS's own handling of errors."""
-    import commands
+    from tests.faults import commands
 
     disk = earlier(small_disk(1 << 18))
     process = commands.start(commands.COMMANDS["build"].argv(disk, disk))
@@ -137,7 +139,7 @@ def test_a_folder_that_can_not_be_written(train_tiny, trained_run, exported, fil
 
 def test_building_where_nothing_can_be_written(read_only, tmp_path):
     import covid_tfds
-    from covid_tfds.integrity import SourceError
+    from covid_tfds.common.errors import SourceError
 
     folder = tmp_path / "data"
     folder.mkdir()
@@ -166,7 +168,7 @@ def test_permission_denied(tmp_path):
         pytest.skip("only root can become somebody else")
     script = "import sys\nfrom trainer.__main__ import main\nsys.exit(main(sys.argv[1:]))"
     tmp_path.chmod(0o755)
-    import commands
+    from tests.faults import commands
 
     argv = ["setpriv", "--reuid", "65534", "--clear-groups", "--regid", "65534", commands.sys.executable, "-c", script]
     process = commands.start([*argv, "--demo", "--output", str(tmp_path / "run")])
@@ -200,9 +202,9 @@ def test_odd_paths(train_tiny, tmp_path):
     output = tmp_path / "link" / ODD
     assert len(ODD.encode()) > 180
     assert train_tiny(output) == 0
-    assert (tmp_path / "real" / ODD / artifacts.MODEL).is_file()
-    subprocess.run(["sha256sum", "--check", "--quiet", artifacts.CHECKSUMS], cwd=output, check=True)
-    artifacts.load(output)
+    assert (tmp_path / "real" / ODD / file_names.MODEL).is_file()
+    subprocess.run(["sha256sum", "--check", "--quiet", CHECKSUMS], cwd=output, check=True)
+    load(output)
 
 
 def test_a_link_in_the_output_s_place_is_not_touched(train_tiny, tmp_path, capsys):

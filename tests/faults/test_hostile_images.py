@@ -17,10 +17,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import hostile_files
 import pytest
-import small_network
-from reading_worker import NUMBER, READERS
+
+from tests.faults import hostile_files, small_network
+from tests.faults.reading_worker import NUMBER, READERS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

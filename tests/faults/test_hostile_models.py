@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from trainer import artifacts, network_file
-from trainer.config import UsageError
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import write_checksums, write_json
+from tests.fakes import run_files
+from trainer.run_folder import file_names, keras_file
+from trainer.run_folder.run import load
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("covid_tfds", "trainer", "export")
@@ -40,7 +43,7 @@ def model_of(tmp_path, *layers) -> Path:
 )
 def test_a_model_with_foreign_parts_is_refused_in_one_line(tmp_path, layer, named):
     with pytest.raises(UsageError, match=f"is refused: it holds {named}, which no run") as caught:
-        network_file.load(model_of(tmp_path, DENSE, layer))
+        keras_file.load(model_of(tmp_path, DENSE, layer))
     assert "\n" not in str(caught.value)
 
 
@@ -50,7 +53,7 @@ def test_a_lambda_layer_of_keras_itself_is_refused(tmp_path):
     path = tmp_path / "model.keras"
     keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x * 2)]).save(path)
     with pytest.raises(UsageError, match="is refused: it holds Lambda"):
-        network_file.load(path)
+        keras_file.load(path)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,7 @@ def test_a_model_that_is_none_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "model.keras"
     path.write_bytes(content)
     with pytest.raises(UsageError, match="can't be read as a Keras model: ") as caught:
-        network_file.load(path)
+        keras_file.load(path)
     assert "\n" not in str(caught.value)
 
 
@@ -72,7 +75,7 @@ def test_a_config_that_is_none_is_refused(tmp_path, text):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", text)
     with pytest.raises(UsageError, match="can't be read as a Keras model: "):
-        network_file.load(path)
+        keras_file.load(path)
 
 
 def test_the_commands_refuse_it_before_anything_is_made(trained_run, tmp_path, capsys):
@@ -83,9 +86,9 @@ def test_the_commands_refuse_it_before_anything_is_made(trained_run, tmp_path, c
     from trainer import evaluate
 
     run = shutil.copytree(trained_run, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
-    model_of(tmp_path, {"class_name": "Lambda", "config": {}}).replace(run / artifacts.MODEL)
-    artifacts.write_checksums(run)
-    dataset = artifacts.load(run).config.dataset
+    model_of(tmp_path, {"class_name": "Lambda", "config": {}}).replace(run / file_names.MODEL)
+    write_checksums(run)
+    dataset = load(run).config.dataset
     shutil.copytree(dataset, tmp_path / "others")
     for path in (tmp_path / "others").rglob("*.*"):
         path.write_bytes(path.read_bytes() + b" ")  # else all are the run's own
@@ -95,7 +98,7 @@ def test_the_commands_refuse_it_before_anything_is_made(trained_run, tmp_path, c
     assert len(errors) == 2
     assert all("is refused: it holds Lambda" in line for line in errors)
     assert not (tmp_path / "exported").exists()
-    assert not (run / artifacts.EXTERNAL).exists()
+    assert not (run / file_names.EXTERNAL).exists()
 
 
 @pytest.mark.parametrize("way", ["absolute", "upwards", "link"])
@@ -103,21 +106,20 @@ def test_a_report_shows_no_pictures_from_elsewhere(tmp_path, way):
     """A run folder whose saliency.json names a picture of the person who looks at it, to be sent on with the report."""
     import base64
 
-    import made_up_run
     from PIL import Image
 
     from trainer.report import page
 
-    run = made_up_run.write(tmp_path / "run")
+    run = run_files.write(tmp_path / "run")
     private = tmp_path / "private.jpg"
     Image.new("L", (30, 20), 77).save(private)
     name = {"absolute": str(private), "upwards": "../private.jpg", "link": "saliency/link.jpg"}[way]
     (run / "saliency" / "link.jpg").symlink_to(private)
-    told = made_up_run.saliency()
+    told = run_files.saliency()
     told["images"][0]["picture"] = name
-    artifacts.write_json(run / artifacts.SALIENCY, told)
+    write_json(run / file_names.SALIENCY, told)
     page.write(run)
-    html = (run / artifacts.REPORT).read_text(encoding="utf-8")
+    html = (run / file_names.REPORT).read_text(encoding="utf-8")
     assert base64.b64encode(private.read_bytes()).decode() not in html
     assert html.count("data:image/jpeg") == 1  # the other one is the run's own
 
@@ -152,7 +154,7 @@ def test_the_feature_cache_does_not_load_pickles(tmp_path):
     """A .npz with an object in it is taken for damaged, and its code does not run."""
     import numpy as np
 
-    from trainer.features import Features
+    from trainer.features.backbone_features import Features
 
     class Evil:
         def __reduce__(self):

@@ -5,12 +5,14 @@ import json
 import re
 from html.parser import HTMLParser
 
-import made_up_run
-from made_up_run import HOSTILE
 from PIL import Image
 
 from covid_tfds import phantom
-from trainer import artifacts
+from covid_tfds.common.files import FORMULA_STARTS, read_csv, read_json, write_csv, write_json
+from tests.fakes import run_files
+from tests.fakes.run_files import HOSTILE
+from trainer.run_folder import file_names
+from trainer.run_folder.run import load
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "'", "=cmd|' /C calc'!A0", "-", "a=1", ""]
 TAGS = "<img src=x onerror=alert(1)><script>alert(2)</script>"
@@ -62,12 +64,12 @@ def test_the_audit_of_hostile_names_holds_no_markup(tmp_path, capsys):
 def test_the_model_card_and_the_page_hold_no_markup(tmp_path):
     from trainer.report import page
 
-    run = made_up_run.write(tmp_path / "run")
+    run = run_files.write(tmp_path / "run")
     page.write(run)
-    card = (run / artifacts.MODEL_CARD).read_text(encoding="utf-8").split("---", 2)[2]  # after its YAML
+    card = (run / file_names.MODEL_CARD).read_text(encoding="utf-8").split("---", 2)[2]  # after its YAML
     assert "img src=x" in card
     assert not set(Tags(card).found) & {"img", "script", "b", "i"}
-    html = (run / artifacts.REPORT).read_text(encoding="utf-8")
+    html = (run / file_names.REPORT).read_text(encoding="utf-8")
     assert HOSTILE.replace("<", "&lt;").replace(">", "&gt;") in html
 
 
@@ -77,11 +79,11 @@ def test_the_page_of_an_export_holds_no_markup(exported, trained_run, tmp_path):
     from export import page
 
     folder = shutil.copytree(exported, tmp_path / "export", ignore=shutil.ignore_patterns("saved_model"))
-    run = artifacts.load(trained_run)
+    run = load(trained_run)
     about = json.loads(json.dumps(_metadata(exported)).replace('"normal"', json.dumps(TAGS)))
     about |= {"run_id": TAGS, "notes": [f"{TAGS}\n# title"], "shortcuts_because": f"[x](http:evil) {TAGS}"}
     about["dataset"]["name"] = about["weights"]["name"] = f"`{TAGS}"
-    page.write(folder, run, about, artifacts.read_json(exported / "parity.json"), (7, 7))
+    page.write(folder, run, about, read_json(exported / "parity.json"), (7, 7))
     text = (folder / page.PAGE).read_text(encoding="utf-8")
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     assert "alert(2)" in prose
@@ -91,7 +93,7 @@ def test_the_page_of_an_export_holds_no_markup(exported, trained_run, tmp_path):
 
 
 def _metadata(exported):
-    from export.predictor import Predictor
+    from export.runtime.predictor import Predictor
 
     return dict(Predictor(exported / "model.onnx").metadata)
 
@@ -100,10 +102,10 @@ def test_tensorboards_text_shows_a_config_as_text(tmp_path):
     """By TensorBoard's own Markdown: what is in the fence stays in the fence."""
     from tensorboard import plugin_util
 
-    from trainer import summaries
+    from trainer.report import tensorboard
 
-    artifacts.write_json(tmp_path / "config.json", {"dataset": f"x\n```\n{TAGS}\n```", "weights": TAGS})
-    shown = plugin_util.markdown_to_safe_html(summaries.fenced(tmp_path / "config.json"))
+    write_json(tmp_path / "config.json", {"dataset": f"x\n```\n{TAGS}\n```", "weights": TAGS})
+    shown = plugin_util.markdown_to_safe_html(tensorboard.fenced(tmp_path / "config.json"))
     assert "onerror" in shown
     assert set(Tags(shown).found) <= {"pre", "code"}
 
@@ -111,19 +113,19 @@ def test_tensorboards_text_shows_a_config_as_text(tmp_path):
 def test_cells_that_spreadsheets_would_compute_are_texts(tmp_path):
     path = tmp_path / "table.csv"
     rows = [{"image_id": text, "p_covid": -0.5} for text in FORMULAS]
-    artifacts.write_csv(path, ("image_id", "p_covid"), rows)
+    write_csv(path, ("image_id", "p_covid"), rows)
     with path.open(newline="", encoding="utf-8") as file:
         written = list(csv.DictReader(file))
     assert not [row["image_id"] for row in written if row["image_id"].startswith(tuple("=+-@\t\r\n"))]
     assert written[1]["image_id"] == "'+1"
     assert {row["p_covid"] for row in written} == {"-0.5"}
-    assert artifacts.read_csv(path) == [{"image_id": text, "p_covid": "-0.5"} for text in FORMULAS]
+    assert read_csv(path) == [{"image_id": text, "p_covid": "-0.5"} for text in FORMULAS]
 
 
 def test_the_predictors_table_is_neutral_as_well(tmp_path):
     from export import predict
 
-    assert predict.FORMULA_STARTS == artifacts.FORMULA_STARTS
+    assert predict.FORMULA_STARTS == FORMULA_STARTS
     path = tmp_path / "table.csv"
     with predict._csv(str(path)) as write:
         for text in FORMULAS:
@@ -144,9 +146,9 @@ def test_patients_called_like_formulas_come_back_as_they_were(train_tiny, phanto
     with (folder / "patients.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("path", "patient_id"), *patient_of.items()])
     assert train_tiny(tmp_path / "run", "--dataset", str(folder)) == 0
-    for name in (artifacts.PREDICTIONS, artifacts.OUT_OF_FOLD):
+    for name in (file_names.PREDICTIONS, file_names.OUT_OF_FOLD):
         text = (tmp_path / "run" / name).read_text(encoding="utf-8")
         assert ",'=1+0," in text
         assert ",=1" not in text
-        for row in artifacts.read_csv(tmp_path / "run" / name):
+        for row in read_csv(tmp_path / "run" / name):
             assert row["patient_id"] == patient_of[row["image_id"]]

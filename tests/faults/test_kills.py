@@ -11,9 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-import commands
 import pytest
-from commands import COMMANDS
+
+from tests.faults import commands
+from tests.faults.commands import COMMANDS
 
 KILLS = 20
 
@@ -82,12 +83,12 @@ def test_twenty_kills(name, tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from trainer import artifacts
-with artifacts.new_run(Path(sys.argv[1])) as folder:
-    artifacts.clear(folder)
+from covid_tfds.common import files, new_folder
+with new_folder.new_folder(Path(sys.argv[1])) as folder:
+    new_folder.clear(folder)
     print("begun", flush=True)
     for number in range(40):
-        artifacts.write_text(folder / f"{number}.txt", str(number) * 20_000)
+        files.write_text(folder / f"{number}.txt", str(number) * 20_000)
 """
 
 

@@ -6,9 +6,10 @@ import ssl
 import time
 
 import pytest
-from made_up import Publisher, Reply, github_path
 
-from covid_tfds import SourceError, downloads, sources
+from covid_tfds import SourceError
+from covid_tfds.sources import downloads, locate
+from tests.fakes.publisher import Publisher, Reply, github_path
 
 SECONDS = 5  # for a whole fetch of six images, with the limits that `fast` sets
 
@@ -160,12 +161,12 @@ def test_what_had_come_before_a_fault_is_kept_and_the_rest_is_fetched_at_the_nex
     good = offered.replies[bad]
     offered.replies[bad] = Reply(images[rows[1].image_id], drip=0.05)
     with pytest.raises(SourceError, match="2 of its 6 images cannot be had") as caught:
-        sources.locate("covid_tfds/made_up", rows, tmp_path, None)
+        locate.locate("covid_tfds/made_up", rows, tmp_path, None)
     assert "not done within" in str(caught.value)
     assert not list(tmp_path.rglob("*incomplete*"))
     offered.replies[bad] = good
     offered.asked.clear()
-    found = sources.locate("covid_tfds/made_up", rows, tmp_path, None)
+    found = locate.locate("covid_tfds/made_up", rows, tmp_path, None)
     assert {name: file.read_bytes() for name, file in found.items()} == images
     assert sorted(offered.asked) == sorted(github_path(row) for row in rows[1:3])
 
@@ -182,7 +183,7 @@ def test_members_of_the_zip_cannot_be_written_elsewhere(offered, wanted, tmp_pat
             archive.writestr(name, images[row.image_id])
     offered.replies["/mendeley.zip"] = Reply(buffer.getvalue(), ranges=True)
     (tmp_path / "a" / "b").mkdir(parents=True)
-    found = sources.locate("covid_tfds/made_up", rows, tmp_path / "a" / "b", None)
+    found = locate.locate("covid_tfds/made_up", rows, tmp_path / "a" / "b", None)
     assert {name: file.read_bytes() for name, file in found.items()} == images
     files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "config.json"]
     assert {path.stem for path in files} == {row.sha256 for row in rows}
@@ -202,19 +203,19 @@ def test_members_of_the_zip_cannot_be_written_elsewhere(offered, wanted, tmp_pat
     ids=["stall", "reset", "wrong-hash", "short", "to-file", "loop"],
 )
 def test_imagenet_weights_that_do_not_come_give_one_line(publisher, monkeypatch, tmp_path, reply, expected):
-    from keras.src.applications import vgg16
+    from keras.src.applications import vgg16 as keras_vgg16
     from keras.src.backend import config
 
-    from trainer import model
-    from trainer.config import UsageError
+    from covid_tfds.common.errors import UsageError
+    from trainer.models import vgg16
 
     monkeypatch.setattr(config, "_KERAS_DIR", str(tmp_path))
-    monkeypatch.setattr(vgg16, "WEIGHTS_PATH_NO_TOP", f"{publisher.address}/weights")
-    monkeypatch.setattr(model, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(keras_vgg16, "WEIGHTS_PATH_NO_TOP", f"{publisher.address}/weights")
+    monkeypatch.setattr(vgg16, "STALL_SECONDS", 0.3)
     publisher.replies["/weights"] = reply
     started = time.monotonic()
     with pytest.raises(UsageError, match=r"ImageNet weights could not be downloaded \(") as caught:
-        model.backbone("imagenet", 1)
+        vgg16.backbone("imagenet", 1)
     assert time.monotonic() - started < 10
     assert re.search(expected, str(caught.value))
     assert "\n" not in str(caught.value)

@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer import artifacts, external, heads, metrics, network_file
+from covid_tfds.common.files import read_csv
+from covid_tfds.common.new_folder import staging
 from trainer.config import Config
+from trainer.metrics import classification
+from trainer.models import heads
+from trainer.run_folder import file_names, keras_file
+from trainer.run_folder.run import load
+from trainer.validation import external
 
 
 def films(folder, covid: int, normal: int, patients=None, image=None):
@@ -47,7 +53,7 @@ def figures_in(value, where=""):
 
 
 def assert_all_figures_are_defined_or_say_why(run):
-    told = strict(run / artifacts.METRICS)
+    told = strict(run / file_names.METRICS)
     found = dict(figures_in(told))
     assert len(found) > 15
     for where, figure in found.items():
@@ -56,9 +62,9 @@ def assert_all_figures_are_defined_or_say_why(run):
         else:
             low, high = figure["ci95"]
             assert 0 <= low <= figure["value"] <= high <= 1 or "lead" in where, where
-    assert not re.search(r"\bnan\b|\binf\b", (run / artifacts.REPORT).read_text(encoding="utf-8"), re.IGNORECASE)
-    for name in (artifacts.PREDICTIONS, artifacts.OUT_OF_FOLD):
-        assert all(0 <= float(row["p_covid"]) <= 1 for row in artifacts.read_csv(run / name))
+    assert not re.search(r"\bnan\b|\binf\b", (run / file_names.REPORT).read_text(encoding="utf-8"), re.IGNORECASE)
+    for name in (file_names.PREDICTIONS, file_names.OUT_OF_FOLD):
+        assert all(0 <= float(row["p_covid"]) <= 1 for row in read_csv(run / name))
 
 
 def explodes_after(steps: int):
@@ -81,16 +87,16 @@ def test_a_loss_that_explodes_ends_training_and_keeps_the_last_good_weights(
     assert train_tiny(output, "--recipe", recipe, "--epochs", "6") == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert "The loss is not finite in epoch 3 of 6: the learning rate 0.001 is probably too high" in line
-    kept = artifacts.staging(output) / artifacts.LAST_GOOD
+    kept = staging(output) / file_names.LAST_GOOD
     assert line.endswith(f"is kept in {kept}.")
     assert not output.exists()
-    model = network_file.load(kept)
+    model = keras_file.load(kept)
     image = np.random.default_rng(0).integers(0, 256, (2, 50, 60, 3)).astype(np.float32)
     probabilities = model.predict(image, verbose=0)
     assert np.isfinite(probabilities).all()
     # What is kept is what two epochs give.
     assert train_tiny(tmp_path / "two", "--recipe", recipe, "--epochs", "2") == 0
-    two = network_file.load(tmp_path / "two" / artifacts.MODEL)
+    two = keras_file.load(tmp_path / "two" / file_names.MODEL)
     kept, expected = (network.get_layer("head").get_weights() for network in (model, two))
     for one, other in zip(kept[:-2], expected[:-2], strict=True):  # the last layer has the temperature in it
         np.testing.assert_array_equal(one, other)
@@ -100,7 +106,7 @@ def test_a_loss_that_is_wrong_from_the_start_keeps_nothing(train_tiny, tmp_path,
     monkeypatch.setattr(heads, "schedule", explodes_after(0))
     assert train_tiny(tmp_path / "run", "--recipe", "tutorial") == 2
     assert "not finite in epoch 1 of 2" in capsys.readouterr().err
-    assert not list(tmp_path.rglob(artifacts.LAST_GOOD))
+    assert not list(tmp_path.rglob(file_names.LAST_GOOD))
 
 
 @pytest.mark.parametrize("colour", [128, pytest.param(0, marks=pytest.mark.trial)])
@@ -109,10 +115,10 @@ def test_images_that_are_all_the_same(train_tiny, tmp_path, colour):
     folder = films(tmp_path / "films", 10, 10, image=Image.new("L", (40, 40), colour))
     assert train_tiny(tmp_path / "run", "--dataset", str(folder)) == 0
     assert_all_figures_are_defined_or_say_why(tmp_path / "run")
-    assert strict(tmp_path / "run" / artifacts.METRICS)["cross_validation"]["auroc"]["value"] == pytest.approx(
+    assert strict(tmp_path / "run" / file_names.METRICS)["cross_validation"]["auroc"]["value"] == pytest.approx(
         0.5, abs=0.2
     )
-    assert strict(tmp_path / "run" / artifacts.METRICS)["shortcuts"]["verdict"] == "not detected"
+    assert strict(tmp_path / "run" / file_names.METRICS)["shortcuts"]["verdict"] == "not detected"
 
 
 def test_a_class_of_one_patient_can_not_be_judged(train_tiny, tmp_path, capsys):
@@ -127,7 +133,7 @@ def test_one_against_forty(train_tiny, tmp_path):
     assert train_tiny(tmp_path / "run", "--dataset", str(folder)) == 0
     run = tmp_path / "run"
     assert_all_figures_are_defined_or_say_why(run)
-    test = strict(run / artifacts.METRICS)["test"]
+    test = strict(run / file_names.METRICS)["test"]
     assert test["sensitivity"]["n"] == 1
     low, high = test["sensitivity"]["ci95"]
     assert high - low > 0.9  # one image says nearly nothing, and the interval says so
@@ -136,13 +142,13 @@ def test_one_against_forty(train_tiny, tmp_path):
 def test_one_class_alone_is_undefined_and_says_why(train_tiny, tmp_path, monkeypatch):
     """A validation on images of one class: no AUROC, no sensitivity."""
     assert train_tiny(tmp_path / "run") == 0
-    run = artifacts.load(tmp_path / "run")
+    run = load(tmp_path / "run")
     others = films(tmp_path / "others", 1, 6)
     examples = external.data.load_whole(Config(dataset=str(others)))
     examples = examples.subset(np.flatnonzero(examples.labels == 1))
     told = external.judge(run, examples, np.linspace(0.1, 0.9, 6), 1)
     test = json.loads(json.dumps(told, allow_nan=False))["test"]
-    assert test["auroc"] == {"value": None, "ci95": None, "n": 6, "because": metrics.ONE_CLASS}
+    assert test["auroc"] == {"value": None, "ci95": None, "n": 6, "because": classification.ONE_CLASS}
     assert test["sensitivity"]["because"] == "there is no image of covid"
     assert test["pr_auc"]["because"] == "there is no image of covid"
     assert test["specificity"]["value"] is not None

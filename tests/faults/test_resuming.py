@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from trainer import data, training
-from trainer.config import Config, UsageError
-from trainer.features import Features
+from covid_tfds.common.errors import UsageError
+from trainer import training
+from trainer.config import Config
+from trainer.features import data
+from trainer.features.backbone_features import Features
 from trainer.recipes import TUTORIAL
 
 EPOCHS = 3

@@ -10,11 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import hostile_files
 import numpy as np
 import pytest
-import small_network
 from scipy import stats
+
+from tests.faults import hostile_files, small_network
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

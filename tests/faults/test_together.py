@@ -4,13 +4,15 @@ import json
 import subprocess
 import sys
 
-import commands
 import numpy as np
-from commands import COMMANDS
 
-from trainer import artifacts, data
+from covid_tfds.common.files import write_json
+from covid_tfds.common.new_folder import new_folder
+from tests.faults import commands
+from tests.faults.commands import COMMANDS
 from trainer.config import Config
-from trainer.features import Features
+from trainer.features import data
+from trainer.features.backbone_features import Features
 from trainer.recipes import DEFAULT
 
 CACHE = """
@@ -62,9 +64,9 @@ def test_two_processes_on_one_feature_cache(phantom_folder, tiny, tmp_path):
 
 
 def test_the_second_training_into_one_output_is_told(train_tiny, tmp_path, capsys):
-    with artifacts.new_run(tmp_path / "run") as folder:
+    with new_folder(tmp_path / "run") as folder:
         assert train_tiny(tmp_path / "run") == 2
         error = capsys.readouterr().err.strip()
         assert error.splitlines()[-1].startswith(f"error: --output {tmp_path / 'run'}: another process is writing")
-        artifacts.write_json(folder / "of the first.json", {})
+        write_json(folder / "of the first.json", {})
     assert json.loads((tmp_path / "run" / "of the first.json").read_text()) == {}

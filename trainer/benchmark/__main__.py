@@ -17,9 +17,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from trainer import artifacts
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import write_json
 from trainer.benchmark import processes
-from trainer.config import UsageError
+from trainer.run_folder import file_names
 
 COMMANDS = (
     "trainer",
@@ -85,8 +86,8 @@ class Bench:
         """The dataset as files for the tutorial's script, and its first image many times for prediction."""
         from PIL import Image
 
-        from trainer import data
         from trainer.config import from_argv
+        from trainer.features import data
 
         examples = data.load(from_argv(self.dataset))
         for index, encoded in enumerate(examples.encoded().as_numpy_iterator()):
@@ -144,7 +145,7 @@ def prediction(bench: Bench, run_folder: Path) -> list:
     files = [str(path) for path in sorted((bench.folder / "many").iterdir())]
     exported = run_folder / "export"
     ways = {
-        "keras": ("trainer.benchmark.keras_answer", str(run_folder / artifacts.MODEL)),
+        "keras": ("trainer.benchmark.keras_answer", str(run_folder / file_names.MODEL)),
         "onnx": ("export.predict", str(exported / "model.onnx")),
         "int8": ("export.predict", str(exported / "model.int8.onnx")),
     }
@@ -316,7 +317,7 @@ def measure(bench: Bench, output: Path) -> None:
         f"it grows by {grows:.0f} MB (goal: less than 300)."
     )
     facts = {"cores": os.cpu_count(), "quick": bench.scale is QUICK}
-    artifacts.write_json(output, {**facts, "rows": [dataclasses.asdict(row) for row in rows], "growth": grown})
+    write_json(output, {**facts, "rows": [dataclasses.asdict(row) for row in rows], "growth": grown})
 
 
 if __name__ == "__main__":

@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from trainer import data, heads, model, pipelines, recipes
+from trainer import recipes
 from trainer.config import Config
-from trainer.features import BATCH, Backbone, Features, default_folder
+from trainer.features import data, pipelines
+from trainer.features.backbone_features import BATCH, Backbone, Features, default_folder
+from trainer.models import heads, vgg16
 
 
 def main() -> None:
@@ -61,9 +63,9 @@ def features(examples: data.Examples, repetitions: int) -> dict:
     backbone = Backbone.load("random", 0)
     rows = np.arange(len(examples))
     resized = tf.concat(list(pipelines.eval_pipeline(examples, rows, BATCH)), 0)
-    prepare = model.preprocessing(recipes.DEFAULT.scaling)
-    network = model.cut_backbone(backbone.network, recipes.DEFAULT.cut)
-    signature = [tf.TensorSpec((None, model.IMAGE_SIZE, model.IMAGE_SIZE, 3), tf.float32)]
+    prepare = vgg16.preprocessing(recipes.DEFAULT.scaling)
+    network = vgg16.cut_backbone(backbone.network, recipes.DEFAULT.cut)
+    signature = [tf.TensorSpec((None, vgg16.IMAGE_SIZE, vgg16.IMAGE_SIZE, 3), tf.float32)]
     forward = tf.function(lambda images: network(prepare(images), training=False), input_signature=signature)
 
     def floor() -> None:
@@ -82,10 +84,10 @@ def features(examples: data.Examples, repetitions: int) -> dict:
 
 def pipeline(examples: data.Examples, repetitions: int) -> dict:
     """Decoding and resizing every image: the eval pipeline against the same calls in a plain loop."""
-    from covid_tfds.decoding import decode_image
+    from covid_tfds.imaging.tensorflow_decoder import decode_image
 
     rows = np.arange(len(examples))
-    resize = model.preprocessing("unit").get_layer("resize")
+    resize = vgg16.preprocessing("unit").get_layer("resize")
 
     def plain() -> None:
         for encoded in examples.encoded():
@@ -115,9 +117,9 @@ def growth(examples: data.Examples) -> dict:
     start = time.perf_counter()
     fitted = heads.fit(recipe, pooled, examples.labels, folds, 0)
     seconds["a trial (5 folds)"] = time.perf_counter() - start
-    head = heads.into_keras(model.head(recipe, cached.map_shape, 0), fitted.weights[0])
-    cut = model.cut_backbone(backbone.network, recipe.cut)
-    network = model.assemble(model.preprocessing(recipe.scaling), cut, head)
+    head = heads.into_keras(vgg16.head(recipe, cached.map_shape, 0), fitted.weights[0])
+    cut = vgg16.cut_backbone(backbone.network, recipe.cut)
+    network = vgg16.assemble(vgg16.preprocessing(recipe.scaling), cut, head)
     start = time.perf_counter()
     network.predict(pipelines.eval_pipeline(examples, rows, BATCH), verbose=0)
     seconds["predict"] = time.perf_counter() - start

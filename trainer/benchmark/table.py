@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from trainer.figures import plt, save
+from trainer.report.plots import plt, save
 
 
 @dataclass(frozen=True)

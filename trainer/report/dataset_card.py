@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from trainer.data import Examples
+    from trainer.features.data import Examples
 
 COUNTED = ("source", "finding", "view", "sex", "license")
 UNKNOWN = "not stated"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer import artifacts
-from trainer.config import INTENDED_USE
-from trainer.operating_point import PREVALENCES, predictive_values
+from covid_tfds.common.errors import INTENDED_USE
+from covid_tfds.common.files import read_csv, read_json
+from trainer.metrics.operating_point import PREVALENCES, predictive_values
+from trainer.run_folder import file_names
 
 SCHEMA = 1
 FIGURES = {
@@ -40,9 +41,9 @@ def collect(folder: Path) -> dict:
 
     config.json, environment.json and metrics.json must be there; everything else may be missing.
     """
-    environment = artifacts.read_json(folder / artifacts.ENVIRONMENT)
-    config = artifacts.read_json(folder / artifacts.CONFIG)
-    metrics = artifacts.read_json(folder / artifacts.METRICS)
+    environment = read_json(folder / file_names.ENVIRONMENT)
+    config = read_json(folder / file_names.CONFIG)
+    metrics = read_json(folder / file_names.METRICS)
     name, weights = environment["dataset"]["name"], environment["weights"]["name"]
     return {
         "schema": SCHEMA,
@@ -54,11 +55,11 @@ def collect(folder: Path) -> dict:
         "verdict": verdict(metrics),
         "metrics": metrics,
         "predictive_values": predictive_table(metrics),
-        "saliency": _optional(folder / artifacts.SALIENCY),
-        "dataset": _optional(folder / artifacts.DATASET),
+        "saliency": _optional(folder / file_names.SALIENCY),
+        "dataset": _optional(folder / file_names.DATASET),
         "external": external(folder),
-        "tuning": _optional(folder / artifacts.TUNING),
-        "history": history(folder / artifacts.HISTORY),
+        "tuning": _optional(folder / file_names.TUNING),
+        "history": history(folder / file_names.HISTORY),
         "configuration": {flag: _without_folder(flag, value) for flag, value in config.items()},
         "recipe": environment["recipe"],
         "weights": environment["weights"],
@@ -69,7 +70,7 @@ def collect(folder: Path) -> dict:
 
 
 def _optional(path: Path):
-    return artifacts.read_json(path) if path.is_file() else None
+    return read_json(path) if path.is_file() else None
 
 
 def _without_folder(flag: str, value):
@@ -165,8 +166,8 @@ def predictive_table(metrics: dict) -> list[dict]:
 
 def external(folder: Path) -> list[dict]:
     """[{"name", "figures", "left_out"}] of the external validations of this run, by name."""
-    found = sorted((folder / artifacts.EXTERNAL).glob(f"*/{artifacts.METRICS}"))
-    parts = [(path.parent.name, artifacts.read_json(path)) for path in found]
+    found = sorted((folder / file_names.EXTERNAL).glob(f"*/{file_names.METRICS}"))
+    parts = [(path.parent.name, read_json(path)) for path in found]
     return [{"name": name, "figures": part["test"], "left_out": part["left_out"]} for name, part in parts]
 
 
@@ -177,7 +178,7 @@ def history(path: Path) -> list[dict]:
 
 def rows(path: Path) -> list[dict]:
     """The rows of a CSV file; none when it is not there."""
-    return artifacts.read_csv(path) if path.is_file() else []
+    return read_csv(path) if path.is_file() else []
 
 
 def predictions(path: Path, positive_class: str, split: str | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import jinja2
 
-from trainer.markdown import escaped
+from covid_tfds.common.markdown import escaped
 from trainer.report.dataset_card import COUNTED, UNKNOWN
 from trainer.report.facts import FIGURES, validation_name, words
 

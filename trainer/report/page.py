@@ -16,10 +16,11 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from trainer import artifacts
-from trainer.report import figures, model_card
+from covid_tfds.common.files import write_json, write_text
+from trainer.report import model_card, svg_charts
 from trainer.report.facts import CONTROLS, FIGURES, best_estimate, collect, predictions, validation_name, words
-from trainer.report.figures import BLUE, GREY, ORANGE, Series
+from trainer.report.svg_charts import BLUE, GREY, ORANGE, Series
+from trainer.run_folder import file_names
 
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
@@ -39,9 +40,9 @@ def write(folder: Path) -> None:
     Raises UsageError when a file it reads is damaged. What was not done in the run is said to be so.
     """
     facts = collect(folder)
-    artifacts.write_json(folder / artifacts.REPORT_JSON, facts)
-    artifacts.write_text(folder / artifacts.REPORT, page(folder, facts))
-    artifacts.write_text(folder / artifacts.MODEL_CARD, model_card.text(facts))
+    write_json(folder / file_names.REPORT_JSON, facts)
+    write_text(folder / file_names.REPORT, page(folder, facts))
+    write_text(folder / file_names.MODEL_CARD, model_card.text(facts))
 
 
 def page(folder: Path, facts: dict) -> str:
@@ -72,7 +73,7 @@ def pictures(folder: Path, facts: dict) -> Iterator[tuple[str, Picture]]:
         yield (
             "roc",
             _svg(
-                figures.roc(both_classes),
+                svg_charts.roc(both_classes),
                 "ROC curves: " + _areas(metrics),
                 "The nearer a curve comes to the upper left corner, the better the classes are told apart; on the "
                 "dotted line they are not.",
@@ -81,7 +82,7 @@ def pictures(folder: Path, facts: dict) -> Iterator[tuple[str, Picture]]:
         yield (
             "precision_recall",
             _svg(
-                figures.precision_recall(both_classes),
+                svg_charts.precision_recall(both_classes),
                 "Precision over sensitivity",
                 "Of the images called covid, how many are, as more of the covid images are found: a good curve stays "
                 "high to the right.",
@@ -92,7 +93,7 @@ def pictures(folder: Path, facts: dict) -> Iterator[tuple[str, Picture]]:
     yield (
         "confusion",
         _svg(
-            figures.confusion([[tp, fn], [fp, tn]], class_names),
+            svg_charts.confusion([[tp, fn], [fp, tn]], class_names),
             f"Confusion matrix of the test split: {tp} covid called covid, {fn} missed, {fp} others called covid, "
             f"{tn} cleared",
             f"Of the test split's {tp + fn} covid images {fn} {_were(fn)} missed; of its {fp + tn} others {fp} "
@@ -106,13 +107,13 @@ def pictures(folder: Path, facts: dict) -> Iterator[tuple[str, Picture]]:
         yield (
             "training",
             _svg(
-                figures.training(facts["history"]),
+                svg_charts.training(facts["history"]),
                 f"Loss and accuracy over {len(facts['history'])} epochs; at the end the training loss is "
                 f"{last['loss']:.2f} and the test loss {last['val_loss']:.2f}",
                 "When the test line turns away from the training line, the head learns its images by heart.",
             ),
         )
-    if plot := _own_file(folder, artifacts.TUNING_PLOT):
+    if plot := _own_file(folder, file_names.TUNING_PLOT):
         yield (
             "tuning",
             Picture(
@@ -141,12 +142,12 @@ def _own_file(folder: Path, name: str) -> Path | None:
 def _series(folder: Path, facts: dict) -> Iterator[Series]:
     """The sets of images to draw curves of; the one with the most behind it first."""
     positive = facts["metrics"]["positive_class"]
-    held_out = predictions(folder / artifacts.OUT_OF_FOLD, positive)
+    held_out = predictions(folder / file_names.OUT_OF_FOLD, positive)
     if len(held_out[0]):
         yield Series(validation_name(facts["metrics"]), *held_out)
-    yield Series("test split", *predictions(folder / artifacts.PREDICTIONS, positive, "test"))
+    yield Series("test split", *predictions(folder / file_names.PREDICTIONS, positive, "test"))
     for one in facts["external"]:
-        path = folder / artifacts.EXTERNAL / one["name"] / artifacts.PREDICTIONS
+        path = folder / file_names.EXTERNAL / one["name"] / file_names.PREDICTIONS
         values = predictions(path, positive)
         if len(values[0]):
             yield Series(f"external: {one['name']}", *values)
@@ -163,7 +164,7 @@ def _controls(metrics: dict) -> Iterator[tuple[str, Picture]]:
     yield (
         "controls",
         _svg(
-            figures.controls(bars),
+            svg_charts.controls(bars),
             "AUROC with intervals: " + "; ".join(f"{name} {words(one)}" for name, one, _ in bars),
             "Where an orange bar (a control that cannot see the lungs) is as long as the blue one, the model's figures "
             "need no lungs; grey controls can see them, and black lines are 95 % intervals.",
@@ -173,10 +174,10 @@ def _controls(metrics: dict) -> Iterator[tuple[str, Picture]]:
 
 def _thresholds(one: Series, threshold: float) -> Picture:
     sensitivity, specificity = (
-        float(rate[0]) for rate in figures.rates(one.truth, one.p_covid, np.asarray([threshold]))
+        float(rate[0]) for rate in svg_charts.rates(one.truth, one.p_covid, np.asarray([threshold]))
     )
     return _svg(
-        figures.thresholds(one, threshold),
+        svg_charts.thresholds(one, threshold),
         f"Sensitivity and specificity over the threshold; at {threshold:.2f} they are {sensitivity:.2f} and "
         f"{specificity:.2f}",
         f"To the left fewer covid images are missed, to the right fewer of the others are called covid ({one.name}).",
@@ -190,7 +191,7 @@ def _prevalences(metrics: dict) -> Iterator[tuple[str, Picture]]:
     yield (
         "prevalences",
         _svg(
-            figures.prevalences(best["sensitivity"], best["specificity"]),
+            svg_charts.prevalences(best["sensitivity"], best["specificity"]),
             "Predictive values over prevalence",
             "Where covid is rare, most of those called covid do not have it, however good the figures above look.",
         ),
@@ -205,7 +206,7 @@ def _calibration(found: dict | None) -> Iterator[tuple[str, Picture]]:
     yield (
         "calibration",
         _svg(
-            figures.calibration(before, after),
+            svg_charts.calibration(before, after),
             f"Reliability diagram; expected calibration error {found['ece_before']:.2f} before and "
             f"{found['ece_after']:.2f} after temperature scaling",
             "On the dotted line, of the images given 70 % seven in ten are covid; below it the model is too sure of "

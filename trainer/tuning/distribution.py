@@ -16,8 +16,10 @@ from pathlib import Path
 
 import filelock
 
-from trainer import artifacts
-from trainer.config import Config, UsageError
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.new_folder import staging
+from trainer.config import Config
+from trainer.run_folder import file_names
 
 SETTINGS = "search.json"
 WORKERS = "workers"
@@ -43,7 +45,7 @@ def role(config: Config) -> str:
 def wait_for_chief(output: Path) -> None:
     """Return when the chief of a run has prepared its dataset and begun; raises UsageError when the run is over."""
     told = False
-    while not (artifacts.staging(output) / artifacts.TUNER / SETTINGS).exists():
+    while not (staging(output) / file_names.TUNER / SETTINGS).exists():
         if output.exists():
             raise UsageError(f"--output {output} exists: its search is over.")
         if not told:

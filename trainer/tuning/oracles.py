@@ -14,7 +14,7 @@ from keras_tuner.engine.trial import TrialStatus
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 
-from trainer import artifacts
+from covid_tfds.common.files import write_sealed
 from trainer.recipes import TUTORIAL
 from trainer.tuning.hypermodel import build
 
@@ -94,10 +94,10 @@ class Restartable:
 
     def save(self) -> None:
         """Write oracle.json in one step."""
-        artifacts.write_sealed(Path(self._get_oracle_fname()), self.get_state())
+        write_sealed(Path(self._get_oracle_fname()), self.get_state())
 
     def _save_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
-        artifacts.write_sealed(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
+        write_sealed(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
 
 
 class Process(GaussianProcessRegressor):

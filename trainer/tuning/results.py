@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from trainer import artifacts
-from trainer.config import Config, UsageError
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import write_csv, write_json
+from trainer.config import Config
 from trainer.recipes import Recipe
-from trainer.tuning import figures, hypermodel, selection
+from trainer.run_folder import file_names
+from trainer.tuning import hypermodel, plots, selection
 from trainer.tuning.selection import TUTORIAL_TRIAL
 from trainer.tuning.trials import Problem, Result
 
@@ -84,9 +86,9 @@ class Table:
             "without_selection_bias": unbiased,
             "seconds_in_trials": sum(row["seconds"] or 0 for row in self.rows.values()),
         }
-        artifacts.write_json(self._folder / artifacts.TUNING, summary)
+        write_json(self._folder / file_names.TUNING, summary)
         rows = [self.rows[number] for number in sorted(self.rows)]
-        figures.draw(self._folder / artifacts.TUNING_PLOT, rows, summary)
+        plots.draw(self._folder / file_names.TUNING_PLOT, rows, summary)
         print(describe(summary))
         recipe = self._result(best).recipe
         return Recipe(**{**recipe, "augmentation": hypermodel.Augmentation(**recipe["augmentation"])})
@@ -95,7 +97,7 @@ class Table:
         return [self.rows[number] for number in sorted(self.rows) if self.rows[number]["judged"] is not None]
 
     def _result_folder(self, trial_id: str) -> Path:
-        return self._folder / artifacts.TUNER / f"trial_{trial_id}"
+        return self._folder / file_names.TUNER / f"trial_{trial_id}"
 
     def _result(self, row: dict) -> Result:
         return Result.read(self._result_folder(row["trial_id"]))
@@ -127,7 +129,7 @@ class Table:
                 line |= {"score": judged.score, "auroc_mean": judged.auroc.mean(), "auroc_sd": judged.auroc.std(ddof=1)}
                 line |= dict(zip(folds, judged.auroc, strict=True)) | {"log_loss": judged.log_loss}
             lines.append(line)
-        artifacts.write_csv(self._folder / artifacts.TUNING_TABLE, columns, lines)
+        write_csv(self._folder / file_names.TUNING_TABLE, columns, lines)
 
 
 def _reason(trial: Trial, result: Result | None) -> str:

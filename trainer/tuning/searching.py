@@ -24,11 +24,15 @@ import keras_tuner
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from trainer import artifacts, progress
-from trainer.config import Config, UsageError
-from trainer.data import Examples
-from trainer.features import Backbone
+from covid_tfds.common import progress
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import read_sealed, write_json, write_sealed
+from covid_tfds.common.new_folder import destination, staging
+from trainer.config import Config
+from trainer.features.backbone_features import Backbone
+from trainer.features.data import Examples
 from trainer.recipes import Recipe
+from trainer.run_folder import file_names
 from trainer.tuning import distribution, hypermodel, oracles, results, selection, trial_summaries, trials
 from trainer.tuning.trials import Problem
 
@@ -42,7 +46,7 @@ class Tuner(BaseTuner):
         self.problem, self.folder = problem, folder
         self.on_progress = lambda done, total: None
         self._asked_in_vain = False
-        super().__init__(oracle, hypermodel.build, directory=str(folder), project_name=artifacts.TUNER)
+        super().__init__(oracle, hypermodel.build, directory=str(folder), project_name=file_names.TUNER)
 
     def pre_create_trial(self) -> None:
         """Wait a little where the last request brought no trial, because others are still running theirs."""
@@ -83,7 +87,7 @@ class Tuner(BaseTuner):
         """Write KerasTuner's files, each in one step."""
         if not self._is_worker():
             self.oracle.save()
-        artifacts.write_sealed(Path(self._get_tuner_fname()), self.get_state())
+        write_sealed(Path(self._get_tuner_fname()), self.get_state())
 
 
 def search(folder: Path, config: Config, examples: Examples, backbone: Backbone) -> Recipe:
@@ -96,11 +100,11 @@ def search(folder: Path, config: Config, examples: Examples, backbone: Backbone)
 
 def run(folder: Path, config: Config, problem: Problem, wanted: dict) -> Recipe:
     """`search` over a problem that is already stated. wanted: what a search must agree on with what it goes on from."""
-    project = folder / artifacts.TUNER
+    project = folder / file_names.TUNER
     project.mkdir(exist_ok=True)
     _agree(project, wanted)
     _mend(project)
-    artifacts.write_json(folder / artifacts.FOLDS, problem.describe_folds())
+    write_json(folder / file_names.FOLDS, problem.describe_folds())
     trial_summaries.write_space(folder)
     table = results.Table(folder, problem)
     oracle = oracles.make(config.tuner, config.trials, config.seed)
@@ -131,7 +135,7 @@ def _search(tuner: Tuner, oracle: keras_tuner.Oracle, table: results.Table, conf
 
         oracle.on_end = on_end
         tuner.on_progress = lambda done, total: line.note(f"{table.best()}, features {done}/{total}")
-        watch = distribution.watching(tuner.folder / artifacts.TUNER, oracle.give_up_lost)
+        watch = distribution.watching(tuner.folder / file_names.TUNER, oracle.give_up_lost)
         try:
             with _keras_tuner(config.verbose), watch if chief else contextlib.nullcontext():
                 tuner.search()
@@ -148,8 +152,8 @@ def work(config: Config, examples: Examples, backbone: Backbone) -> None:
 
 def serve(config: Config, problem: Problem, wanted: dict) -> None:
     """`work` on a problem that is already stated; wanted: as for `run`."""
-    folder = artifacts.staging(Path(config.output))
-    project = folder / artifacts.TUNER
+    folder = staging(Path(config.output))
+    project = folder / file_names.TUNER
     _agree(project, wanted)
     with distribution.present(project), _keras_tuner(config.verbose):
         tuner = Tuner(oracles.make(config.tuner, config.trials, config.seed), problem, folder)
@@ -180,9 +184,9 @@ def _agree(project: Path, wanted: dict) -> None:
     """Write search.json, or raise UsageError when one is there that says something else."""
     path = project / distribution.SETTINGS
     if not path.exists():
-        artifacts.write_sealed(path, wanted)
+        write_sealed(path, wanted)
         return
-    found = artifacts.read_sealed(path)
+    found = read_sealed(path)
     for name, value in json.loads(json.dumps(wanted)).items():
         if found.get(name) != value:
             told = "" if name in ("dataset", "backbone", "space") else f": {found.get(name)} then, {value} now"
@@ -198,9 +202,9 @@ def _mend(project: Path) -> None:
     try:
         for path in (project / "oracle.json", *project.glob("tuner*.json"), *project.glob("*chief*.json")):
             if path.exists():
-                artifacts.read_sealed(path)
+                read_sealed(path)
         for path in kept:
-            artifacts.read_sealed(path)
+            read_sealed(path)
             trial = Trial.load(str(path))
             if trial.status == TrialStatus.COMPLETED and trials.Result.read(path.parent) is None:
                 raise ValueError(f"{path.parent / trials.RESULT} is damaged or missing")
@@ -214,7 +218,7 @@ def _mend(project: Path) -> None:
 def _how_to_go_on(config: Config, folder: Path, done: int) -> str:
     return (
         f"Stopped after {done} of {config.trials} trials. Nothing is lost: they are in {folder}. To go on:\n"
-        f"  {config.command(output=str(artifacts.destination(folder)))}"
+        f"  {config.command(output=str(destination(folder)))}"
     )
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer import bootstrap, metrics
+from trainer.metrics import bootstrap, classification
 
 TUTORIAL_TRIAL = 0
 
@@ -101,7 +101,7 @@ def without_selection_bias(question: Question, log_odds: np.ndarray) -> dict:
     sizes = [len(np.unique(question.patients[rows])) for rows in (question.positive, ~question.positive)]
     for name in ("auroc", "tutorial_auroc"):
         value, (low, high) = result[name]["value"], result[name]["ci95"]
-        wide_low, wide_high = metrics.newcombe_interval(value, *sizes)
+        wide_low, wide_high = classification.newcombe_interval(value, *sizes)
         result[name]["ci95"] = [min(low, wide_low), max(high, wide_high)]
     return result | {"draws": len(auroc), "patients": len(np.unique(question.patients))}
 

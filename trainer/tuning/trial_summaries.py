@@ -12,7 +12,8 @@ import tensorflow as tf
 from keras_tuner.engine.trial import Trial
 from tensorboard.plugins.hparams import api as hparams
 
-from trainer import artifacts, summaries
+from trainer.report import tensorboard
+from trainer.run_folder import file_names
 from trainer.tuning import hypermodel, selection
 from trainer.tuning.trials import Result
 
@@ -28,7 +29,7 @@ def write_space(folder: Path) -> None:
     """Tell the HParams page of a run which hyperparameters and figures its trials have."""
     space = [hparams.HParam(hp["config"]["name"], _domain(hp)) for hp in hypermodel.describe()["hyperparameters"]]
     shown = [hparams.Metric(tag, display_name=name) for tag, name in FIGURES.items()]
-    with summaries.writer(folder / artifacts.TENSORBOARD / artifacts.TUNER / "space"):
+    with tensorboard.writer(folder / file_names.TENSORBOARD / file_names.TUNER / "space"):
         hparams.hparams_config(space, shown)
 
 
@@ -46,8 +47,8 @@ def write_trial(folder: Path, trial: Trial, question: selection.Question, result
 
     folder: the run's. history: as `heads.FittedHeads`; empty where the trial failed.
     """
-    name, where = f"trial_{trial.trial_id}", folder / artifacts.TENSORBOARD / artifacts.TUNER
-    with summaries.writer(where / name):
+    name, where = f"trial_{trial.trial_id}", folder / file_names.TENSORBOARD / file_names.TUNER
+    with tensorboard.writer(where / name):
         hparams.hparams(dict(trial.hyperparameters.values), trial_id=name)
         if result.log_odds is not None:
             judged = selection.judge(question, result.log_odds)
@@ -56,5 +57,5 @@ def write_trial(folder: Path, trial: Trial, question: selection.Question, result
                 tf.summary.scalar(tag, value, step=0)
     means = [{figure: float(value.mean()) for figure, value in entry.items()} for entry in history]
     for run, prefix in (("train", ""), ("held_out", "val_")):
-        with summaries.writer(where / run, name):
-            summaries.write_epochs(prefix, means, name)
+        with tensorboard.writer(where / run, name):
+            tensorboard.write_epochs(prefix, means, name)

@@ -12,11 +12,14 @@ import keras_tuner
 import numpy as np
 import tensorflow as tf
 
-from trainer import artifacts, folds, heads
-from trainer.config import Config, UsageError
-from trainer.data import Examples
-from trainer.features import Backbone, Features, default_folder
-from trainer.metrics import POSITIVE
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import read_sealed, write_sealed
+from trainer.config import Config
+from trainer.features.backbone_features import Backbone, Features, default_folder
+from trainer.features.data import Examples
+from trainer.metrics import folds
+from trainer.metrics.classification import POSITIVE
+from trainer.models import heads
 from trainer.recipes import Recipe
 from trainer.tuning import hypermodel
 from trainer.tuning.selection import Question
@@ -114,7 +117,7 @@ class Result:
     def read(cls, folder: Path) -> Result | None:
         """The result in a trial's folder; None when it is not there or damaged."""
         try:
-            stored = artifacts.read_sealed(folder / RESULT)
+            stored = read_sealed(folder / RESULT)
             log_odds = None if stored["log_odds"] is None else np.asarray(stored["log_odds"], dtype=np.float64)
             return cls(stored["recipe"], log_odds, stored["failed"], stored["seconds"])
         except (OSError, UsageError, KeyError, TypeError):
@@ -123,7 +126,7 @@ class Result:
     def write(self, folder: Path) -> None:
         """Write result.json in one step."""
         log_odds = None if self.log_odds is None else self.log_odds.tolist()
-        artifacts.write_sealed(folder / RESULT, {**dataclasses.asdict(self), "log_odds": log_odds})
+        write_sealed(folder / RESULT, {**dataclasses.asdict(self), "log_odds": log_odds})
 
     def is_of(self, recipe: Recipe) -> bool:
         """Whether it is this recipe's."""

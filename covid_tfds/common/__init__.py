@@ -1,0 +1,1 @@
+"""What all three packages use: errors, commands, files, progress, logs. No TensorFlow."""

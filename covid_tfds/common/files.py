@@ -1,0 +1,139 @@
+"""Read and write files so that a final name never holds half a file: text, JSON, CSV, checksums."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from covid_tfds.common.errors import UsageError
+
+CHECKSUMS = "SHA256SUMS"
+SEAL = "sha256"
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; it takes `path`'s name, flushed to disk, when the block ends well.
+
+    Raises UsageError for an OSError in the block: a full disk, a folder that is gone or can't be written.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be written: {_reason(error)}. Mend that and give the same command again: it goes on."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _reason(error: OSError) -> str:
+    """What the system says; HDF5 tells it in the middle of a long message of its own."""
+    return os.strerror(error.errno) if error.errno else str(error).strip().splitlines()[0]
+
+
+def write_checksums(folder: Path, unlisted: Iterable[str] = ()) -> None:
+    """Write SHA256SUMS, as `sha256sum -c` reads it: all files in the folder and below except `unlisted`."""
+    passed_over = {CHECKSUMS, *unlisted}
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in passed_over)
+    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    write_text(folder / CHECKSUMS, "".join(lines))
+
+
+def verify(folder: Path, names: Iterable[str]) -> None:
+    """Raise UsageError unless files of a folder are those that its SHA256SUMS lists."""
+    lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for name in names:
+        if sha256(folder / name) != listed.get(name):
+            raise UsageError(
+                f"{folder / name} is damaged or was changed: it is not the file that {CHECKSUMS} lists. Restore it or "
+                "train again."
+            )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text under a final name in one step."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value) -> None:
+    """Write strict JSON (no NaN; undefined figures are null)."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_sealed(path: Path, value: dict) -> None:
+    """Write a JSON object with the SHA-256 of its content in it, for files that change too often for SHA256SUMS."""
+    write_json(path, {**value, SEAL: _seal(value)})
+
+
+def read_sealed(path: Path) -> dict:
+    """Read what `write_sealed` wrote; raises UsageError that names the file when it is damaged or was changed."""
+    value = read_json(path)
+    if not isinstance(value, dict) or value.pop(SEAL, None) != _seal(value):
+        raise UsageError(f"{path} is damaged or was changed: its content is not what its {SEAL} says")
+    return value
+
+
+def _seal(value: dict) -> str:
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(value)), sort_keys=True).encode()).hexdigest()
+
+
+def read_json(path: Path):
+    """Read a JSON file; raises UsageError that names it when it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is damaged: expected JSON, got {error}. Restore it or train again.") from error
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict]) -> None:
+    """Write a CSV file with a header.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front, as OWASP advises, and so does one
+    that begins with an apostrophe: `read_csv` takes it away again. Numbers stay as they are.
+    """
+    text = io.StringIO()
+    names = list(columns)
+    plain, quoted = (
+        csv.DictWriter(text, names, lineterminator="\n", quoting=q) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    )
+    plain.writeheader()
+    for row in rows:
+        # Python quotes a carriage return only where it ends lines; unquoted, it would begin a new row.
+        writer = quoted if any("\r" in str(value) for value in row.values()) else plain
+        writer.writerow({name: _no_formula(value) for name, value in row.items()})
+    write_text(path, text.getvalue())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a file of `write_csv`, as they were given."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, restkey="", restval=""))
+    return [{name: value.removeprefix("'") for name, value in row.items() if name} for row in rows]
+
+
+def _no_formula(value):
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,114 @@
+"""The one place where an encoded radiograph becomes what a person sees.
+
+Publishers store grey, colour, palette and transparent PNGs of 1 to 16 bits besides JPEGs, some under the wrong file
+extension. Decoders disagree on most of them; here the answer is fixed, and in integers, so that Pillow and NumPy give
+bit for bit the same elsewhere (`tests/test_decoding.py` compares):
+
+- JPEG: the slow integer DCT, which is libjpeg's reference and Pillow's default.
+- PNG: 16 bits keep the high byte; what is transparent is seen over black, `(colour * alpha + 127) // 255`.
+
+    dataset = tfds.load("covid_tfds/curated", split="train", decoders={"image": image_decoder()})
+
+What a file would unpack to is read from its head, and refused when it is too much: a PNG of 100 kB can hold 800 million
+pixels, and a JPEG of some kB thousands of progressive scans that each take as long as a whole image.
+"""
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from covid_tfds.imaging.limits import JPEG_SCAN, MAX_PIXELS, MAX_SCANS
+
+JPEG_START = b"\xff\xd8\xff"
+PNG_START = b"\x89PNG\r\n\x1a\n"
+PNG_SIZE_AT, PNG_BIT_DEPTH_AT = 16, 24
+
+
+def decode_image(encoded: tf.Tensor) -> tf.Tensor:
+    """Decode a JPEG or PNG; works eagerly, in tf.data and inside a SavedModel.
+
+    Args:
+        encoded: string scalar, the bytes of the file. What they are is read from the bytes, never from a name.
+
+    Returns:
+        uint8 tensor [height, width, 3], RGB, 0 black to 255 white; grey images have three equal channels.
+
+    Raises:
+        tf.errors.InvalidArgumentError: neither JPEG nor PNG, a truncated one, or of more than MAX_PIXELS pixels or
+            MAX_SCANS scans.
+    """
+    encoded = tf.convert_to_tensor(encoded, tf.string)
+    image = tf.case(
+        [
+            (_starts_with(encoded, JPEG_START), lambda: _decode_jpeg(encoded)),
+            (_starts_with(encoded, PNG_START), lambda: _decode_png(encoded)),
+        ],
+        default=lambda: _refuse(encoded),
+    )
+    image.set_shape([None, None, 3])
+    return image
+
+
+def image_decoder() -> tfds.decode.Decoder:
+    """`decode_image` as TFDS takes it: `tfds.load(..., decoders={"image": image_decoder()})`."""
+
+    @tfds.decode.make_decoder(output_dtype=tf.uint8)
+    def decode(encoded, feature):
+        del feature
+        return decode_image(encoded)
+
+    return decode()
+
+
+def _starts_with(encoded, start):
+    return tf.equal(tf.strings.substr(encoded, 0, len(start)), start)
+
+
+def _decode_jpeg(encoded):
+    height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(encoded))
+    # Inside compressed data 0xff is always followed by 0 or a restart mark: this finds scans, and those of thumbnails.
+    scans = tf.size(tf.strings.split(encoded, JPEG_SCAN)) - 1
+    too_many = tf.debugging.Assert(scans <= MAX_SCANS, ["expected a JPEG of at most", MAX_SCANS, "scans, got", scans])
+    with tf.control_dependencies([_check_size(height, width), too_many]):
+        return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def _decode_png(encoded):
+    width, height = tf.unstack(_numbers(encoded, PNG_SIZE_AT, 8, tf.int32), num=2)
+    with tf.control_dependencies([_check_size(height, width)]):
+        rgba = tf.io.decode_png(encoded, channels=4)
+    alpha = rgba[..., 3:]
+    # To images of 1, 2 or 4 bits without transparency TensorFlow adds an alpha of 1, 3 or 15, meant to be opaque.
+    bits = tf.cast(_numbers(encoded, PNG_BIT_DEPTH_AT, 1, tf.uint8)[0], tf.int32)
+    added = tf.cast(tf.bitwise.left_shift(1, tf.minimum(bits, 8)) - 1, tf.uint8)
+    # Most are opaque, and large: what is wider than a byte is made for the others only.
+    return tf.cond(tf.reduce_all(tf.equal(alpha, added)), lambda: rgba[..., :3], lambda: _over_black(rgba))
+
+
+def _over_black(rgba):
+    wide = tf.cast(rgba, tf.uint16)
+    return tf.cast((wide[..., :3] * wide[..., 3:] + 127) // 255, tf.uint8)
+
+
+def _numbers(encoded, start, length, dtype):
+    """Big-endian numbers in some bytes; 0 where the file ends before them."""
+    # TensorFlow's own complaint would quote the file, and Python fail on decoding it.
+    head = tf.strings.join([tf.strings.substr(encoded, 0, start + length), bytes(start + length)])
+    return tf.io.decode_raw(tf.strings.substr(head, start, length), dtype, little_endian=False)
+
+
+def _check_size(height, width):
+    pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
+    is_sound = (height > 0) & (width > 0) & (pixels <= MAX_PIXELS)
+    return tf.debugging.Assert(
+        is_sound, ["expected an image of at most", MAX_PIXELS, "pixels, got", width, "x", height]
+    )
+
+
+def _refuse(encoded):
+    # As text, whatever the bytes: TensorFlow raises UnicodeDecodeError in place of an error whose message is none.
+    start = tf.strings.unicode_transcode(
+        tf.strings.substr(encoded, 0, 8), "ISO-8859-1", "UTF-8", replace_control_characters=True
+    )
+    is_image = tf.debugging.Assert(False, ["expected a JPEG or PNG image, got bytes that start with", start])
+    with tf.control_dependencies([is_image] if is_image is not None else []):
+        return tf.zeros([0, 0, 3], tf.uint8)

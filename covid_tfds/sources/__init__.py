@@ -1,0 +1,1 @@
+"""Where the images of the builder configs come from, each verified by SHA-256."""

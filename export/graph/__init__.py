@@ -1,0 +1,1 @@
+"""The network as a graph: SavedModel, ONNX, int8, metadata."""

@@ -1,0 +1,63 @@
+"""The SavedModel: two signatures over one set of weights.
+
+serving_default   image [batch, height, width, 3] uint8 -> probabilities [batch, 2]
+serving_bytes     image_bytes [batch] encoded JPEG or PNG files -> probabilities [batch, 2], NaN for what is neither
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from covid_tfds.imaging.tensorflow_decoder import decode_image
+from export.graph.network import Network
+
+PIXELS, BYTES = "serving_default", "serving_bytes"
+# TensorFlow Serving's REST interface takes base64 for inputs whose name ends with _bytes.
+BYTES_INPUT = "image_bytes"
+
+
+def write(network: Network, folder: Path) -> None:
+    """Write the SavedModel into `folder`.
+
+    The files of one `serving_bytes` call may differ in size. One that can't be decoded gets NaN for probabilities and
+    leaves the others theirs: a server may have batched the calls of people who know nothing of each other.
+    """
+    shape = tf.TensorSpec((network.side, network.side, 3), tf.float32)
+
+    def from_pixels(image):
+        return {"probabilities": network.predict(image)["probabilities"]}
+
+    def decode(encoded):
+        return network.resize(tf.cast(decode_image(encoded), tf.float32)[None])[0]
+
+    def from_bytes(image_bytes):
+        resized = tf.map_fn(_or_nan(decode, shape), image_bytes, fn_output_signature=shape)
+        # Not left to the network: pooling and relu make a confident number of NaN.
+        is_image = tf.math.is_finite(resized[:, :1, 0, 0])
+        probabilities = network.from_resized(tf.where(is_image[:, :, None, None], resized, 0.0))["probabilities"]
+        return {"probabilities": tf.where(is_image, probabilities, np.nan)}
+
+    # Not track(), and not model.export(): both store the weights a second time.
+    archive = keras.export.ExportArchive()
+    archive.add_endpoint(PIXELS, from_pixels, [tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")])
+    archive.add_endpoint(BYTES, from_bytes, [tf.TensorSpec((None,), tf.string, name=BYTES_INPUT)])
+    try:
+        archive.write_out(str(folder), verbose=False)
+    except tf.errors.OpError as error:  # of a full disk, for one
+        raise OSError(f"{folder}: {error.message.rpartition('; ')[2]}") from error
+
+
+def _or_nan(decode: Callable[[tf.Tensor], tf.Tensor], shape: tf.TensorSpec) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`decode` with NaN in place of an error. A graph knows no other way to catch one than a dataset that drops it."""
+
+    def attempt(encoded):
+        decoded = tf.data.Dataset.from_tensors(encoded).map(decode).ignore_errors()
+        nothing = tf.data.Dataset.from_tensors(tf.fill(shape.shape, np.nan))
+        return decoded.concatenate(nothing).take(1).get_single_element()
+
+    return attempt

@@ -1,0 +1,1 @@
+"""The proof that the artefacts answer as the trained model does."""

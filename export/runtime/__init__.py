@@ -1,0 +1,1 @@
+"""Predict with an exported model, without TensorFlow."""

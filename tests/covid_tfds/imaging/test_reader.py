@@ -1,0 +1,176 @@
+"""That Pillow reads every kind of file as TensorFlow does in training, and refuses what it can't read, in one line."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from covid_tfds.imaging import reader
+from covid_tfds.imaging.limits import ImageError
+from covid_tfds.imaging.reader import read_image
+from covid_tfds.imaging.tensorflow_decoder import decode_image
+from export.parity import images
+
+SHAPE = (37, 53)
+
+
+def noise(*channels, high=256, dtype=np.uint8):
+    return np.random.default_rng(7).integers(0, high, (*SHAPE, *channels)).astype(dtype)
+
+
+def encode(image, file_format, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def png(bits, colour_type, transparent=b"", samples=1):
+    """A PNG of any kind, which Pillow can't write: noise with a palette and a transparent colour if given."""
+    height, width = SHAPE
+    random = np.random.default_rng(bits + colour_type)
+    rows = [random.bytes((width * bits * samples + 7) // 8) for _ in range(height)]
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    body = chunk(b"IHDR", header)
+    if colour_type == 3:
+        body += chunk(b"PLTE", random.bytes(3 << bits))
+    if transparent:
+        body += chunk(b"tRNS", transparent)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + body
+        + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+        + chunk(b"IEND", b"")
+    )
+
+
+KINDS = {
+    "jpeg-grey": encode(Image.fromarray(noise()), "JPEG"),
+    "jpeg-420": encode(Image.fromarray(noise(3)), "JPEG", subsampling="4:2:0"),
+    "jpeg-422": encode(Image.fromarray(noise(3)), "JPEG", subsampling="4:2:2"),
+    "jpeg-444": encode(Image.fromarray(noise(3)), "JPEG", subsampling="4:4:4"),
+    "jpeg-progressive": encode(Image.fromarray(noise(3)), "JPEG", progressive=True),
+    "jpeg-rgb": encode(Image.fromarray(noise(3)), "JPEG", keep_rgb=True),
+    "jpeg-cmyk": encode(Image.fromarray(noise(4), "CMYK"), "JPEG"),
+    "grey-1": png(1, 0),
+    "grey-2": png(2, 0),
+    "grey-4": png(4, 0),
+    "grey-8": png(8, 0),
+    "grey-16": png(16, 0),
+    "grey-1-transparent": png(1, 0, struct.pack(">H", 1)),
+    "grey-2-transparent": png(2, 0, struct.pack(">H", 2)),
+    "grey-4-transparent": png(4, 0, struct.pack(">H", 9)),
+    "grey-8-transparent": png(8, 0, struct.pack(">H", 30)),
+    "rgb-8": png(8, 2, samples=3),
+    "rgb-16": png(16, 2, samples=3),
+    "palette-1": png(1, 3),
+    "palette-4": png(4, 3),
+    "palette-8": png(8, 3),
+    "palette-4-transparent": png(4, 3, bytes(range(0, 256, 16))),
+    "palette-8-transparent": png(8, 3, bytes(range(200))),
+    "grey-alpha-8": png(8, 4, samples=2),
+    "grey-alpha-16": png(16, 4, samples=2),
+    "rgba-8": png(8, 6, samples=4),
+    "rgba-16": png(16, 6, samples=4),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reads_as_tensorflow_does_bit_for_bit(kind):
+    pixels = reader.decode(KINDS[kind])
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (*SHAPE, 3)
+    np.testing.assert_array_equal(pixels, decode_image(KINDS[kind]).numpy())
+
+
+def test_a_transparent_level_of_16_bits_is_compared_in_16_bits():
+    encoded = tf.io.encode_png(noise(1, high=65536, dtype=np.uint16)).numpy()
+    level = int(noise(1, high=65536, dtype=np.uint16)[3, 5, 0])
+    at = encoded.index(b"IDAT") - 4
+    body = b"tRNS" + struct.pack(">H", level)
+    with_level = encoded[:at] + struct.pack(">I", 2) + body + struct.pack(">I", zlib.crc32(body)) + encoded[at:]
+    np.testing.assert_array_equal(reader.decode(with_level), decode_image(with_level).numpy())
+    assert (reader.decode(with_level) != reader.decode(encoded)).any()
+
+
+def test_the_pictures_of_the_parity_check_differ_in_kind():
+    """Else the check would not see a decoder that goes wrong."""
+    opened = [Image.open(io.BytesIO(picture.encoded)) for picture in images.phantoms()]
+    assert {image.mode for image in opened} >= {"L", "RGB", "RGBA", "P", "1", "I;16"}
+    assert len({image.size for image in opened}) > 5
+    assert min(min(image.size) for image in opened) < 100
+
+
+@pytest.mark.parametrize("file_format", ["WEBP", "BMP"])
+def test_formats_that_training_does_not_know(tmp_path, file_format):
+    path = tmp_path / "film"
+    Image.fromarray(noise(3)).save(path, file_format, **({"lossless": True} if file_format == "WEBP" else {}))
+    np.testing.assert_array_equal(read_image(path).pixels, noise(3))
+
+
+def test_webp_is_seen_over_black_where_it_is_transparent():
+    rgba = np.dstack([np.full((4, 4, 3), 200, np.uint8), np.full((4, 4), 51, np.uint8)])
+    np.testing.assert_array_equal(reader.decode(encode(Image.fromarray(rgba), "WEBP", lossless=True, exact=True)), 40)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_the_exif_orientation_is_respected(file_format):
+    image = np.zeros((16, 32, 3), np.uint8)
+    image[:, :16] = 255
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = 6  # turn a quarter clockwise to see it upright
+    pixels = reader.decode(encode(Image.fromarray(image), file_format, exif=exif))
+    assert pixels.shape == (32, 16, 3)
+    assert pixels[:14].min() > 250
+    assert pixels[18:].max() < 5
+    assert images.Picture("x", encode(Image.fromarray(image), file_format, exif=exif)).is_turned
+    assert not images.Picture("x", encode(Image.fromarray(image), file_format)).is_turned
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected JPEG, PNG, WebP, BMP or DICOM, got an empty file"),
+        (b"not an image at all", "got bytes that start with b'not an i'"),
+        (encode(Image.fromarray(noise(3)), "GIF"), "got bytes that start with b'GIF8"),
+        (KINDS["jpeg-420"][: len(KINDS["jpeg-420"]) // 2], "damaged: "),
+        (KINDS["rgb-8"][: len(KINDS["rgb-8"]) // 2], "damaged: "),
+        (KINDS["rgb-8"][:20], "expected JPEG|damaged"),
+        (encode(Image.new("1", (30000, 30000)), "PNG"), "at most 50 million pixels"),
+        (encode(Image.new("1", (12000, 10000)), "PNG"), "at most 50 million pixels, got 12000 x 10000"),
+        (png(16, 2, struct.pack(">HHH", 1, 2, 3), samples=3), "save it without transparency"),
+    ],
+    ids=["empty", "garbage", "gif", "half-jpeg", "half-png", "png-head", "bomb", "small-bomb", "rgb-16-transparent"],
+)
+def test_what_can_not_be_read_is_refused(tmp_path, content, message):
+    path = tmp_path / "film.png"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=message) as caught:
+        read_image(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_file_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(ImageError, match="No such file"):
+        read_image(tmp_path / "missing.png")
+    with pytest.raises(ImageError, match="got a folder"):
+        read_image(tmp_path)
+    monkeypatch.setattr(reader, "MAX_BYTES", 10)
+    (tmp_path / "large.png").write_bytes(KINDS["rgb-8"])
+    with pytest.raises(ImageError, match="expected at most 0 MB"):
+        read_image(tmp_path / "large.png")
+
+
+def test_every_real_radiograph_is_read_as_in_training(manual_dir):
+    files = [path for path in sorted(manual_dir.rglob("*.*")) if path.suffix.lower() in (".png", ".jpg", ".jpeg")]
+    smallest_first = sorted(files, key=lambda path: path.stat().st_size)
+    for path in smallest_first[:100:2]:
+        encoded = path.read_bytes()
+        np.testing.assert_array_equal(reader.decode(encoded), decode_image(encoded).numpy(), err_msg=path.name)

@@ -1,0 +1,270 @@
+"""The command `python -m export.bulk`: the answers of export.predict, by Beam, in parts that are never done twice."""
+
+import csv
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+from PIL import Image
+
+from covid_tfds import phantom
+from covid_tfds.common.errors import INTENDED_USE
+from covid_tfds.imaging.reader import read_image
+from export.bulk import __main__, inputs, model, running
+from export.parity import check
+from export.runtime.predictor import ModelError, Predictor
+
+ROOT = Path(__file__).parents[3]
+SIZES = ((200, 180), (150, 210), (224, 224), (97, 301), (260, 140))
+TWO_PROCESSES = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
+
+
+@pytest.fixture(scope="module")
+def path(exported):
+    return str(exported / check.FLOAT)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """Five films of different sizes, a file that is none, and one that is cut off."""
+    folder = tmp_path_factory.mktemp("bulk") / "films"
+    (folder / "more").mkdir(parents=True)
+    for index, size in enumerate(SIZES):
+        place = folder / "more" if index % 2 else folder
+        Image.fromarray(phantom.draw(index).image).resize(size).save(place / f"film{index}.png")
+    (folder / "broken.png").write_text("no image")
+    (folder / "half.png").write_bytes((folder / "film0.png").read_bytes()[:900])
+    return folder
+
+
+def bulk(path, films, output, *flags):
+    return __main__.main(["--model", path, "--input", str(films), "--output", str(output), *flags])
+
+
+def rows(output):
+    return pandas.read_parquet(output / "predictions").set_index("image")
+
+
+def letters(output):
+    found = []
+    for file in sorted((output / "unreadable").glob("*.csv")):
+        with file.open(newline="") as opened:
+            found += csv.DictReader(opened)
+    return {letter["image"]: letter["error"] for letter in found}
+
+
+def assert_as_predictor(output, path, names):
+    predictor, found = Predictor(path), rows(output)
+    assert sorted(found.index) == sorted(names)
+    for name in names:
+        expected = predictor.predict_file(name)
+        assert found.p_covid[name] == pytest.approx(expected.p_covid, abs=1e-6)
+        assert found.decision[name] == expected.decision
+        assert found.warnings[name] == "; ".join(expected.warnings)
+    assert found.p_covid.std() > 1e-4
+
+
+@pytest.fixture(scope="module")
+def done(path, films, tmp_path_factory):
+    output = tmp_path_factory.mktemp("done") / "output"
+    assert bulk(path, films, output, "--images_per_part", "3", "--batch_size", "2") == 1
+    return output
+
+
+def test_answers_are_those_of_predict(done, path, films):
+    assert_as_predictor(done, path, [str(file) for file in films.rglob("film*.png")])
+    assert set(rows(done).model_sha256) == {running.hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    assert len(list((done / "predictions").iterdir())) == 3
+
+
+def test_what_can_not_be_read_is_named_with_the_reason_that_predict_gives(done, films):
+    found = letters(done)
+    assert set(found) == {str(films / "broken.png"), str(films / "half.png")}
+    for name, error in found.items():
+        with pytest.raises(running.pipeline.ImageError) as raised:
+            read_image(name)
+        assert error == str(raised.value)
+
+
+def test_what_is_done_is_not_done_again(done, path, films, capsys):
+    before = {file: file.stat().st_mtime_ns for file in done.rglob("*.*") if file.name != ".lock"}
+    assert bulk(path, films, done, "--images_per_part", "3") == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"Complete: 5 of 7 images in {done / 'predictions'}, 2 could not be read ({done / 'unreadable'})"
+    ]
+    assert {file: file.stat().st_mtime_ns for file in done.rglob("*.*") if file.name != ".lock"} == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [((), "begun with images_per_part 3, not 1000"), (("--images_per_part", "3", "--input", "x/*"), "matches")],
+    ids=["part", "pattern"],
+)
+def test_another_question_is_refused(done, path, films, capsys, flags, message):
+    assert bulk(path, films, done, *flags) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_another_model_or_input_is_refused(done, path, exported, films, tmp_path, capsys):
+    assert bulk(str(exported / check.INT8), films, done, "--images_per_part", "3") == 2
+    assert "begun with another model" in capsys.readouterr().err
+    other = shutil.copytree(films, tmp_path / "other")
+    assert bulk(path, other, done, "--images_per_part", "3") == 2
+    assert "begun with another input" in capsys.readouterr().err
+
+
+def test_stopped_in_the_second_part_it_goes_on_with_that(path, films, tmp_path, monkeypatch):
+    output, parts = tmp_path / "output", []
+
+    def stop_in_the_second(*arguments):
+        parts.append(arguments[3])
+        if len(parts) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    original = running._part
+    monkeypatch.setattr(running, "_part", stop_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        bulk(path, films, output, "--images_per_part", "3")
+    assert bulk(path, films, output, "--images_per_part", "3") == 1
+    assert parts == ["00000-of-00003", "00001-of-00003", "00001-of-00003", "00002-of-00003"]
+    assert_as_predictor(output, path, [str(file) for file in films.rglob("film*.png")])
+
+
+def command(path, films, output, *flags):
+    words = ["--model", path, "--input", str(films), "--output", str(output), *flags]
+    return [sys.executable, "-m", "export.bulk", *words]
+
+
+def wait_for(kept, process):
+    while not kept.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_its_workers_at_once(path, films, tmp_path, number):
+    words = command(path, films, tmp_path / "output", "--images_per_part", "2", *TWO_PROCESSES)
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "output" / "done" / "00000.json", process)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=20)  # which comes back when no worker holds the pipes any more
+    assert process.returncode == 128 + number
+    assert told.strip().splitlines()[-1] == "Stopped. What is done stays in --output: the same command goes on."
+    assert "Traceback" not in told
+
+
+@pytest.mark.slow
+def test_two_processes_killed_and_started_again(path, films, tmp_path):
+    """The driver is killed when one part is kept; its workers end with it, and the same command goes on."""
+    output = tmp_path / "output"
+    whole = command(path, films, output, "--images_per_part", "4", *TWO_PROCESSES)
+    process = subprocess.Popen(whole, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    kept = output / "done" / "00000.json"
+    wait_for(kept, process)
+    process.kill()
+    process.wait()
+    before = kept.stat().st_mtime_ns
+    again = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 1, again.stderr
+    assert again.stdout.splitlines()[-1].startswith("Complete: 5 of 7 images")
+    assert kept.stat().st_mtime_ns == before
+    assert_as_predictor(output, path, [str(file) for file in films.rglob("film*.png")])
+    assert not list(output.rglob("beam-temp*"))
+
+
+def test_examples_of_a_tfds_dataset(path, films, tmp_path, capsys):
+    import tensorflow_datasets as tfds
+
+    files = sorted(films.rglob("film*.png"))
+    examples = [(index, {"image": str(file), "image_id": file.stem}) for index, file in enumerate(files)]
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="films",
+        version="1.0.0",
+        data_dir=tmp_path / "data",
+        split_datasets={"train": examples[:3], "test": examples[3:]},
+        features=tfds.features.FeaturesDict({"image": tfds.features.Image(), "image_id": tfds.features.Text()}),
+        disable_shuffling=True,
+    )
+    flags = ("--data_dir", str(tmp_path / "data"), "--images_per_part", "2")
+    assert bulk(path, "films", tmp_path / "output", *flags) == 0
+    found, predictor = rows(tmp_path / "output"), Predictor(path)
+    assert sorted(found.index) == [file.stem for file in sorted(files, key=lambda file: file.stem)]
+    for file in files:
+        assert found.p_covid[file.stem] == pytest.approx(predictor.predict_file(file).p_covid, abs=1e-6)
+    assert bulk(path, "covid_tfds/phantom", tmp_path / "other", *flags) == 2
+    assert "tfds build covid_tfds/phantom" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--model": "nowhere.onnx"}, "nowhere.onnx can't be opened"),
+        ({"--input": "nowhere"}, "no such file or folder, and no TFDS dataset of that name"),
+        ({"--input": "nowhere/*.png"}, "no file matches"),
+        ({"--runner": "NoRunner"}, "--runner NoRunner"),
+        ({"--wrokers": "2"}, "--wrokers is no flag"),
+        ({"--output": "/proc/nowhere"}, "can't be written"),
+    ],
+    ids=["model", "name", "pattern", "runner", "flag", "output"],
+)
+def test_one_line_for_what_can_be_mended(path, films, tmp_path, capsys, changes, message):
+    flags = {"--model": path, "--input": str(films), "--output": str(tmp_path / "output")} | changes
+    assert __main__.main([word for pair in flags.items() for word in pair]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert message in error[0]
+    assert not (tmp_path / "output").exists()
+
+
+def test_exit_code_2_when_nothing_could_be_read(path, films, tmp_path):
+    assert bulk(path, films / "broken.png", tmp_path / "output") == 2
+    assert len(letters(tmp_path / "output")) == 1
+    assert rows(tmp_path / "output").empty
+
+
+def test_a_worker_that_finds_another_model_says_so(path):
+    handler = model.Handler(path, "0" * 64, 1, 8)
+    with pytest.raises(ModelError, match="another model on this worker"):
+        handler.load_model()
+
+
+def test_a_model_without_the_inner_tensor_is_refused():
+    graph = model.onnx.helper.make_graph([], "g", [], [])
+    with pytest.raises(ModelError, match="inner tensor 'resized'"):
+        model.half(model.onnx.helper.make_model(graph).SerializeToString(), model.IMAGE, model.RESIZED)
+
+
+def test_a_pattern_names_files_as_they_are(films):
+    assert inputs.find(f"{films}/**.png", None).names == sorted(str(file) for file in films.rglob("*.png"))
+    assert inputs.find(f"{films}/*.png", None).names == sorted(str(file) for file in films.glob("*.png"))
+
+
+def test_the_halves_together_are_the_whole(path):
+    data = Path(path).read_bytes()
+    image = np.asarray(Image.fromarray(phantom.draw(3).image).convert("RGB"))
+    first = model.session(model.half(data, model.IMAGE, model.RESIZED), 1)
+    second = model.session(model.half(data, model.RESIZED, model.PROBABILITIES), 1)
+    (resized,) = first.run(None, {model.IMAGE: image[None]})
+    (probabilities,) = second.run(None, {model.RESIZED: resized})
+    assert probabilities[0, 0] == pytest.approx(Predictor(path).predict(image).p_covid, abs=1e-6)
+    assert resized.shape == (1, 224, 224, 3)
+
+
+def test_help_takes_less_than_a_second_and_says_what_it_is_for():
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "export.bulk", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        seconds.append(time.perf_counter() - start)
+    assert " ".join(done.stdout.split()).count(INTENDED_USE) == 1
+    assert min(seconds) < 1

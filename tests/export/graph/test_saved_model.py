@@ -1,0 +1,68 @@
+"""The SavedModel: both signatures, their agreement, their size, and the command line tool of TensorFlow on them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export.graph import saved_model
+from export.parity import check, images
+
+PNG = next(picture for picture in images.phantoms() if picture.name == "colour-tall.png")
+
+
+@pytest.fixture(scope="module")
+def signatures(exported):
+    return tf.saved_model.load(str(exported / check.SAVED_MODEL)).signatures
+
+
+def test_files_and_pixels_give_the_same(signatures):
+    """Files of different kinds and sizes in one call."""
+    from covid_tfds.imaging.tensorflow_decoder import decode_image
+
+    pictures = images.phantoms()
+    encoded = tf.constant([picture.encoded for picture in pictures])
+    together = signatures[saved_model.BYTES](image_bytes=encoded)["probabilities"].numpy()
+    assert together.shape == (len(pictures), 2)
+    assert together.dtype == np.float32
+    np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-6)
+    for row, picture in enumerate(pictures):
+        pixels = decode_image(picture.encoded)[None]
+        alone = signatures[saved_model.PIXELS](image=pixels)["probabilities"].numpy()
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+
+
+def test_a_file_that_is_no_image_gets_nan_and_the_others_their_answer(signatures):
+    serve = signatures[saved_model.BYTES]
+    bomb = PNG.encoded[:16] + b"\0\0\xff\xff\0\0\xff\xff" + PNG.encoded[24:]
+    bad = [b"no image", b"", PNG.encoded[:200], bomb]
+    alone = serve(image_bytes=tf.constant([PNG.encoded]))["probabilities"].numpy()
+    together = serve(image_bytes=tf.constant([*bad, PNG.encoded]))["probabilities"].numpy()
+    assert np.isnan(together[: len(bad)]).all()
+    np.testing.assert_allclose(together[len(bad) :], alone, atol=1e-6)
+    assert np.isnan(serve(image_bytes=tf.constant(bad[:1]))["probabilities"].numpy()).all()
+
+
+def test_weights_are_stored_once(exported):
+    """14.7 million parameters of four bytes; track() and model.export() would store 118 MB."""
+    size = sum(file.stat().st_size for file in (exported / check.SAVED_MODEL).rglob("*") if file.is_file())
+    assert 58e6 < size < 62e6
+
+
+@pytest.mark.slow
+def test_tensorflows_command_line_shows_and_runs_both(exported, tmp_path):
+    cli = Path(sys.executable).parent / "saved_model_cli"
+    folder = str(exported / check.SAVED_MODEL)
+    shown = subprocess.run([cli, "show", "--dir", folder, "--all"], capture_output=True, text=True, check=True).stdout
+    for text in ("serving_default", "serving_bytes", "image_bytes", "DT_UINT8", "(-1, -1, -1, 3)", "DT_STRING"):
+        assert text in shown
+    np.save(tmp_path / "files.npy", np.asarray([PNG.encoded]))
+    np.save(tmp_path / "pixels.npy", np.full((1, 30, 20, 3), 80, np.uint8))
+    for signature, given in ((saved_model.BYTES, "image_bytes=files.npy"), (saved_model.PIXELS, "image=pixels.npy")):
+        command = [cli, "run", "--dir", folder, "--tag_set", "serve", "--signature_def", signature, "--inputs", given]
+        out = [*command, "--outdir", str(tmp_path / signature)]
+        subprocess.run(out, capture_output=True, check=True, cwd=tmp_path)
+        assert np.load(tmp_path / signature / "probabilities.npy").shape == (1, 2)

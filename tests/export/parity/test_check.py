@@ -1,0 +1,179 @@
+"""That parity passes on a good export and fails, at the right stage, on every fault that exports are known to have."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+
+from covid_tfds.common.files import read_json
+from export import __main__, exporting
+from export.graph import onnx_graph, saved_model
+from export.graph.network import Network
+from export.parity import check, images
+from export.parity.reference import Reference
+from export.parity.stages import Stage, stages
+from tests.fakes import graph_mutations as mutations
+from trainer.run_folder import file_names
+from trainer.run_folder.run import load
+
+SHOWN = [picture for picture in images.phantoms() if picture.name in ("colour-tall.png", "colour-420.jpg")]
+
+
+@pytest.fixture(scope="module")
+def reference(trained_run):
+    return Reference(Network.load(trained_run / file_names.MODEL))
+
+
+@pytest.fixture
+def broken(exported, tmp_path):
+    """A copy of the export whose ONNX model is to be broken."""
+    (tmp_path / check.SAVED_MODEL).symlink_to(exported / check.SAVED_MODEL)
+    shutil.copy(exported / check.FLOAT, tmp_path)
+    return tmp_path
+
+
+def failed(reference, folder) -> list[str]:
+    return [name for name, stage in check.check(reference, folder, SHOWN).items() if not stage.passed]
+
+
+def mutate(folder, mutation) -> None:
+    model = onnx.load(folder / check.FLOAT)
+    mutation(model)
+    onnx.save(model, folder / check.FLOAT)
+
+
+def test_the_run_is_worth_comparing(trained_run):
+    """A saturated model gives 0 and 1 whatever is wrong with it."""
+    p_covid = np.asarray([row["p_covid"] for row in load(trained_run).predictions])
+    assert np.mean((p_covid > 0.05) & (p_covid < 0.95)) > 0.9
+    assert p_covid.std() > 0.1
+
+
+def test_a_good_export_passes_every_stage(exported):
+    result = read_json(exported / exporting.PARITY)
+    assert result["verdict"] == "pass"
+    assert {stage["stage"] for stage in result["stages"]} == set(stages())
+    for stage in result["stages"]:
+        assert stage["compared"] > 0, stage
+        assert stage["difference"] <= stage["tolerance"], stage
+    assert len(result["images"]["of_the_run"]) == 8
+    assert len(result["images"]["made_up"]) == len(images.phantoms())
+
+
+def test_agreement_is_far_tighter_than_the_tolerances(exported):
+    """What is far below its tolerance today and at it tomorrow has been broken."""
+    found = {stage["stage"]: stage["difference"] for stage in read_json(exported / exporting.PARITY)["stages"]}
+    assert found["resized"] == 0
+    assert found["decoders"] == 0
+    assert found["file"] < 2e-6
+    assert found["training"] < 2e-6
+    assert found["heatmap"] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("mutation", "stage"),
+    [
+        (mutations.swap_channels, "onnx"),
+        (mutations.scale_by_256, "onnx"),
+        (mutations.zero_head_biases, "onnx"),
+        (mutations.add_weight_noise, "onnx"),
+        (mutations.swap_height_and_width, "resized"),
+        (mutations.resize_by("nearest", "half_pixel"), "resized"),
+        (mutations.resize_by("linear", "align_corners"), "resized"),
+        (mutations.resize_by("linear", "half_pixel", antialias=True), "resized"),
+    ],
+    ids=["bgr", "scale-256", "biases-zeroed", "weight-noise", "height-width", "nearest", "align-corners", "antialias"],
+)
+def test_a_fault_in_the_graph_fails(reference, broken, mutation, stage):
+    mutate(broken, mutation)
+    found = failed(reference, broken)
+    assert found[0] == stage
+    assert {"onnx", "log_odds", "file"} <= set(found)
+
+
+def test_the_mutations_as_such_do_no_harm(reference, broken):
+    """The resize put in by hand, in the right mode, passes: so it is the mode that the others fail for."""
+    mutate(broken, mutations.resize_by("linear", "half_pixel"))
+    assert failed(reference, broken) == []
+
+
+def test_dropout_left_on_fails(reference, broken, tmp_path):
+    network = reference.network
+
+    def loud(maps, training):
+        return network.head(maps, training=True)
+
+    with_dropout = dataclasses.replace(network, head=_Called(network.head, loud))
+    (broken / check.SAVED_MODEL).unlink()
+    saved_model.write(with_dropout, broken / check.SAVED_MODEL)
+    found = failed(reference, broken)
+    assert found[0] == "saved_model"
+    assert {"repeated", "file"} <= set(found)
+    # What tf2onnx makes of dropout is no valid graph, and it does not say so itself.
+    with pytest.raises(onnx.checker.ValidationError):
+        onnx_graph.write(with_dropout, {}, tmp_path / "loud.onnx")
+    assert not (tmp_path / "loud.onnx").exists()
+
+
+class _Called:
+    """A Keras model that is called in another way than it says."""
+
+    def __init__(self, model, call):
+        self._model, self._call = model, call
+
+    def __call__(self, *args, **kwargs):
+        return self._call(*args, **kwargs)
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+
+def test_a_wrong_interface_ends_the_check(reference, broken):
+    mutate(broken, lambda model: _rename(model, "heatmap", "cam"))
+    found = check.check(reference, broken, SHOWN)
+    assert not found["interface"].passed
+    assert found["interface"].where == "model.onnx: heatmap"
+    assert found["onnx"].compared == 0
+
+
+def _rename(model, old, new):
+    for names in [node.output for node in model.graph.node]:
+        names[:] = [new if name == old else name for name in names]
+    for value in model.graph.output:
+        value.name = new if value.name == old else value.name
+
+
+def test_other_predictions_than_the_models_fail(reference, broken):
+    picture = dataclasses.replace(SHOWN[0], p_covid=0.123)
+    found = check.check(reference, broken, [picture])
+    assert [name for name, stage in found.items() if not stage.passed] == ["training"]
+
+
+def test_a_stage_needs_a_comparison_and_numbers():
+    stage = Stage("this / that", tolerance=1.0, advice="")
+    assert not stage.passed
+    stage.add(0.5, "first")
+    assert stage.passed
+    stage.add(float("nan"), "second")
+    assert not stage.passed
+    assert stage.where == "second"
+    assert "this / that: inf > 1" in str(stage)
+
+
+def test_a_failed_export_leaves_nothing_under_its_name(trained_run, tmp_path, monkeypatch, capsys):
+    def write_broken(network, metadata, path):
+        original(network, metadata, path)
+        mutate(path.parent, mutations.zero_head_biases)
+
+    original = onnx_graph.write
+    monkeypatch.setattr(onnx_graph, "write", write_broken)
+    monkeypatch.setattr(exporting, "OWN_IMAGES", 1)
+    monkeypatch.setattr(images, "phantoms", lambda: SHOWN)
+    output = tmp_path / "export"
+    assert __main__.main([str(trained_run), "--output", str(output)]) == 1
+    assert not output.exists()
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: parity failed at stage 'onnx'")
+    assert read_json(tmp_path / "export.incomplete" / exporting.PARITY)["verdict"] == "fail"

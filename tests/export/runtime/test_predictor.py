@@ -1,0 +1,222 @@
+"""The predictor: same answers as the model's own, and one clear line for every model file that is not one."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from covid_tfds.common.errors import INTENDED_USE
+from covid_tfds.common.files import read_json
+from export.parity import check
+from export.runtime import model_file
+from export.runtime.predictor import ImageError, ModelError, Predictor
+from trainer.run_folder.run import load
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def predictor(exported):
+    return Predictor(exported / check.FLOAT)
+
+
+def golden(exported) -> list[dict]:
+    return read_json(exported / "golden" / "golden.json")["cases"]
+
+
+def test_gives_the_golden_answers(exported, predictor):
+    for case in golden(exported):
+        prediction = predictor.predict_file(exported / "golden" / case["file"])
+        assert prediction.p_covid == pytest.approx(case["probabilities"][0], abs=1e-5)
+        expected = np.asarray(case["heatmap"])
+        assert prediction.heatmap.shape == expected.shape
+        np.testing.assert_allclose(prediction.heatmap, expected, atol=1e-3 * max(expected.max(), 1e-3))
+
+
+def test_gives_what_training_wrote_down(trained_run, predictor):
+    run = load(trained_run)
+    for row in run.predictions[::6]:
+        prediction = predictor.predict_file(Path(run.config.dataset) / row["image_id"])
+        assert prediction.p_covid == pytest.approx(row["p_covid"], abs=1e-5)
+        assert prediction.decision == ("covid" if row["p_covid"] >= 0.4 else "normal")
+
+
+def test_knows_what_the_run_knew(trained_run, predictor):
+    run = load(trained_run)
+    assert predictor.labels == ["covid", "normal"]
+    assert predictor.positive_class == "covid"
+    assert predictor.threshold == 0.4
+    assert predictor.intended_use == INTENDED_USE
+    about = predictor.metadata
+    assert about["run_id"] == run.environment["run_id"]
+    assert about["dataset"]["fingerprint"] == run.environment["dataset"]["fingerprint"]
+    assert about["temperature"] == 2.0
+    assert about["shortcuts_verdict"] == "shortcut"
+    assert about["heatmap_region"] == [0, 0, 1, 1]
+    assert set(about["versions"]) >= {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime"}
+
+
+def test_decides_at_the_threshold(predictor):
+    assert predictor.decide(0.4) == "covid"
+    assert predictor.decide(0.39999) == "normal"
+
+
+def test_int8_is_taken_as_well(exported, predictor):
+    small = Predictor(exported / check.INT8)
+    assert small.metadata["precision"] == "int8"
+    assert small.metadata["run_id"] == predictor.metadata["run_id"]
+    film = exported / "golden" / "grey-wide.png"
+    assert small.predict_file(film).p_covid == pytest.approx(predictor.predict_file(film).p_covid, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 0, 3), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+    ],
+    ids=["grey", "float", "empty", "rgba"],
+)
+def test_other_arrays_than_images_are_refused(predictor, image):
+    with pytest.raises(ValueError, match=r"expected uint8 \[height, width, 3\], got"):
+        predictor.predict(image)
+
+
+def test_a_file_that_is_no_image_is_refused(predictor, tmp_path):
+    (tmp_path / "film.png").write_text("no image")
+    with pytest.raises(ImageError, match="expected JPEG"):
+        predictor.predict_file(tmp_path / "film.png")
+
+
+def test_warnings_come_with_the_number(predictor, tmp_path):
+    Image.new("L", (300, 300)).save(tmp_path / "black.png")
+    assert predictor.predict_file(tmp_path / "black.png").warnings == ["almost black"]
+
+
+def test_a_damaged_model_is_refused_by_its_checksum(exported, tmp_path):
+    for name in (check.FLOAT, model_file.CHECKSUMS):
+        shutil.copy(exported / name, tmp_path)
+    path = tmp_path / check.FLOAT
+    Predictor(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="is damaged: it is not the file that SHA256SUMS lists"):
+        Predictor(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"garbage " * 50, b"PK\x03\x04 a zip", b"\x08\x08:\xff\xff\xff\x0f"],
+    ids=["empty", "text", "zip", "cut"],
+)
+def test_what_is_no_model_is_refused(tmp_path, data):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=r"model\.onnx (is damaged|can't be loaded)") as caught:
+        Predictor(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_half_a_model_is_refused(exported, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes((exported / check.FLOAT).read_bytes()[:-1000])
+    with pytest.raises(ModelError):
+        Predictor(path)
+
+
+def test_a_missing_model_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="can't be opened: No such file"):
+        Predictor(tmp_path / "model.onnx")
+
+
+def other_model(path, **metadata):
+    """A valid ONNX model that is not ours."""
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.UINT8, ["n"]) for name in ("image", "probabilities", "heatmap")
+    ]
+    nodes = [helper.make_node("Identity", ["image"], [name]) for name in ("probabilities", "heatmap")]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, metadata)
+    onnx.save(model, path)
+    return model
+
+
+def test_somebody_elses_model_is_refused(tmp_path):
+    path = tmp_path / "other.onnx"
+    other_model(path)
+    with pytest.raises(ModelError, match="without labels, positive_class, threshold"):
+        Predictor(path)
+    other_model(path, labels="[")
+    with pytest.raises(ModelError, match="expected metadata in JSON"):
+        Predictor(path)
+    known = {"threshold": "0.5", "heatmap_region": "[]", "intended_use": '""', "positive_class": '"flu"'}
+    other_model(path, labels='["covid", "normal"]', **known)
+    with pytest.raises(ModelError, match="positive class 'flu'"):
+        Predictor(path)
+
+
+@pytest.mark.parametrize("inside", ["initializer", "attribute", "subgraph"])
+def test_weights_in_other_files_are_refused(tmp_path, inside):
+    """They could be any file of the machine."""
+    secret = helper.make_tensor("w", TensorProto.FLOAT, [1], [1.0])
+    secret.data_location = TensorProto.EXTERNAL
+    secret.external_data.add(key="location", value="../../secret")
+    secret.ClearField("float_data")
+    constant = helper.make_node("Constant", [], ["c"], value=secret)
+    graph = helper.make_graph([constant] if inside == "attribute" else [], "g", [], [])
+    if inside == "initializer":
+        graph.initializer.append(secret)
+    if inside == "subgraph":
+        branch = helper.make_graph([constant], "branch", [], [])
+        graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    with pytest.raises(ModelError, match="keeps weights in other files, which is refused"):
+        Predictor(path)
+
+
+def test_an_exported_model_holds_its_weights_itself(exported):
+    for name in (check.FLOAT, check.INT8):
+        assert not model_file.has_external_data(memoryview((exported / name).read_bytes()))
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "keras", "trainer", "covid_tfds", "onnx", "tf2onnx", "jinja2"):
+            raise ImportError(f"{name} is not installed here")
+
+sys.meta_path.insert(0, Refuse())
+from export import predict
+sys.exit(predict.main(sys.argv[1:]))
+"""
+
+
+def test_works_where_tensorflow_can_not_be_imported(exported):
+    case = golden(exported)[0]
+    film = exported / "golden" / case["file"]
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(exported / check.FLOAT), str(film), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["p_covid"] == pytest.approx(case["probabilities"][0], abs=1e-5)
+
+
+def test_the_model_can_be_read_from_metadata_alone(exported):
+    """A user of another runtime finds all he needs in the file: JSON strings."""
+    props = {prop.key: json.loads(prop.value) for prop in onnx.load(exported / check.FLOAT).metadata_props}
+    assert props["input"]["name"] == "image"
+    assert props["labels"].index(props["positive_class"]) == 0
+    assert io.StringIO(props["intended_use"]).read() == INTENDED_USE

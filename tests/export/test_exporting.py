@@ -1,0 +1,137 @@
+"""`python -m export`: what it refuses, and that it leaves nothing half-done."""
+
+import csv
+import dataclasses
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from covid_tfds.common.errors import INTENDED_USE, UsageError
+from covid_tfds.common.files import write_checksums, write_csv, write_text
+from export import __main__, exporting
+from export.parity import check, images
+from trainer.run_folder import file_names
+from trainer.run_folder.run import Run, load
+
+ROOT = Path(__file__).parents[2]
+
+
+def error(capsys) -> str:
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_help_takes_less_than_a_second():
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "export", "--help"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert INTENDED_USE in " ".join(done.stdout.split())
+    assert min(seconds) < 1
+
+
+def test_what_is_made(exported):
+    names = {"saved_model", "model.onnx", "model.int8.onnx", "golden", "parity.json", "README.md", "SHA256SUMS"}
+    assert {entry.name for entry in exported.iterdir()} == names
+    assert not exported.with_name("export.incomplete").exists()
+
+
+def test_an_existing_output_is_not_touched(trained_run, exported, capsys):
+    before = (exported / check.FLOAT).stat().st_mtime_ns
+    assert __main__.main([str(trained_run)]) == 2
+    assert "exists and is not touched" in error(capsys)
+    assert (exported / check.FLOAT).stat().st_mtime_ns == before
+
+
+def test_what_is_no_run_folder_is_refused(tmp_path, capsys):
+    assert __main__.main([str(tmp_path / "none")]) == 2
+    assert "no such run folder" in error(capsys)
+    assert __main__.main([str(tmp_path)]) == 2
+    assert "is not a finished run folder" in error(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def copy(trained_run, tmp_path):
+    """A copy of the run that may be spoilt; the model is a link."""
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run, ignore=shutil.ignore_patterns("export*", file_names.MODEL))
+    (run / file_names.MODEL).symlink_to(trained_run / file_names.MODEL)
+    return run
+
+
+def test_a_dataset_that_has_gone_is_named(copy, capsys):
+    config = load(copy).config
+    write_text(copy / file_names.CONFIG, dataclasses.replace(config, dataset=str(copy / "radiographs")).to_json())
+    write_checksums(copy)
+    assert __main__.main([str(copy)]) == 2
+    assert f"{copy / 'radiographs'}, the folder that the run was trained on, is not there" in error(capsys)
+    assert not (copy / "export").exists()
+
+
+def test_an_image_that_has_gone_is_named(trained_run):
+    run = load(trained_run)
+    rows = [*run.predictions[:2], {**run.predictions[0], "image_id": "covid/gone.png"}]
+    with pytest.raises(UsageError, match=r"1 image\(s\) of the run are not in .* the first is covid/gone\.png"):
+        images.own(run, rows)
+
+
+def test_int8_is_refused_before_any_work_when_images_are_few(copy, capsys):
+    rows = [row for row in load(copy).predictions if row["split"] == "test" or row["label"] == "covid"]
+    write_csv(copy / file_names.PREDICTIONS, file_names.PREDICTION_COLUMNS, rows)
+    write_checksums(copy)
+    assert __main__.main([str(copy), "--int8"]) == 2
+    captured = capsys.readouterr()
+    assert "--int8 needs 10 training images of each class" in captured.err
+    assert captured.out == ""
+
+
+def test_parity_is_checked_on_all_images_of_a_small_dataset_and_a_sample_of_a_large_one():
+    rows = [{"image_id": str(number)} for number in range(1000)]
+    assert images.sample(rows[:50], exporting.OWN_IMAGES) == rows[:50]
+    chosen = [int(row["image_id"]) for row in images.sample(rows, 100)]
+    assert len(set(chosen)) == 100
+    assert (chosen[0], chosen[-1]) == (0, 999)
+
+
+def test_turned_images_are_left_out_and_said_so(trained_run, monkeypatch):
+    """Training did not see their EXIF orientation, the predictor does: no fault of the export."""
+    run = load(trained_run)
+    name = run.predictions[0]["image_id"]
+    monkeypatch.setattr(images.Picture, "is_turned", property(lambda picture: picture.name == name))
+    pictures, left_out = exporting._pictures(run)
+    assert left_out == [name]
+    assert name not in [picture.name for picture in pictures]
+    assert len(pictures) == len(run.predictions) - 1 + len(images.phantoms())
+
+
+def test_images_come_from_tfds_too(tmp_path):
+    """A phantom run: the builder's own bytes, by image_id, from both splits."""
+    import tensorflow_datasets as tfds
+
+    import covid_tfds
+    from trainer.config import Config
+
+    config = Config(config="phantom", num_examples=10, data_dir=str(tmp_path), weights="random")
+    builder = covid_tfds.Builder(config=covid_tfds.phantom_config(10), data_dir=tmp_path)
+    builder.download_and_prepare()
+    raw = builder.as_dataset(split="all", decoders={"image": tfds.decode.SkipDecoding()})
+    expected = {row["image_id"].decode(): row["image"] for row in raw.as_numpy_iterator()}
+    rows = [{"image_id": name, "p_covid": 0.5} for name in sorted(expected, reverse=True)][:7]
+    run = Run(tmp_path, config, {"dataset": {"name": "covid_tfds/phantom_10"}}, {}, rows)
+    pictures = images.own(run, rows)
+    assert [(p.name, p.encoded) for p in pictures] == [(row["image_id"], expected[row["image_id"]]) for row in rows]
+
+
+def test_predictions_of_the_run_are_what_is_compared(trained_run):
+    with (trained_run / file_names.PREDICTIONS).open(newline="") as file:
+        written = {row["image_id"]: float(row["p_covid"]) for row in csv.DictReader(file)}
+    pictures = images.own(load(trained_run), load(trained_run).predictions)
+    assert {picture.name: picture.p_covid for picture in pictures} == written

@@ -1,0 +1,72 @@
+"""Fine-tuning of a network that costs nothing, for a process of its own: devices are divided before TensorFlow starts.
+
+python tests/made_up_finetuning.py FOLDER mirrored|multiworker      # prints JSON
+"""
+
+import json
+import os
+import sys
+
+from covid_tfds.common import logs
+from trainer.config import Config
+
+
+def tiny():
+    """A frozen network with VGG16's layer names, and a block5 that can learn."""
+    import keras
+
+    from trainer.features.backbone_features import Backbone
+
+    image = keras.Input((224, 224, 3))
+    x = keras.layers.AveragePooling2D(16)(image)
+    x = keras.layers.Conv2D(4, 1, name="block4_pool", kernel_initializer=keras.initializers.HeNormal(seed=1))(x)
+    kernel = keras.initializers.HeNormal(seed=2)
+    x = keras.layers.Conv2D(6, 3, padding="same", activation="relu", name="block5_conv1", kernel_initializer=kernel)(x)
+    x = keras.layers.MaxPooling2D(2, name="block5_pool")(x)
+    network = keras.Model(image, x)
+    network.trainable = False
+    return Backbone(network, "tiny")
+
+
+def fitted(strategy, cached, head) -> dict:
+    """What fine-tuning gives: figures by epoch, and the sums of the new weights."""
+    from trainer import fine_tune
+
+    tuned = fine_tune.fine_tune(cached, head, strategy)
+    sums = [float(abs(array).sum()) for array in (*tuned.backbone.network.get_weights(), *tuned.head)]
+    return {"replicas": strategy.num_replicas_in_sync, "history": tuned.history, "weights": sums}
+
+
+def start(config: Config):
+    """Features of a folder's films, and a head that has learnt nothing."""
+    import dataclasses
+
+    from trainer.features import data
+    from trainer.features.backbone_features import Features, default_folder
+    from trainer.models import vgg16
+    from trainer.recipes import DEFAULT
+
+    recipe = dataclasses.replace(DEFAULT, batch_size=config.batch_size)
+    cached = Features(data.load(config), tiny(), recipe, config.seed, default_folder())
+    return cached, vgg16.head(recipe, cached.map_shape, config.seed)
+
+
+def main(folder: str, how: str) -> None:
+    with logs.silenced():
+        import tensorflow as tf
+
+        from trainer import fine_tune
+        from trainer.models import strategies
+
+    config = Config(dataset=folder, batch_size=4, fine_tune="block5", strategy=how)
+    strategy = strategies.strategy(config)
+    tf.config.experimental.enable_op_determinism()
+    fine_tune.EPOCHS, fine_tune.LEARNING_RATE = int(os.environ.get("EPOCHS", 4)), 1e-2
+    found = {how: fitted(strategy, *start(config))}
+    if how == "mirrored":
+        found["one"] = fitted(tf.distribute.get_strategy(), *start(config))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

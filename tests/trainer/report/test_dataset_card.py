@@ -1,0 +1,56 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from trainer.features.data import FACTS, Examples
+from trainer.report import dataset_card
+
+
+@pytest.fixture
+def examples():
+    facts = {name: np.full(6, "") for name in FACTS}
+    facts["sex"] = np.asarray(["F", "M", "F", "", "", ""])
+    facts["age"] = np.asarray([30, 50, np.nan, 4, np.nan, np.nan])
+    return Examples(
+        name="folder",
+        version="folder",
+        class_names=("covid", "normal"),
+        image_id=np.asarray(list("abcdef")),
+        patient_id=np.asarray(["p1", "p1", "p2", "p3", "p4", "p5"]),
+        labels=np.asarray([0, 0, 0, 1, 1, 1]),
+        split=np.asarray(["train", "train", "test", "train", "train", "test"]),
+        sha256=np.asarray(list("012345")),
+        facts=facts,
+        encoded=lambda: None,
+        grouped=True,
+    )
+
+
+def test_groups_are_counted(examples):
+    card = dataset_card.describe(examples)
+    assert (card["images"], card["patients"], card["patients_in_both_splits"]) == (6, 5, 0)
+    group = card["groups"][0]
+    assert (group["split"], group["class"], group["images"], group["patients"]) == ("train", "covid", 2, 1)
+    assert group["age"] == {"known": 2, "min": 30.0, "median": 40.0, "max": 50.0}
+    assert group["sex"] == {"F": 1, "M": 1}
+    assert card["groups"][3]["age"] == {"known": 0, "min": None, "median": None, "max": None}
+    assert card["groups"][3]["sex"] == {"not stated": 1}
+    assert card["description"] == ""
+
+
+def test_a_patient_in_both_splits_is_counted(examples):
+    both = dataclasses.replace(examples, patient_id=np.asarray(["p1", "p1", "p1", "p3", "p4", "p4"]))
+    assert dataset_card.describe(both)["patients_in_both_splits"] == 2
+
+
+def test_unknown_patients_are_not_counted(examples):
+    card = dataset_card.describe(dataclasses.replace(examples, grouped=False))
+    assert card["patients"] is None
+    assert card["patients_in_both_splits"] is None
+    assert card["groups"][0]["patients"] is None
+
+
+def test_a_builder_config_is_described_in_its_own_words(examples):
+    card = dataset_card.describe(dataclasses.replace(examples, name="covid_tfds/as_published"))
+    assert "18 of its 25 'normal' files are pneumonia" in card["description"]

@@ -1,0 +1,101 @@
+"""The page for app developers: its snippets are run as they stand, its facts are compared with the artefacts."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from covid_tfds.common.errors import INTENDED_USE
+from covid_tfds.common.files import read_json, sha256
+from export import exporting, page
+from export.parity import check
+from export.runtime import model_file
+
+
+@pytest.fixture(scope="module")
+def text(exported):
+    return (exported / page.PAGE).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def p_covid(exported):
+    cases = read_json(exported / "golden" / "golden.json")["cases"]
+    return next(case["probabilities"][0] for case in cases if case["file"] == "grey-wide.png")
+
+
+def snippet(text, language):
+    (found,) = re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    return found
+
+
+def test_the_python_snippet_runs_and_is_right(text, exported, p_covid):
+    done = subprocess.run(
+        [sys.executable, "-c", snippet(text, "python")], cwd=exported, capture_output=True, text=True, check=True
+    )
+    (printed,) = re.findall(r"p_covid ([\d.]+)", done.stdout)
+    assert float(printed) == pytest.approx(p_covid, abs=1e-5)
+    assert f"p_covid {p_covid:.6f}" in text
+
+
+@pytest.mark.slow
+def test_the_javascript_snippet_runs_and_is_right(text, exported, p_covid, tmp_path):
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("node and npm are not installed")
+    (packages,) = re.findall(r"`npm install (.*?)`", text)
+    install = ["npm", "install", "--silent", "--no-audit", "--no-fund", *packages.split()]
+    done = subprocess.run(install, cwd=tmp_path, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"npm install {packages} failed, is there a network? {done.stderr[-200:]}")
+    for name in (check.FLOAT, "golden"):
+        (tmp_path / name).symlink_to(exported / name)
+    (tmp_path / "snippet.mjs").write_text(snippet(text, "javascript"), encoding="utf-8")
+    done = subprocess.run(["node", "snippet.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    printed, shape = re.findall(r"p_covid ([\d.]+), heat map ([\d,]+)", done.stdout)[0]
+    assert float(printed) == pytest.approx(p_covid, abs=1e-5)
+    assert shape == "1,7,7"
+
+
+@pytest.mark.parametrize("language", page.SNIPPETS)
+def test_snippets_are_short(text, language):
+    lines = [
+        line
+        for line in snippet(text, language).splitlines()
+        if line and not line.startswith(("import", "using", "from"))
+    ]
+    assert len(lines) <= 10
+
+
+def test_says_what_an_app_developer_has_to_know(text):
+    assert text.count(INTENDED_USE) >= 2
+    for needed in (
+        "threshold",
+        "0.4",
+        "MONOCHROME1",
+        "heat map",
+        "must not be used",
+        "uint8 [batch, height, width, 3]",
+    ):
+        assert needed in text
+    assert "SHORTCUT: what this model has learned need not be the disease. The border tells" in text
+    assert "UNTRAINED" in text
+    assert "{{" not in text
+    assert "None" not in text.replace("[None]", "")
+
+
+def test_has_the_parity_table(text, exported):
+    for stage in read_json(exported / exporting.PARITY)["stages"]:
+        assert f"| {stage['stage']} | {stage['compares']} |" in text
+
+
+def test_every_file_is_in_the_checksums(exported):
+    listed = dict(reversed(line.split("  ", 1)) for line in (exported / model_file.CHECKSUMS).read_text().splitlines())
+    files = {file.relative_to(exported).as_posix() for file in exported.rglob("*") if file.is_file()}
+    assert set(listed) == files - {model_file.CHECKSUMS}
+    for name, digest in listed.items():
+        assert sha256(exported / name) == digest
+
+
+def test_golden_images_are_small_enough_to_ship(exported):
+    assert sum(file.stat().st_size for file in (exported / "golden").iterdir()) < 600_000

@@ -1,0 +1,171 @@
+import csv
+import dataclasses
+import hashlib
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from covid_tfds import phantom
+from covid_tfds.common import cli
+from covid_tfds.common.files import read_json
+from trainer import evaluate
+from trainer.__main__ import main as train
+from trainer.config import Config
+from trainer.features import data, pipelines
+from trainer.metrics import classification
+from trainer.run_folder import file_names
+from trainer.run_folder.run import load
+from trainer.validation import external
+
+
+@pytest.fixture(scope="module")
+def finished(phantom_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    flags = ["--dataset", str(phantom_folder), "--weights", "random", "--epochs", "3", "--output", str(folder)]
+    assert train(flags) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def elsewhere(phantom_folder, tmp_path_factory):
+    """Three new films a class, one of them known to the run; the other class is called otherwise."""
+    folder = tmp_path_factory.mktemp("hospital") / "elsewhere"
+    for index in range(100, 106):
+        film = phantom.draw(index)
+        path = folder / {"covid": "covid", "normal": "other"}[film.label] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(film.image).resize((120, 100)).save(path)
+    shutil.copy(next((phantom_folder / "covid").glob("*.png")), folder / "covid" / "copied.png")
+    return folder
+
+
+def digests(folder):
+    own = (file_names.CONFIG, file_names.ENVIRONMENT, file_names.MODEL, file_names.METRICS, file_names.PREDICTIONS)
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in own}
+
+
+def test_a_run_is_judged_elsewhere_and_stays_as_it_was(finished, elsewhere, capsys):
+    before = digests(finished)
+    assert evaluate.main([str(finished), "--dataset", str(elsewhere)]) == 0
+    assert digests(finished) == before
+    folder = finished / "external" / "elsewhere"
+    assert {path.name for path in folder.iterdir()} == {"metrics.json", "predictions.csv"}
+    found = read_json(folder / "metrics.json")
+    assert (found["test"]["n"], found["left_out"]) == (6, 1)
+    assert found["threshold"] == load(finished).metrics["threshold"]
+    assert found["dataset"]["class_names"] == ["covid", "other"]
+    assert "elsewhere" in (finished / "report.html").read_text(encoding="utf-8")
+    text = capsys.readouterr().out
+    for part in ("cross-validation", "internal test", "external: elsewhere", "sensitivity", "own data: 1"):
+        assert part in text
+    auroc = found["test"]["auroc"]
+    assert f"{auroc['value']:.2f} ({auroc['ci95'][0]:.2f} to {auroc['ci95'][1]:.2f})" in text
+
+
+def test_the_predictions_are_the_saved_models(finished, elsewhere):
+    external.validate(load(finished), Config(dataset=str(elsewhere)))
+    with (finished / "external" / "elsewhere" / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == ["covid"] * 3 + ["other"] * 3
+    assert "covid/copied.png" not in [row["image_id"] for row in rows]
+    model = keras.models.load_model(finished / "model.keras", safe_mode=True)
+    examples = data.load_whole(Config(dataset=str(elsewhere)))
+    images = np.concatenate(list(pipelines.eval_pipeline(examples, np.arange(7), 8)))
+    told = dict(zip(examples.image_id, model.predict(images, verbose=0)[:, 0], strict=True))
+    np.testing.assert_allclose(
+        [float(row["p_covid"]) for row in rows], [told[row["image_id"]] for row in rows], atol=1e-5
+    )
+    found = classification.summary(
+        np.asarray([0] * 3 + [1] * 3),
+        np.asarray([float(row["p_covid"]) for row in rows]),
+        load(finished).metrics["threshold"],
+    )
+    assert read_json(finished / "external" / "elsewhere" / "metrics.json")["test"] == found
+
+
+def test_images_that_the_run_knows_are_no_external_validation(finished, phantom_folder, capsys):
+    assert evaluate.main([str(finished), "--dataset", str(phantom_folder)]) == 2
+    assert "all 20 images or their patients are in" in capsys.readouterr().err
+    assert not (finished / "external" / phantom_folder.name).exists()
+
+
+def test_patients_that_the_run_knows_are_left_out_where_names_agree(finished, elsewhere):
+    run, examples = load(finished), data.load_whole(Config(dataset=str(elsewhere)))
+    patients = [run.predictions[0]["patient_id"] if row == 2 else name for row, name in enumerate(examples.patient_id)]
+    examples = dataclasses.replace(examples, patient_id=np.asarray(patients))
+    assert np.flatnonzero(external.known_rows(run, examples, same_ids=True)).tolist() == [2, 3]
+    assert np.flatnonzero(external.known_rows(run, examples, same_ids=False)).tolist() == [3]
+
+
+def test_an_undecodable_image_is_named_and_nothing_is_written(finished, elsewhere, tmp_path, capsys):
+    broken = shutil.copytree(elsewhere, tmp_path / "broken")
+    (broken / "other" / "103.png").write_bytes(b"<html>not found</html>")
+    assert evaluate.main([str(finished), "--dataset", str(broken)]) == 2
+    assert "other/103.png" in capsys.readouterr().err
+    assert not (finished / "external" / "broken").exists()
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (cli.Terminated(), 143)])
+def test_a_stop_is_one_line_and_changes_nothing(finished, elsewhere, tmp_path, monkeypatch, capsys, stop, code):
+    def stopped(*_):
+        raise stop
+
+    monkeypatch.setattr(external, "predict", stopped)
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    other = shutil.copytree(elsewhere, tmp_path / "another")
+    assert evaluate.main([str(finished), "--dataset", str(other)]) == code
+    assert capsys.readouterr().err.strip().startswith("Stopped. The run is as it was")
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["run"], ["run", "--config", "phantom", "--dataset", "."], ["run", "--config", "x"]]
+)
+def test_bad_flags_exit_with_2(argv):
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main(argv)
+    assert stop.value.code == 2
+
+
+def test_a_folder_that_is_no_run_gives_one_line(tmp_path, capsys):
+    assert evaluate.main([str(tmp_path), "--config", "phantom"]) == 2
+    error = capsys.readouterr().err
+    assert "not a finished run folder" in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_what_curated_taught_is_worth_nothing_on_source_matched(manual_dir, tmp_path):
+    """Its shortcut verdict, and what becomes of its perfect figures where the shortcut is gone."""
+    where = ["--manual_dir", str(manual_dir), "--data_dir", str(tmp_path / "data")]
+    run = str(tmp_path / "run")
+    assert train(["--config", "curated", *where, "--weights", "random", "--output", run]) == 0
+    assert evaluate.main([run, "--config", "source_matched", *where]) == 0
+    internal = load(run).metrics
+    assert internal["shortcuts"]["verdict"] == "shortcut"
+    assert internal["shortcuts"]["controls"]["border_only"]["auroc"]["value"] > 0.95
+    assert internal["cross_validation"]["auroc"]["value"] > 0.95
+    found = read_json(tmp_path / "run" / "external" / "source_matched" / "metrics.json")
+    assert found["left_out"] == 10
+    assert found["test"]["auroc"]["ci95"][0] < 0.5 < found["test"]["auroc"]["ci95"][1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("marked", "verdict"), [(None, "not detected"), ("covid", "shortcut")])
+def test_a_planted_marker_changes_the_verdict_of_a_whole_run(tmp_path, marked, verdict):
+    from PIL import ImageDraw
+
+    for index in range(50):
+        film = phantom.draw(index)
+        picture = Image.fromarray(film.image).resize((224, 224))
+        if film.label == marked:
+            ImageDraw.Draw(picture).rectangle((203, 203, 216, 216), fill=255)
+        path = tmp_path / "films" / film.label / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    flags = ["--dataset", str(tmp_path / "films"), "--weights", "random", "--output", str(tmp_path / "run")]
+    assert train(flags) == 0
+    assert load(tmp_path / "run").metrics["shortcuts"]["verdict"] == verdict

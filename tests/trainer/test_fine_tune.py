@@ -1,0 +1,270 @@
+"""Fine-tuning: what it changes, what it leaves, what a run says of it, and that replicas change only rounding."""
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import read_json
+from tests.fakes import fine_tuning
+from trainer import __main__, fine_tune
+from trainer.config import Config
+from trainer.features import backbone_features, data, pipelines
+from trainer.models import strategies
+from trainer.recipes import Recipe
+from trainer.report import page
+from trainer.run_folder import caveats
+from trainer.run_folder.run import load
+
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return fine_tuning.tiny()
+
+
+@pytest.fixture(scope="module")
+def train(tiny, phantom_folder, tmp_path_factory):
+    """`python -m trainer` in process with that network: name, flags and learning rate -> the finished run."""
+    folder = tmp_path_factory.mktemp("runs")
+
+    def run(name, *flags, rate=3e-2):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(backbone_features.Backbone, "load", lambda *_: tiny)
+            patch.setattr(fine_tune, "EPOCHS", EPOCHS)
+            patch.setattr(fine_tune, "LEARNING_RATE", rate)
+            words = ["--dataset", str(phantom_folder), "--weights", "random", "--epochs", "2", *flags]
+            assert __main__.main([*words, "--output", str(folder / name)]) == 0
+        return load(folder / name)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def frozen(train):
+    return train("frozen")
+
+
+@pytest.fixture(scope="module")
+def tuned(train):
+    return train("tuned", "--fine_tune", "block5")
+
+
+def p_covid(run):
+    return np.asarray([row["p_covid"] for row in run.predictions])
+
+
+def test_only_the_block_and_the_head_learn(tuned, tiny):
+    after = keras.models.load_model(tuned.model_path).get_layer("backbone")
+    for layer in (layer for layer in tiny.network.layers if layer.weights):
+        for old, new in zip(layer.get_weights(), after.get_layer(layer.name).get_weights(), strict=True):
+            assert np.array_equal(old, new) == (layer.name != "block5_conv1"), layer.name
+    assert tuned.metrics["fine_tuning"]["largest_weight_change"] > 1e-3
+
+
+def test_the_training_loss_falls(tuned):
+    with (tuned.path / "history.csv").open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert len(losses) == 2 + EPOCHS
+    assert losses[-1] < losses[2]
+
+
+def test_it_begins_where_the_frozen_model_ended(train, frozen):
+    """At learning rate 0 the run is the frozen one's, so that its threshold and temperature are the right ones."""
+    still = train("still", "--fine_tune", "block5", rate=0.0)
+    np.testing.assert_allclose(p_covid(still), p_covid(frozen), atol=1e-6)
+    assert still.metrics["test"]["auroc"] == frozen.metrics["test"]["auroc"]
+
+
+def test_figures_say_which_model_they_are_of(tuned, frozen):
+    assert tuned.metrics["fine_tuning"]["frozen_test"]["auroc"] == frozen.metrics["test"]["auroc"]
+    assert tuned.metrics["threshold"] == frozen.metrics["threshold"]
+    for section in ("cross_validation", "shortcuts", "operating_point", "calibration"):
+        assert tuned.metrics[section]["of"] == "the frozen model"
+        assert "of" not in frozen.metrics[section]
+    assert tuned.metrics["cross_validation"]["auroc"] == frozen.metrics["cross_validation"]["auroc"]
+    assert np.abs(p_covid(tuned) - p_covid(frozen)).max() > 1e-3
+
+
+def test_report_card_and_config_say_so(tuned, frozen):
+    assert tuned.config.fine_tune == "block5"
+    assert caveats.FINE_TUNED in tuned.environment["notes"]
+    report, card = (tuned.path / "report.html").read_text(), (tuned.path / "MODEL_CARD.md").read_text()
+    assert "Cross-validation of the frozen model" in report
+    assert "VGG16, frozen up to its block5," in card
+    assert "| cross-validation of the frozen model |" in card
+    assert "| the frozen model | yes |" in card
+    plain = (frozen.path / "report.html").read_text() + (frozen.path / "MODEL_CARD.md").read_text()
+    assert "the frozen model" not in plain
+    before = read_json(tuned.path / "report.json")["predictive_values"]
+    assert before == page.collect(tuned.path)["predictive_values"]
+
+
+def test_the_card_gives_the_test_figures_as_the_models_performance(tuned):
+    card = (tuned.path / "MODEL_CARD.md").read_text()
+    line = next(line for line in card.splitlines() if line.startswith("| 23 | Model performance"))
+    assert f"AUROC {page.words(tuned.metrics['test']['auroc'])}" in line
+
+
+def test_the_terminal_shows_before_and_after(train, capsys):
+    train("shown", "--fine_tune", "block5")
+    text = capsys.readouterr().out
+    assert "Before block5 was fine-tuned, the same images and threshold" in text
+    assert "Cross-validation of the frozen model (5 x 5 folds" in text
+    assert "  the frozen model   AUROC" in text
+
+
+def test_the_saved_model_gives_the_predictions(tuned, phantom_folder):
+    examples = data.load(Config(dataset=str(phantom_folder)))
+    loaded = keras.models.load_model(tuned.model_path, safe_mode=True)
+    images = np.concatenate(list(pipelines.eval_pipeline(examples, np.arange(len(examples)), 8)))
+    np.testing.assert_allclose(loaded.predict(images, verbose=0)[:, 0], p_covid(tuned), atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_run(train, tuned):
+    again = train("again", "--fine_tune", "block5")
+    assert (again.path / "predictions.csv").read_bytes() == (tuned.path / "predictions.csv").read_bytes()
+
+
+def test_every_process_has_its_part_of_the_same_batches(tiny, phantom_folder, monkeypatch):
+    monkeypatch.setattr(fine_tune, "EPOCHS", 2)
+    cached, _ = fine_tuning.start(Config(dataset=str(phantom_folder), batch_size=4))
+    train = cached.examples.rows("train")
+    steps = -(-len(train) // 4)
+
+    class Context:
+        def __init__(self, pipelines, index):
+            self.num_input_pipelines, self.input_pipeline_id = pipelines, index
+
+        def get_per_replica_batch_size(self, batch):
+            return batch // self.num_input_pipelines
+
+    def batches(pipelines, index):
+        maps = fine_tune.in_front(cached)
+        return [b[0].numpy() for b in fine_tune._share(maps, train, steps, 4, Context(pipelines, index))]
+
+    whole, first, second = batches(1, 0), batches(2, 0), batches(2, 1)
+    assert len(whole) == 2 * steps
+    for both, one, other in zip(whole, first, second, strict=True):
+        np.testing.assert_array_equal(both, np.concatenate([one, other]))
+    assert any((a != b).any() for a, b in zip(whole[:steps], whole[steps:], strict=True))
+
+
+def same_curves(one, two):
+    """Equal to rounding, and no straight line."""
+    for name in ("loss", "val_loss"):
+        left, right = ([epoch[name] for epoch in found["history"]] for found in (one, two))
+        np.testing.assert_allclose(left, right, rtol=1e-5)
+        assert np.ptp(left) > 1e-2
+    np.testing.assert_allclose(one["weights"], two["weights"], rtol=1e-4)
+
+
+def process(folder, how, **environment):
+    return subprocess.Popen(
+        [sys.executable, fine_tuning.__file__, str(folder), how],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def answer(started):
+    out, err = started.communicate(timeout=120)
+    assert started.returncode == 0, err
+    return json.loads(out.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def mirrored(phantom_folder):
+    return answer(process(phantom_folder, "mirrored"))
+
+
+@pytest.mark.slow
+def test_two_replicas_learn_as_one_does(mirrored):
+    assert (mirrored["one"]["replicas"], mirrored["mirrored"]["replicas"]) == (1, 2)
+    same_curves(mirrored["one"], mirrored["mirrored"])
+
+
+def two_processes(folder, **environment):
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        workers = [f"127.0.0.1:{free.getsockname()[1]}" for free in (one, other)]
+    told = [{"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}} for index in (0, 1)]
+    return [process(folder, "multiworker", TF_CONFIG=json.dumps(about), **environment) for about in told]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_as_one_does(mirrored, phantom_folder):
+    started = two_processes(phantom_folder)
+    try:
+        found = [answer(one)["multiworker"] for one in started]
+    finally:
+        for one in started:
+            one.kill()
+    assert [one["replicas"] for one in found] == [2, 2]
+    same_curves(mirrored["one"], found[0])
+    same_curves(found[0], found[1])
+
+
+@pytest.mark.trial
+def test_a_process_that_loses_another_says_so(phantom_folder):
+    first, second = two_processes(phantom_folder, EPOCHS="100000")
+    try:
+        told = ""
+        while "loss" not in told:
+            told = first.stderr.readline()
+            assert told, "it ended"
+        second.kill()
+        _, rest = first.communicate(timeout=60)
+    finally:
+        first.kill()
+        second.kill()
+        second.communicate()
+    assert "UsageError: Another process of TF_CONFIG is gone" in rest.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [None, "no JSON", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'],
+    ids=["nothing", "no JSON", "no such worker"],
+)
+def test_a_wrong_tf_config_gives_one_line(told, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    if told:
+        monkeypatch.setenv("TF_CONFIG", told)
+    with pytest.raises(UsageError, match="needs the environment variable TF_CONFIG"):
+        strategies.is_helper(Config(fine_tune="block5", strategy="multiworker"))
+
+
+def test_who_helps_is_seen_from_the_index(monkeypatch):
+    config = Config(fine_tune="block5", strategy="multiworker")
+    for index, helps in ((0, False), (1, True)):
+        told = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": index}}
+        monkeypatch.setenv("TF_CONFIG", json.dumps(told))
+        assert strategies.is_helper(config) == helps
+    assert not strategies.is_helper(Config())
+
+
+def test_a_batch_that_can_not_be_divided_is_refused(monkeypatch):
+    class Two:
+        num_replicas_in_sync = 2
+
+    monkeypatch.setattr(strategies, "_mirrored", Two)
+    with pytest.raises(UsageError, match="--batch_size 5 can't be divided by 2 replicas"):
+        strategies.strategy(Config(fine_tune="block5", strategy="mirrored", batch_size=5))
+
+
+def test_a_recipe_without_the_block_is_refused():
+    with pytest.raises(UsageError, match="reads block4_pool, so that its model has no block5"):
+        fine_tune.check(Recipe(cut="block4_pool"))
+    fine_tune.check(Recipe())

@@ -1,0 +1,127 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.new_folder import new_folder
+from tests.fakes import search_process
+from tests.fakes.search_process import outcome
+from trainer.config import Config
+from trainer.features import data
+from trainer.features.backbone_features import Features, default_folder
+from trainer.recipes import TUTORIAL
+from trainer.tuning import searching
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
+
+
+@pytest.fixture(scope="module")
+def examples(phantom_folder):
+    return data.load(Config(dataset=str(phantom_folder)))
+
+
+@pytest.mark.parametrize("change", [{"seed": 43}, {"folds": 4}, {"trials": 31}, {"tuner": "random"}, {"batch_size": 4}])
+def test_what_decides_a_search_is_in_its_settings(examples, tiny, change):
+    one = Config(tune=True)
+    other = dataclasses.replace(one, **change)
+    assert searching.settings(one, examples, tiny) != searching.settings(other, examples, tiny)
+
+
+def test_data_weights_and_space_are_in_the_settings(examples, tiny, monkeypatch):
+    before = searching.settings(Config(), examples, tiny)
+    relabelled = dataclasses.replace(examples, labels=1 - examples.labels)
+    assert searching.settings(Config(), relabelled, tiny)["dataset"] != before["dataset"]
+    assert searching.settings(Config(), examples, dataclasses.replace(tiny, sha256="other")) != before
+    monkeypatch.setattr("trainer.tuning.hypermodel.CUTS", ("block5_pool",))
+    assert searching.settings(Config(), examples, tiny)["space"] != before["space"]
+
+
+def poisoned(examples, how):
+    import tensorflow as tf
+
+    test = examples.rows("test")
+    labels = examples.labels.copy()
+    labels[test] = np.random.default_rng(1).permutation(1 - labels[test])
+    changes = {"labels": labels, "sha256": examples.sha256.copy()}
+    changes["sha256"][test] = [f"{how}-{row}" for row in test]
+    if how == "undecodable":
+        encoded = [image.numpy() for image in examples.encoded()]
+        for row in test:
+            encoded[row] = b"NaN"
+        changes["encoded"] = lambda: tf.data.Dataset.from_tensor_slices(encoded)
+    return dataclasses.replace(examples, **changes)
+
+
+@pytest.mark.parametrize("how", ["undecodable", "nan"])
+def test_a_poisoned_test_split_changes_no_bit(examples, tiny, tmp_path, how):
+    """Random labels, and images that can't be read or are all NaN: what is never read can't matter."""
+    bad = poisoned(examples, how)
+    if how == "nan":
+        for recipe in (TUTORIAL, dataclasses.replace(TUTORIAL, scaling="caffe")):
+            cached = Features(bad, tiny, recipe, 42, default_folder())
+            blank = {name: np.full_like(array, np.nan) for name, array in everything(cached).items()}
+            for row in bad.rows("test"):
+                cached.write(row, 0, blank)
+    wanted = Config(tune=True, trials=4, folds=3)
+    for run, given in (("clean", examples), ("poisoned", bad)):
+        with new_folder(tmp_path / run) as folder:
+            searching.search(folder, wanted, given, tiny)
+    assert outcome(tmp_path / "clean") == outcome(tmp_path / "poisoned")
+    if how == "nan":
+        assert np.isnan(cached.pooled(bad.rows("test"), 1)).all()
+    else:
+        with pytest.raises(UsageError, match="can't be decoded"):
+            Features(bad, tiny, TUTORIAL, 42, tmp_path).pooled(bad.rows("test"), 1)
+
+
+def test_the_result_does_not_depend_on_the_cache(examples, tiny, tmp_path, monkeypatch):
+    """Empty, half full, full, or filled for the test split, too, and in another order."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def searched(name):
+        with new_folder(tmp_path / name) as folder:
+            searching.search(folder, Config(tune=True, trials=4, folds=3), examples, tiny)
+        return outcome(tmp_path / name)
+
+    empty = searched("empty")
+    files = sorted(default_folder().rglob("*.npz"))
+    full = searched("full")
+    assert sorted(default_folder().rglob("*.npz")) == files
+    for path in files[::2]:
+        path.unlink()
+    half = searched("half full")
+    assert sorted(default_folder().rglob("*.npz")) == files
+    for path in files:
+        path.unlink()
+    for row in reversed(range(len(examples))):
+        for recipe in (dataclasses.replace(TUTORIAL, scaling="caffe"), TUTORIAL):
+            Features(examples, tiny, recipe, 42, default_folder()).compute(np.asarray([row]), 1)
+    assert searched("other") == half == full == empty
+
+
+def everything(cached):
+    """All that a file of the feature cache holds of an unaugmented image."""
+    cached.compute(np.asarray([0]), 1)
+    with np.load(cached.path(0, 0)) as stored:
+        return {name: stored[name] for name in stored.files if name != "key"}
+
+
+def test_a_class_of_one_patient_can_not_be_folded(examples, tiny):
+    patients = np.where(examples.labels == 0, "one patient with all covid images", examples.patient_id)
+    one = dataclasses.replace(examples, patient_id=patients)
+    with pytest.raises(UsageError, match="at least two patients"):
+        searching.search(Path("unused"), Config(tune=True), one, tiny)
+
+
+def test_a_fold_that_holds_out_one_class_only_is_refused():
+    problem = search_process.problem()
+    lacking = dataclasses.replace(problem, fold=np.where(problem.labels == 0, problem.fold % 4, problem.fold))
+    with pytest.raises(UsageError, match=r"Fold 5 of 5 would hold out no 'covid' image.*fewer --folds"):
+        lacking.check(("covid", "normal"))
+
+
+def test_a_batch_larger_than_what_a_fold_leaves(examples, tiny):
+    with pytest.raises(UsageError, match="--batch_size 14 is larger than what fold"):
+        searching.search(Path("unused"), Config(tune=True, folds=4, batch_size=14), examples, tiny)

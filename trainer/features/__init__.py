@@ -1,0 +1,1 @@
+"""From examples to backbone features: tf.data pipelines and the feature cache."""

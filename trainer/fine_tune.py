@@ -1,0 +1,225 @@
+"""`--fine_tune block5`: after the head, VGG16's last block learns, too, at a low rate, on one device or on many.
+
+The blocks before it stay frozen, so that their output is read from the feature cache and an image costs a quarter of a
+pass through VGG16 in each epoch. Whatever the number of replicas, the same images make up the same global batches in
+the same order, the loss is divided by the global batch, and nothing random is left: images are not augmented and
+dropout is off. So the loss curve depends on the replicas only by rounding.
+
+The loop is our own: Keras 3's `model.fit` trains over the devices of one process, but not over several processes
+(MultiWorkerMirroredStrategy), where it fails to convert a PerReplica value to a tensor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from covid_tfds.common import progress
+from covid_tfds.common.errors import UsageError
+from trainer.features import data
+from trainer.features.backbone_features import Backbone, Features
+from trainer.metrics import bootstrap, classification
+from trainer.models import vgg16
+from trainer.models.heads import DivergedError
+from trainer.recipes import Recipe
+from trainer.run_folder import caveats
+from trainer.validation.validate import Judgement
+
+BLOCK, BEFORE, AFTER = "block5", "block4_pool", "block5_pool"
+EPOCHS = 10
+LEARNING_RATE = 1e-6  # at 1e-5 the training loss of an untrained VGG16 rises a hundredfold before it falls
+EVALUATED = 16
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The whole network with its new block, the head's new weights, and one dict of figures an epoch."""
+
+    backbone: Backbone
+    head: list[np.ndarray]
+    history: list[dict]
+
+
+def check(recipe: Recipe) -> None:
+    """Raise UsageError when the recipe's head does not read the block that is to be fine-tuned."""
+    if recipe.cut != AFTER:
+        raise UsageError(
+            f"--fine_tune {BLOCK}: the best recipe found reads {recipe.cut}, so that its model has no {BLOCK}. "
+            "Leave out --fine_tune, or --tune."
+        )
+
+
+def fine_tune(cached: Features, head: keras.Model, strategy: tf.distribute.Strategy) -> Tuned:
+    """Train the block and the head together on the training split, from where the head is.
+
+    Adam at LEARNING_RATE for EPOCHS epochs, cross-entropy, no weight decay. Raises DivergedError when the loss is no
+    longer finite, and UsageError when another process is gone.
+    """
+    try:
+        return _fine_tune(cached, head, strategy)
+    except tf.errors.OpError as error:
+        if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            raise
+        reason = str(error.message).strip().splitlines()[0]
+        raise UsageError(
+            f"Another process of TF_CONFIG is gone ({reason}). Start the same command in all of them again."
+        ) from error
+
+
+def _fine_tune(cached: Features, head: keras.Model, strategy: tf.distribute.Strategy) -> Tuned:
+    examples, batch = cached.examples, cached.recipe.batch_size
+    train = examples.rows("train")
+    maps = in_front(cached)
+    with strategy.scope():
+        network = _trainable(cached, head)
+        optimizer = keras.optimizers.Adam(LEARNING_RATE)
+        optimizer.build(network.trainable_variables)
+    steps = -(-len(train) // batch)
+    batches = strategy.distribute_datasets_from_function(lambda context: _share(maps, train, steps, batch, context))
+    step = _compiled(network, optimizer, strategy, batch)
+    history, losses = [], []
+    with progress.Line(EPOCHS, f"fine-tuning of {BLOCK}", "epoch") as line:
+        for inputs in batches:
+            losses.append(float(step(*inputs)))
+            if not np.isfinite(losses[-1]):
+                raise DivergedError(f"The loss of fine-tuning is not finite in epoch {len(history) + 1}.")
+            if len(losses) == steps:
+                history.append({"loss": float(np.mean(losses)), **_figures(network, maps)})
+                losses.clear()
+                line.advance(note=f"loss {history[-1]['loss']:.4f}")
+    return Tuned(_backbone(cached.backbone, network), network.get_layer("head").get_weights(), history)
+
+
+def in_front(cached: Features) -> Features:
+    """The same images' features in front of the block."""
+    return dataclasses.replace(cached, recipe=dataclasses.replace(cached.recipe, cut=BEFORE))
+
+
+def go_on(
+    cached: Features, head: keras.Model, strategy: tf.distribute.Strategy, judged: Judgement, p_frozen: np.ndarray
+) -> tuple[Features, list[dict], Judgement]:
+    """`fine_tune` a finished, judged head, and set its weights.
+
+    p_frozen: what the frozen model says of every image, float [n]. Returns the features of the new backbone, the
+    epochs' figures, and the judgement, in which every section says that it is of the frozen model, with metrics.json's
+    "fine_tuning" added.
+    """
+    tuned = fine_tune(cached, head, strategy)
+    head.set_weights(tuned.head)
+    examples, test = cached.examples, cached.examples.rows("test")
+    told = {
+        "block": BLOCK,
+        "epochs": EPOCHS,
+        "learning_rate": LEARNING_RATE,
+        "batch_size": cached.recipe.batch_size,
+        "replicas": strategy.num_replicas_in_sync,
+        "backbone_before": cached.backbone.sha256,
+        "how": caveats.FINE_TUNED,
+        "frozen_test": classification.summary(examples.labels[test], p_frozen[test], judged.threshold),
+        "largest_weight_change": _largest_change(cached.backbone.network, tuned.backbone.network),
+    }
+    sections = {name: {**part, "of": "the frozen model"} for name, part in judged.sections.items()}
+    judged = dataclasses.replace(judged, sections={**sections, "fine_tuning": told})
+    return dataclasses.replace(cached, backbone=tuned.backbone), tuned.history, judged
+
+
+def _trainable(cached: Features, head: keras.Model) -> keras.Model:
+    """The block and the head as one model: maps of BEFORE, float32 [n, 14, 14, 512] -> probabilities [n, 2]."""
+    whole = cached.backbone.network
+    inputs = x = keras.Input(whole.get_layer(BEFORE).output.shape[1:])
+    layers = _layers(whole)
+    for layer in layers:
+        x = type(layer).from_config(layer.get_config() | {"trainable": True})(x)
+    own_head = vgg16.head(cached.recipe, tuple(x.shape[1:]), cached.seed)
+    network = keras.Model(inputs, own_head(x))
+    for layer in layers:
+        network.get_layer(layer.name).set_weights(layer.get_weights())
+    own_head.set_weights(head.get_weights())
+    return network
+
+
+def _layers(whole: keras.Model) -> list[keras.Layer]:
+    return whole.layers[whole.layers.index(whole.get_layer(BEFORE)) + 1 :]
+
+
+def _share(maps: Features, train: np.ndarray, steps: int, batch: int, context) -> tf.data.Dataset:
+    """What one process trains on: its part of every global batch of every epoch, a replica's part at a time.
+
+    As in the head's training, each epoch takes the rows once in a random order and fills its last batch from the front
+    of it, so that every batch is whole and every replica's part as large as another's.
+    """
+    targets = data.one_hot(maps.examples.labels)
+    size = batch // context.num_input_pipelines
+    own = slice(context.input_pipeline_id * size, (context.input_pipeline_id + 1) * size)
+
+    def rows() -> Iterator[np.ndarray]:
+        for epoch in range(EPOCHS):
+            order = np.random.default_rng([maps.seed, epoch]).permutation(train)
+            yield np.resize(order, steps * batch).reshape(steps, batch)[:, own].ravel()
+
+    def generate():
+        for chosen in rows():
+            yield from zip(maps.maps(chosen), targets[chosen], strict=True)
+
+    shape = maps.backbone.network.get_layer(BEFORE).output.shape[1:]
+    kinds = (tf.TensorSpec(shape, tf.float32), tf.TensorSpec(targets.shape[1:], tf.float32))
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=kinds)
+    return dataset.batch(context.get_per_replica_batch_size(batch), drop_remainder=True).prefetch(2)
+
+
+def _compiled(network: keras.Model, optimizer, strategy: tf.distribute.Strategy, batch: int):
+    """A compiled training step: a global batch's maps and targets, as the strategy hands them out -> its mean loss."""
+    # As everywhere here, not binary_crossentropy: heads.py says why.
+    cross_entropy = keras.losses.CategoricalCrossentropy(reduction=None)
+
+    def on_replica(maps, targets):
+        with tf.GradientTape() as tape:
+            losses = cross_entropy(targets, network(maps, training=False))
+            loss = tf.nn.compute_average_loss(losses, global_batch_size=batch)
+        variables = network.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)  # which adds up the replicas' gradients
+        return loss
+
+    @tf.function
+    def step(maps, targets):
+        losses = strategy.run(on_replica, args=(maps, targets))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+
+    return step
+
+
+def _figures(network: keras.Model, maps: Features) -> dict:
+    """An epoch's figures but for the training loss, with the names that the head's history has."""
+    found = {"learning_rate": LEARNING_RATE}
+    for prefix, split in (("", "train"), ("val_", "test")):
+        rows = maps.examples.rows(split)
+        labels, parts = maps.examples.labels[rows], np.array_split(rows, -(-len(rows) // EVALUATED))
+        p = np.concatenate([network(np.stack(list(maps.maps(part))), training=False).numpy() for part in parts])
+        p_covid = p[:, classification.POSITIVE].astype(np.float64)
+        covid = labels == classification.POSITIVE
+        if split == "test":
+            found["val_loss"] = float(-np.log(np.maximum(p[np.arange(len(rows)), labels], 1e-7)).mean())
+        found[f"{prefix}accuracy"] = float(np.mean(p.argmax(-1) == labels))
+        with np.errstate(invalid="ignore"):  # NaN where only one class is there
+            found[f"{prefix}auroc"] = float(bootstrap.roc_area(covid, p_covid, np.ones((1, len(rows))))[0])
+    return found
+
+
+def _backbone(before: Backbone, network: keras.Model) -> Backbone:
+    """A copy of the whole frozen network with the new block."""
+    whole = keras.models.clone_model(before.network)
+    whole.set_weights(before.network.get_weights())
+    for layer in _layers(whole):
+        layer.set_weights(network.get_layer(layer.name).get_weights())
+    whole.trainable = False
+    return dataclasses.replace(before, network=whole, sha256=vgg16.weights_sha256(whole))
+
+
+def _largest_change(before: keras.Model, after: keras.Model) -> float:
+    pairs = zip(before.get_weights(), after.get_weights(), strict=True)
+    return max(float(np.abs(new - old).max()) for old, new in pairs)

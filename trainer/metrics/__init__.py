@@ -1,0 +1,1 @@
+"""Metrics, confidence intervals, calibration, operating point, folds. NumPy, SciPy and scikit-learn only."""

@@ -1,0 +1,1 @@
+"""The network: VGG16, heads, checkpoints, strategies."""

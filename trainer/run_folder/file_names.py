@@ -1,0 +1,31 @@
+"""The names of the files in a run folder, and the columns of its tables. Standard library only."""
+
+SCHEMA = 1
+CONFIG = "config.json"
+ENVIRONMENT = "environment.json"
+MODEL = "model.keras"
+LAST_GOOD = "last_good.keras"
+HISTORY = "history.csv"
+PLOT = "plot.png"
+PREDICTIONS = "predictions.csv"
+METRICS = "metrics.json"
+OUT_OF_FOLD = "out_of_fold.csv"
+EXTERNAL = "external"
+TUNER = "tuner"
+FOLDS = "folds.json"
+TUNING = "tuning.json"
+TUNING_TABLE = "tuning.csv"
+TUNING_PLOT = "tuning.png"
+TENSORBOARD = "tensorboard"
+SALIENCY = "saliency.json"
+SALIENCY_PICTURES = "saliency"
+DATASET = "dataset.json"
+REPORT = "report.html"
+REPORT_JSON = "report.json"
+MODEL_CARD = "MODEL_CARD.md"
+EPOCHS = "epochs.npz"
+READ = (CONFIG, ENVIRONMENT, MODEL, METRICS, PREDICTIONS)  # what `load` needs and vouches for
+REWRITTEN = (REPORT, REPORT_JSON, MODEL_CARD)  # by `python -m trainer.evaluate`, so that no checksum could stay right
+PREDICTION_COLUMNS = ("image_id", "patient_id", "split", "label", "p_covid", "sha256")
+OUT_OF_FOLD_COLUMNS = ("image_id", "patient_id", "label", "repeat", "fold", "p_covid")
+EXTERNAL_COLUMNS = ("image_id", "patient_id", "label", "p_covid")

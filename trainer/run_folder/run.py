@@ -1,0 +1,69 @@
+"""Read a finished run folder back."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import CHECKSUMS, read_csv, read_json, verify
+from covid_tfds.common.new_folder import INCOMPLETE, LOCK, destination
+from trainer.config import Config
+from trainer.run_folder import file_names
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run folder, read back. predictions: one dict an image, p_covid a float in [0, 1]."""
+
+    path: Path
+    config: Config
+    environment: dict
+    metrics: dict
+    predictions: list[dict]
+
+    @property
+    def model_path(self) -> Path:
+        """The full Keras model: [batch, height, width, 3] in 0..255 -> [batch, 2], covid first."""
+        return self.path / file_names.MODEL
+
+
+def load(path: str | Path) -> Run:
+    """Read a finished run folder; raises UsageError that names what is missing, damaged or of a newer version."""
+    path = Path(path)
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such run folder. `python -m trainer` makes one and prints its name.")
+    for name in (*file_names.READ, CHECKSUMS):
+        if not (path / name).is_file():
+            raise UsageError(f"{path} is not a finished run folder: {name} is missing. Run `python -m trainer` again.")
+    verify(path, file_names.READ)
+    environment = read_json(path / file_names.ENVIRONMENT)
+    if environment.get("schema") != file_names.SCHEMA:
+        raise UsageError(
+            f"{path / file_names.ENVIRONMENT}: run folder schema {environment.get('schema')}, this version reads "
+            f"{file_names.SCHEMA}. "
+            "Use the version that wrote it, or train again."
+        )
+    predictions = [{**row, "p_covid": float(row["p_covid"])} for row in read_csv(path / file_names.PREDICTIONS)]
+    return Run(
+        path=path,
+        config=Config.from_json((path / file_names.CONFIG).read_text(encoding="utf-8")),
+        environment=environment,
+        metrics=read_json(path / file_names.METRICS),
+        predictions=predictions,
+    )
+
+
+def default_output(config: Config) -> Path:
+    """runs/<config>-<time>: of the last run of the same command that was stopped, or else of now."""
+    for partial in sorted(Path("runs").glob(f"{config.dataset_name}-*{INCOMPLETE}"), reverse=True):
+        with contextlib.suppress(OSError, ValueError, UsageError, filelock.Timeout):
+            same = Config.from_json((partial / file_names.CONFIG).read_text(encoding="utf-8")).same_job(config)
+            if same and not destination(partial).exists():
+                with filelock.FileLock(partial / LOCK).acquire(timeout=0):  # else it is being written right now
+                    return destination(partial)
+    return Path("runs") / f"{config.dataset_name}-{time.strftime('%Y%m%d-%H%M%S')}"

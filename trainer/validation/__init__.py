@@ -1,0 +1,1 @@
+"""Cross-validation, shortcut controls and verdict, Grad-CAM, external validation."""
