@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import hashlib
 import io
 import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from covid_tfds.common.errors import UsageError
 
@@ -68,6 +72,40 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text under a final name in one step."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def to_json(value: Any) -> Any:
+    """Turn a result into plain JSON values: dict, list, str, int, float, bool, None.
+
+    Args:
+        value: A dataclass, a dict with string keys, a list or tuple, a NumPy scalar or array, a plain value, or any
+            nesting of these. A dataclass field that is None and has None as its default is left out.
+
+    Raises:
+        TypeError: If a value of another type is in it.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Estimate:
+        ...     value: float
+        ...     ci95: tuple[float, float] | None = None
+        >>> to_json({"auroc": Estimate(np.float32(0.5)), "accuracy": Estimate(1.0, (0.75, 1.0))})
+        {'auroc': {'value': 0.5}, 'accuracy': {'value': 1.0, 'ci95': [0.75, 1.0]}}
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return {field.name: to_json(item) for field, item in fields if not (item is None and field.default is None)}
+    if isinstance(value, np.ndarray | np.generic):
+        return to_json(value.tolist())
+    if isinstance(value, dict):
+        if others := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"JSON keys must be str, got {others[0]!r}")
+        return {key: to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"{type(value).__name__} has no JSON form: expected a dataclass, dict, list, NumPy or plain value")
 
 
 def write_json(path: Path, value) -> None:
