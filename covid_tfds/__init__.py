@@ -11,6 +11,7 @@ Example:
 
 import importlib
 import importlib.util
+from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,12 @@ from covid_tfds.common.errors import SourceError
 if TYPE_CHECKING:
     from covid_tfds.covid_tfds_dataset_builder import Builder, phantom_config
 
-__all__ = ["Builder", "SourceError", "phantom_config"]
+__all__ = ["Builder", "SourceError", "__version__", "phantom_config"]
+
+try:
+    __version__ = version("covid-tfds")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0+unknown"
 
 _BUILDER_MODULE = "covid_tfds.covid_tfds_dataset_builder"
 _LAZY = ("Builder", "phantom_config")

@@ -1,5 +1,7 @@
 """What people install: the wheel and the sdist hold our three packages and nothing else."""
 
+import importlib
+import importlib.metadata
 import re
 import shutil
 import subprocess
@@ -12,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("covid_tfds", "trainer", "export")
-TEXTS = {".py", ".csv", ".md", ".bib", ".txt", ".html", ".j2", ".toml", ".cfg", ""}
+TEXTS = {".py", ".typed", ".csv", ".md", ".bib", ".txt", ".html", ".j2", ".toml", ".cfg", ""}
 MOST_BYTES = 200_000
 BUILD = "import setuptools.build_meta as b; b.build_sdist('out'); b.build_wheel('out')"
 
@@ -90,6 +92,12 @@ for package in ("covid_tfds", "trainer", "export"):
             importlib.import_module(module.name)
             print(module.name)
 """
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_has_types_and_the_version_of_the_metadata(built, package):
+    assert f"{package}/py.typed" in wheel(built)
+    assert importlib.import_module(package).__version__ == importlib.metadata.version("covid-tfds")
 
 
 def test_importing_our_modules_warns_of_nothing():
