@@ -16,8 +16,8 @@ from pathlib import Path
 from covid_tfds.common import cli, logs
 from covid_tfds.common.errors import INTENDED_USE, UsageError
 from covid_tfds.common.files import read_json
-from trainer.config import BUILDER_CONFIGS, Config
-from trainer.config import validate as validate_config
+from covid_tfds.common.flags import from_namespace
+from covid_tfds.examples import DatasetRequest, add_dataset_flags
 from trainer.run_folder import file_names
 from trainer.run_folder.run import load
 
@@ -29,19 +29,14 @@ def main(argv: list[str] | None = None) -> int:
     """Parse argv, judge the run, give the exit code: 0, 2 with one line for what can be mended, 130 or 143 stopped."""
     wanted = parser().parse_args(argv)
     try:
-        config = Config(
-            config=wanted.config or Config.config,
-            dataset=wanted.dataset,
-            manual_dir=wanted.manual_dir,
-            data_dir=wanted.data_dir,
-        )
-        validate_config(config)
+        request = from_namespace(DatasetRequest, wanted)
+        request.validate()
         run = load(wanted.run_dir)
         # Imported late: TensorFlow takes seconds, and --help or a wrong folder needs none of it.
         with logs.silenced():
             from trainer.validation import external
 
-        folder = external.validate(run, config)
+        folder = external.validate(run, request)
     except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -61,11 +56,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     result.add_argument("run_dir", type=Path, help="run folder that `python -m trainer` made")
-    which = result.add_mutually_exclusive_group(required=True)
-    which.add_argument("--config", choices=BUILDER_CONFIGS, help="builder config of covid_tfds to judge it on")
-    which.add_argument("--dataset", help="folder with a sub-folder of images for 'covid' and one for another class")
-    result.add_argument("--manual_dir", help="folder with radiographs you already have")
-    result.add_argument("--data_dir", help="where prepared TFDS datasets live")
+    add_dataset_flags(result, required=True)
     return result
 
 

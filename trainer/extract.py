@@ -17,6 +17,8 @@ from pathlib import Path
 
 from covid_tfds.common import cli
 from covid_tfds.common.errors import INTENDED_USE, UsageError
+from covid_tfds.common.flags import add_flag, from_namespace
+from covid_tfds.examples import BUILDER_CONFIGS, DatasetRequest, add_dataset_flags
 from trainer import config
 
 EPILOG = """\
@@ -24,7 +26,7 @@ Flags that are not listed here go to Beam: `--direct_num_workers 2 --direct_runn
 processes on this machine, `--runner FlinkRunner --flink_master HOST:PORT` for a cluster. There every worker must see
 --features, --data_dir and --dataset under the same path."""
 FULL = "kermany_covid_full"  # too large to be trained on by accident, so not among the trainer's choices
-OF_A_DATASET = ("num_examples", "dataset", "manual_dir", "data_dir", "weights", "precision", "recipe", "seed")
+OF_FEATURES = ("weights", "precision", "recipe", "seed")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,8 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     # Beam warns of every cloud whose client is not installed, already while it is imported.
     logging.basicConfig(level=logging.ERROR)
     try:
-        asked = {name: getattr(options, name) for name in OF_A_DATASET}
-        wanted = config.Config(config=options.config, **asked)
+        wanted = dataclasses.replace(
+            from_namespace(config.Config, options), data=from_namespace(DatasetRequest, options)
+        )
         config.validate(wanted)
         # Imported late: TensorFlow and Beam take seconds, and --help needs neither.
         from trainer.features import extraction
@@ -55,17 +58,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    fields = {field.name: field for field in dataclasses.fields(config.Config)}
-    result.add_argument("--config", choices=(*config.BUILDER_CONFIGS, FULL), default=config.Config.config)
-    for name in OF_A_DATASET:
-        known = fields[name]
-        result.add_argument(
-            f"--{name}",
-            type=int if name in ("num_examples", "seed") else str,
-            default=known.default,
-            choices=known.metadata.get("choices"),
-            help=known.metadata["help"],
-        )
+    add_dataset_flags(result, (*BUILDER_CONFIGS, FULL))
+    for field in dataclasses.fields(config.Config):
+        if field.name in OF_FEATURES:
+            add_flag(result, field)
     result.add_argument(
         "--features", type=Path, metavar="DIR", help="the cache (default: where the trainer looks, in ~/.cache)"
     )

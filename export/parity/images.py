@@ -36,7 +36,7 @@ def own(run: Run, rows: list[dict]) -> list[Picture]:
     Raises UsageError when the dataset is no longer where it was, or has other images.
     """
     wanted = {row["image_id"] for row in rows}
-    found = _from_folder(Path(run.config.dataset), wanted) if run.config.dataset else _from_tfds(run, wanted)
+    found = _from_folder(Path(run.config.data.dataset), wanted) if run.config.data.dataset else _from_tfds(run, wanted)
     if missing := sorted(wanted - set(found)):
         raise UsageError(
             f"{len(missing)} image(s) of the run are not in {run.environment['dataset']['name']} any more, the first "
@@ -61,7 +61,7 @@ def _from_tfds(run: Run, wanted: set[str]) -> dict[str, bytes]:
     import covid_tfds
     from covid_tfds.common.errors import SourceError
 
-    config = run.config
+    config = run.config.data
     which = covid_tfds.phantom_config(config.num_examples) if config.num_examples else config.config
     builder = covid_tfds.Builder(config=which, data_dir=config.data_dir)
     try:

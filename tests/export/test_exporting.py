@@ -12,6 +12,7 @@ import pytest
 
 from covid_tfds.common.errors import INTENDED_USE, UsageError
 from covid_tfds.common.files import write_checksums, write_csv, write_text
+from covid_tfds.examples import DatasetRequest
 from export import __main__, exporting
 from export.parity import check, images
 from trainer.run_folder import file_names
@@ -68,8 +69,8 @@ def copy(trained_run, tmp_path):
 
 
 def test_a_dataset_that_has_gone_is_named(copy, capsys):
-    config = load(copy).config
-    write_text(copy / file_names.CONFIG, dataclasses.replace(config, dataset=str(copy / "radiographs")).to_json())
+    config = dataclasses.replace(load(copy).config, data=DatasetRequest(dataset=str(copy / "radiographs")))
+    write_text(copy / file_names.CONFIG, config.to_json())
     write_checksums(copy)
     assert __main__.main([str(copy)]) == 2
     assert f"{copy / 'radiographs'}, the folder that the run was trained on, is not there" in error(capsys)
@@ -117,9 +118,10 @@ def test_images_come_from_tfds_too(tmp_path):
     import tensorflow_datasets as tfds
 
     import covid_tfds
+    from covid_tfds.examples import DatasetRequest
     from trainer.config import Config
 
-    config = Config(config="phantom", num_examples=10, data_dir=str(tmp_path), weights="random")
+    config = Config(data=DatasetRequest(config="phantom", num_examples=10, data_dir=str(tmp_path)), weights="random")
     builder = covid_tfds.Builder(config=covid_tfds.phantom_config(10), data_dir=tmp_path)
     builder.download_and_prepare()
     raw = builder.as_dataset(split="all", decoders={"image": tfds.decode.SkipDecoding()})

@@ -8,6 +8,7 @@ import os
 import sys
 
 from covid_tfds.common import logs
+from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
 
 
@@ -58,7 +59,7 @@ def main(folder: str, how: str) -> None:
         from trainer import fine_tune
         from trainer.models import strategies
 
-    config = Config(dataset=folder, batch_size=4, fine_tune="block5", strategy=how)
+    config = Config(data=DatasetRequest(dataset=folder), batch_size=4, fine_tune="block5", strategy=how)
     strategy = strategies.strategy(config)
     tf.config.experimental.enable_op_determinism()
     fine_tune.EPOCHS, fine_tune.LEARNING_RATE = int(os.environ.get("EPOCHS", 4)), 1e-2

@@ -124,7 +124,8 @@ def saliency():
 def write(folder: Path, verdict: str = "shortcut") -> Path:
     """Write a complete run folder, but for the model, and give it back."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"config": "curated", "dataset": HOSTILE, "manual_dir": None, "weights": "random", "recipe": "default"}
+    data = {"config": "curated", "dataset": HOSTILE, "manual_dir": None}
+    config = {"data": data, "weights": "random", "recipe": "default"}
     environment = {
         "schema": file_names.SCHEMA,
         "run_id": "0123456789ab",

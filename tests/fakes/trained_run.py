@@ -29,6 +29,7 @@ def make_dataset(folder: Path) -> Path:
 
 def make_run(folder: Path, dataset: Path, **changes) -> Path:
     """Train a head on `dataset` and write a run folder. changes: fields of the recipe that are not the default's."""
+    from covid_tfds.examples import DatasetRequest
     from trainer import training
     from trainer.config import Config
     from trainer.features import backbone_features, data
@@ -36,7 +37,7 @@ def make_run(folder: Path, dataset: Path, **changes) -> Path:
     from trainer.models import heads, vgg16
     from trainer.recipes import Augmentation, Recipe
 
-    config = Config(dataset=str(dataset), weights="random")
+    config = Config(data=DatasetRequest(dataset=str(dataset)), weights="random")
     recipe = dataclasses.replace(Recipe(augmentation=Augmentation(), l2=0.05), **changes)
     examples = data.load(config)
     cached = backbone_features.Features(

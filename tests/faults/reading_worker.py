@@ -24,7 +24,7 @@ def training(models: Path) -> Callable[[list[Path]], dict[str, str]]:
     import numpy as np
 
     from covid_tfds.common.errors import UsageError
-    from trainer.config import Config
+    from covid_tfds.examples import DatasetRequest
     from trainer.features import data, pipelines
 
     def read(files: list[Path]) -> dict[str, str]:
@@ -41,7 +41,7 @@ def training(models: Path) -> Callable[[list[Path]], dict[str, str]]:
             shutil.copy(file, copy)
             copies[copy.relative_to(folder).as_posix()] = file.name
         outcomes = dict.fromkeys(copies.values(), NUMBER)
-        examples = data.load_whole(Config(dataset=str(folder)))
+        examples = data.load_whole(DatasetRequest(dataset=str(folder)))
         told = ""
         try:
             with pipelines.naming_undecodable(examples):
@@ -58,7 +58,7 @@ def training(models: Path) -> Callable[[list[Path]], dict[str, str]]:
             for name, why in bad.items():
                 outcomes[copies[name]] = why
                 (folder / name).unlink()
-            rest = data.load_whole(Config(dataset=str(folder)))
+            rest = data.load_whole(DatasetRequest(dataset=str(folder)))
             for images in pipelines.eval_pipeline(rest, np.arange(len(rest)), 8):
                 assert np.isfinite(images.numpy()).all()
         return outcomes

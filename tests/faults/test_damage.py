@@ -9,6 +9,7 @@ import pytest
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import CHECKSUMS, write_checksums, write_json
+from covid_tfds.examples import DatasetRequest
 from trainer import evaluate
 from trainer.config import Config
 from trainer.run_folder import file_names
@@ -47,6 +48,7 @@ def test_a_damaged_run_folder_is_refused_by_all_that_read_it(run, name, capsys):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
+        ({"data": {"from_the_future": 1}}, "fields this version does not know (from_the_future)"),
         ({"from_the_future": 1}, "fields this version does not know (from_the_future)"),
         ({"recipe": "vision_transformer"}, "the recipe 'vision_transformer', this version knows default, tutorial"),
     ],
@@ -85,7 +87,7 @@ def prepared(tmp_path_factory):
     from trainer.features import data
 
     folder = tmp_path_factory.mktemp("data")
-    config = Config(config="phantom", num_examples=10, data_dir=str(folder), batch_size=2)
+    config = Config(data=DatasetRequest(config="phantom", num_examples=10, data_dir=str(folder)), batch_size=2)
     return folder, config, read(data.load(config))
 
 

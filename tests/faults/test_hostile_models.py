@@ -88,7 +88,7 @@ def test_the_commands_refuse_it_before_anything_is_made(trained_run, tmp_path, c
     run = shutil.copytree(trained_run, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
     model_of(tmp_path, {"class_name": "Lambda", "config": {}}).replace(run / file_names.MODEL)
     write_checksums(run)
-    dataset = load(run).config.dataset
+    dataset = load(run).config.data.dataset
     shutil.copytree(dataset, tmp_path / "others")
     for path in (tmp_path / "others").rglob("*.*"):
         path.write_bytes(path.read_bytes() + b" ")  # else all are the run's own

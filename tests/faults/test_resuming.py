@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from covid_tfds.common.errors import UsageError
+from covid_tfds.examples import DatasetRequest
 from trainer import training
 from trainer.config import Config
 from trainer.features import data
@@ -31,7 +32,7 @@ def deterministic():
 @pytest.fixture(scope="module")
 def fit(phantom_folder, tiny, tmp_path_factory):
     cached = Features(
-        data.load(Config(dataset=str(phantom_folder))),
+        data.load(Config(data=DatasetRequest(dataset=str(phantom_folder)))),
         tiny,
         dataclasses.replace(TUTORIAL, epochs=EPOCHS),
         42,

@@ -1,32 +1,43 @@
 import dataclasses
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 from covid_tfds.common.errors import UsageError
+from covid_tfds.examples import DatasetRequest
 from trainer import config
 from trainer.__main__ import main
 
 
 def test_flags_fill_the_config():
     wanted = config.from_argv(["--config", "phantom", "--epochs", "3", "--seed", "7", "--weights", "random"])
-    assert (wanted.config, wanted.epochs, wanted.seed, wanted.weights) == ("phantom", 3, 7, "random")
+    assert (wanted.data.config, wanted.epochs, wanted.seed, wanted.weights) == ("phantom", 3, 7, "random")
 
 
 def test_demo_is_phantom_with_random_weights():
     wanted = config.from_argv(["--demo"])
-    assert (wanted.config, wanted.weights) == ("phantom", "random")
+    assert (wanted.data.config, wanted.weights) == ("phantom", "random")
 
 
 def test_json_round_trip():
-    wanted = config.Config(config="phantom", learning_rate=3e-4, output="a b/ü")
+    wanted = config.Config(data=DatasetRequest(config="phantom"), learning_rate=3e-4, output="a b/ü")
     assert config.Config.from_json(wanted.to_json()) == wanted
 
 
-def test_unknown_field_is_refused_by_name():
+@pytest.mark.parametrize("text", ['{"flux_capacitor": 1}', '{"data": {"flux_capacitor": 1}}'])
+def test_unknown_field_is_refused_by_name(text):
     with pytest.raises(UsageError, match="flux_capacitor"):
-        config.Config.from_json('{"flux_capacitor": 1}')
+        config.Config.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "flags", [["--config", "phantom", "--num_examples", "12", "--seed", "7"], ["--dataset", ".", "--tune"]]
+)
+def test_the_command_gives_the_config_again(flags):
+    wanted = config.from_argv(flags)
+    assert config.from_argv(shlex.split(wanted.command())[3:]) == wanted
 
 
 def test_config_is_frozen():
@@ -73,6 +84,6 @@ def test_help_names_every_field(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    for field in dataclasses.fields(config.Config):
+    for field in (*dataclasses.fields(config.Config)[1:], *dataclasses.fields(DatasetRequest)):
         assert f"--{field.name}" in text
     assert "never for diagnosis" in text.replace("\n", " ")

@@ -13,6 +13,7 @@ import pytest
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import read_json
+from covid_tfds.examples import DatasetRequest
 from tests.fakes import fine_tuning
 from trainer import __main__, fine_tune
 from trainer.config import Config
@@ -123,7 +124,7 @@ def test_the_terminal_shows_before_and_after(train, capsys):
 
 
 def test_the_saved_model_gives_the_predictions(tuned, phantom_folder):
-    examples = data.load(Config(dataset=str(phantom_folder)))
+    examples = data.load(Config(data=DatasetRequest(dataset=str(phantom_folder))))
     loaded = keras.models.load_model(tuned.model_path, safe_mode=True)
     images = np.concatenate(list(pipelines.eval_pipeline(examples, np.arange(len(examples)), 8)))
     np.testing.assert_allclose(loaded.predict(images, verbose=0)[:, 0], p_covid(tuned), atol=1e-5)
@@ -136,7 +137,7 @@ def test_the_same_seed_gives_the_same_run(train, tuned):
 
 def test_every_process_has_its_part_of_the_same_batches(tiny, phantom_folder, monkeypatch):
     monkeypatch.setattr(fine_tune, "EPOCHS", 2)
-    cached, _ = fine_tuning.start(Config(dataset=str(phantom_folder), batch_size=4))
+    cached, _ = fine_tuning.start(Config(data=DatasetRequest(dataset=str(phantom_folder)), batch_size=4))
     train = cached.examples.rows("train")
     steps = -(-len(train) // 4)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from covid_tfds.examples import DatasetRequest
 from trainer import recipes
 from trainer.config import Config
 from trainer.features import data, pipelines
@@ -35,7 +36,10 @@ def main() -> None:
     options = parser.parse_args()
     start = time.perf_counter()
     examples = data.load(
-        Config(config="phantom", num_examples=options.images, data_dir=options.data_dir, weights="random")
+        Config(
+            data=DatasetRequest(config="phantom", num_examples=options.images, data_dir=options.data_dir),
+            weights="random",
+        )
     )
     prepared = time.perf_counter() - start
     if options.kernel == "growth":

@@ -1,4 +1,4 @@
-"""What a prepared TFDS dataset, or a folder of images, holds: `load(Config(config="phantom"))`.
+"""What a prepared TFDS dataset, or a folder of images, holds: `load(Config(data=DatasetRequest(config="phantom")))`.
 
 Ids, patients, labels and splits are read into memory; the images stay where they are and are streamed by
 `trainer.features.pipelines`.
@@ -21,6 +21,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from covid_tfds import tf_data
 from covid_tfds.common.errors import UsageError
+from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
 from trainer.metrics.classification import POSITIVE_CLASS
 from trainer.models.vgg16 import CLASSES
@@ -93,8 +94,8 @@ class Examples:
 
 def load(config: Config) -> Examples:
     """The dataset that `config` names, prepared first if need be. Raises UsageError when it can't be trained on."""
-    examples = load_whole(config)
-    if config.dataset:
+    examples = load_whole(config.data)
+    if config.data.dataset:
         examples = dataclasses.replace(examples, split=_split(examples, config))
     for split in SPLITS:
         for index, name in enumerate(examples.class_names):
@@ -107,24 +108,24 @@ def load(config: Config) -> Examples:
     return examples
 
 
-def load_whole(config: Config) -> Examples:
-    """The dataset that `config` names, prepared first if need be, to be judged as it is; a folder is all "test"."""
-    return _from_folder(Path(config.dataset)) if config.dataset else _from_tfds(config)
+def load_whole(request: DatasetRequest) -> Examples:
+    """The dataset that `request` names, prepared first if need be, to be judged as it is; a folder is all "test"."""
+    return _from_folder(Path(request.dataset)) if request.dataset else _from_tfds(request)
 
 
-def _from_tfds(config: Config) -> Examples:
+def _from_tfds(request: DatasetRequest) -> Examples:
     import tensorflow_datasets as tfds
 
     import covid_tfds
     from covid_tfds.common.errors import SourceError
 
-    which = covid_tfds.phantom_config(config.num_examples) if config.num_examples else config.config
-    download = tfds.download.DownloadConfig(manual_dir=config.manual_dir)
+    which = covid_tfds.phantom_config(request.num_examples) if request.num_examples else request.config
+    download = tfds.download.DownloadConfig(manual_dir=request.manual_dir)
     skip = {"image": tfds.decode.SkipDecoding()}
     name = which if isinstance(which, str) else which.name
-    folder = Path(config.data_dir or tfds.core.constants.DATA_DIR, covid_tfds.Builder.name, name)
+    folder = Path(request.data_dir or tfds.core.constants.DATA_DIR, covid_tfds.Builder.name, name)
     with _naming_damage(folder):
-        builder = covid_tfds.Builder(config=which, data_dir=config.data_dir)
+        builder = covid_tfds.Builder(config=which, data_dir=request.data_dir)
     try:
         builder.download_and_prepare(download_config=download)
     except (SourceError, NotADirectoryError) as error:
@@ -188,7 +189,7 @@ def _split(examples: Examples, config: Config) -> np.ndarray:
         if len(set(examples.patient_id[examples.labels == index])) < 5:
             unit = "patients" if examples.grouped else "images"
             raise UsageError(
-                f"--dataset {config.dataset}: class '{name}' has fewer than 5 {unit}, too few to split 80 / 20."
+                f"--dataset {config.data.dataset}: class '{name}' has fewer than 5 {unit}, too few to split 80 / 20."
             )
     folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=config.seed)
     _, test = next(folds.split(examples.image_id, examples.labels, examples.patient_id))

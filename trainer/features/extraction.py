@@ -84,7 +84,7 @@ def run(config: Config, folder: Path | None, runner: str, flags: list[str]) -> s
     # Once here, so that weights that can't be had are one line, and are fetched by one process only.
     Backbone.load(config.weights, config.seed, config.precision)
     recipe = {"default": recipes.DEFAULT, "tutorial": recipes.TUTORIAL}[config.recipe]
-    sources, total = _of_folder(config, recipe) if config.dataset else _of_tfds(config, recipe, options)
+    sources, total = _of_folder(config, recipe) if config.data.dataset else _of_tfds(config, recipe, options)
     bad_file = folder / f"{UNDECODABLE}.txt"
     extract = Extract(config.weights, config.seed, config.precision, recipe, str(folder))
     try:
@@ -176,7 +176,7 @@ def _examples(images: list[Image]) -> data.Examples:
 def _of_folder(config: Config, recipe: Recipe) -> tuple[dict[str, beam.PTransform], int]:
     """What reads a folder's images, and how many images and variants they are."""
     examples = data.load(config)
-    folder = str(Path(config.dataset).resolve())
+    folder = str(Path(config.data.dataset).resolve())
     wanted = np.where(examples.split == "train", recipe.variants, 1)
     rows = [
         (str(name), str(digest), int(variants))
@@ -195,9 +195,9 @@ def _of_tfds(config: Config, recipe: Recipe, options: PipelineOptions) -> tuple[
     import covid_tfds
     from covid_tfds.common.errors import SourceError
 
-    which = covid_tfds.phantom_config(config.num_examples) if config.num_examples else config.config
-    builder = covid_tfds.Builder(config=which, data_dir=config.data_dir)
-    download = tfds.download.DownloadConfig(manual_dir=config.manual_dir, beam_options=options)
+    which = covid_tfds.phantom_config(config.data.num_examples) if config.data.num_examples else config.data.config
+    builder = covid_tfds.Builder(config=which, data_dir=config.data.data_dir)
+    download = tfds.download.DownloadConfig(manual_dir=config.data.manual_dir, beam_options=options)
     try:
         builder.download_and_prepare(download_config=download)
     except SourceError as error:

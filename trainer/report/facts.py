@@ -43,6 +43,7 @@ def collect(folder: Path) -> dict:
     """
     environment = read_json(folder / file_names.ENVIRONMENT)
     config = read_json(folder / file_names.CONFIG)
+    flags = config.pop("data") | config
     metrics = read_json(folder / file_names.METRICS)
     name, weights = environment["dataset"]["name"], environment["weights"]["name"]
     return {
@@ -60,7 +61,7 @@ def collect(folder: Path) -> dict:
         "external": external(folder),
         "tuning": _optional(folder / file_names.TUNING),
         "history": history(folder / file_names.HISTORY),
-        "configuration": {flag: _without_folder(flag, value) for flag, value in config.items()},
+        "configuration": {flag: _without_folder(flag, value) for flag, value in flags.items()},
         "recipe": environment["recipe"],
         "weights": environment["weights"],
         "data": environment["dataset"],

@@ -1,6 +1,6 @@
 """The names of the files in a run folder, and the columns of its tables. Standard library only."""
 
-SCHEMA = 1
+SCHEMA = 2
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 MODEL = "model.keras"

@@ -60,10 +60,10 @@ def load(path: str | Path) -> Run:
 
 def default_output(config: Config) -> Path:
     """runs/<config>-<time>: of the last run of the same command that was stopped, or else of now."""
-    for partial in sorted(Path("runs").glob(f"{config.dataset_name}-*{INCOMPLETE}"), reverse=True):
+    for partial in sorted(Path("runs").glob(f"{config.data.name}-*{INCOMPLETE}"), reverse=True):
         with contextlib.suppress(OSError, ValueError, UsageError, filelock.Timeout):
             same = Config.from_json((partial / file_names.CONFIG).read_text(encoding="utf-8")).same_job(config)
             if same and not destination(partial).exists():
                 with filelock.FileLock(partial / LOCK).acquire(timeout=0):  # else it is being written right now
                     return destination(partial)
-    return Path("runs") / f"{config.dataset_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path("runs") / f"{config.data.name}-{time.strftime('%Y%m%d-%H%M%S')}"

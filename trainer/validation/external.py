@@ -10,7 +10,7 @@ import tensorflow as tf
 from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import write_csv, write_json
-from trainer.config import Config
+from covid_tfds.examples import DatasetRequest
 from trainer.features import data, pipelines
 from trainer.metrics import classification
 from trainer.report import page, terminal
@@ -20,21 +20,21 @@ from trainer.run_folder.run import Run
 BATCH = 8
 
 
-def validate(run: Run, config: Config) -> Path:
-    """Judge `run` on the dataset that `config` names; writes external/<name>/ into the run's folder, returns it.
+def validate(run: Run, request: DatasetRequest) -> Path:
+    """Judge `run` on the dataset that `request` names; writes external/<name>/ into the run's folder, returns it.
 
     metrics.json and predictions.csv go there, over older ones of that name, and the report is made anew; the run's
     other files stay as they are. Images whose content or patient is in the run's own dataset are left out. Raises
     UsageError when none is left or the dataset can't be read.
     """
-    examples = data.load_whole(config)
-    known = known_rows(run, examples, same_ids=run.config.dataset is None and config.dataset is None)
+    examples = data.load_whole(request)
+    known = known_rows(run, examples, same_ids=run.config.data.dataset is None and request.dataset is None)
     rows = np.flatnonzero(~known)
     if not len(rows):
         raise UsageError(f"{examples.name}: all {len(examples)} images or their patients are in {run.path}'s own data.")
     examples = examples.subset(rows)
     p_covid = predict(run, examples)
-    folder = run.path / file_names.EXTERNAL / name_of(config)
+    folder = run.path / file_names.EXTERNAL / request.name
     folder.mkdir(parents=True, exist_ok=True)
     told = terminal.prediction_rows(examples, p_covid)
     rows = [{name: row[name] for name in file_names.EXTERNAL_COLUMNS} for row in told]
@@ -42,11 +42,6 @@ def validate(run: Run, config: Config) -> Path:
     write_json(folder / file_names.METRICS, judge(run, examples, p_covid, int(known.sum())))
     page.write(run.path)
     return folder
-
-
-def name_of(config: Config) -> str:
-    """What the validation is called: the builder config's name, or the dataset folder's."""
-    return Path(config.dataset).resolve().name or "dataset" if config.dataset else config.config
 
 
 def known_rows(run: Run, examples: data.Examples, same_ids: bool) -> np.ndarray:

@@ -44,7 +44,7 @@ def test_gives_the_golden_answers(exported, predictor):
 def test_gives_what_training_wrote_down(trained_run, predictor):
     run = load(trained_run)
     for row in run.predictions[::6]:
-        prediction = predictor.predict_file(Path(run.config.dataset) / row["image_id"])
+        prediction = predictor.predict_file(Path(run.config.data.dataset) / row["image_id"])
         assert prediction.p_covid == pytest.approx(row["p_covid"], abs=1e-5)
         assert prediction.decision == ("covid" if row["p_covid"] >= 0.4 else "normal")
 

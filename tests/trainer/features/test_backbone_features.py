@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from covid_tfds.common.errors import UsageError
+from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
 from trainer.features import backbone_features, data, pipelines
 from trainer.features.backbone_features import Backbone, Features
@@ -21,7 +22,7 @@ def backbone():
 
 @pytest.fixture(scope="module")
 def examples(phantom_folder):
-    return data.load(Config(dataset=str(phantom_folder)))
+    return data.load(Config(data=DatasetRequest(dataset=str(phantom_folder))))
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from covid_tfds.common.errors import UsageError
+from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
 from trainer.features import data
 
 
 @pytest.fixture(scope="module")
 def examples(phantom_folder):
-    return data.load(Config(dataset=str(phantom_folder)))
+    return data.load(Config(data=DatasetRequest(dataset=str(phantom_folder))))
 
 
 @pytest.fixture
@@ -33,7 +34,10 @@ def test_the_positive_class_is_index_zero(examples):
 
 
 def test_the_seed_decides_the_split(phantom_folder):
-    splits = [data.load(Config(dataset=str(phantom_folder), seed=seed)).split.tolist() for seed in (1, 1, 2)]
+    splits = [
+        data.load(Config(data=DatasetRequest(dataset=str(phantom_folder)), seed=seed)).split.tolist()
+        for seed in (1, 1, 2)
+    ]
     assert splits[0] == splits[1] != splits[2]
 
 
@@ -41,7 +45,7 @@ def test_patients_csv_keeps_a_patient_on_one_side(copied):
     names = [path.relative_to(copied).as_posix() for path in sorted(copied.glob("*/*.png"))]
     lines = [f"{name},{name.split('/')[0]}-{index // 2}" for index, name in enumerate(names)]
     (copied / "patients.csv").write_text("\n".join(["path,patient_id", *lines]))
-    examples = data.load(Config(dataset=str(copied)))
+    examples = data.load(Config(data=DatasetRequest(dataset=str(copied))))
     assert examples.grouped
     sides = [set(examples.patient_id[examples.rows(split)]) for split in data.SPLITS]
     assert not sides[0] & sides[1]
@@ -50,13 +54,13 @@ def test_patients_csv_keeps_a_patient_on_one_side(copied):
 def test_patients_csv_must_name_every_image(copied):
     (copied / "patients.csv").write_text("path,patient_id\n")
     with pytest.raises(UsageError, match="20 image"):
-        data.load(Config(dataset=str(copied)))
+        data.load(Config(data=DatasetRequest(dataset=str(copied))))
 
 
 def test_patients_csv_must_have_its_columns(copied):
     (copied / "patients.csv").write_text("file,who\n")
     with pytest.raises(UsageError, match="path,patient_id"):
-        data.load(Config(dataset=str(copied)))
+        data.load(Config(data=DatasetRequest(dataset=str(copied))))
 
 
 @pytest.mark.parametrize(
@@ -72,12 +76,12 @@ def test_patients_csv_must_have_its_columns(copied):
 def test_folders_that_cannot_be_trained_on(copied, spoil, message):
     spoil(copied)
     with pytest.raises(UsageError, match=message):
-        data.load(Config(dataset=str(copied)))
+        data.load(Config(data=DatasetRequest(dataset=str(copied))))
 
 
 def test_a_batch_larger_than_the_data(phantom_folder):
     with pytest.raises(UsageError, match="larger than the training split"):
-        data.load(Config(dataset=str(phantom_folder), batch_size=17))
+        data.load(Config(data=DatasetRequest(dataset=str(phantom_folder)), batch_size=17))
 
 
 def test_fingerprint_ignores_order_and_sees_every_fact(examples):
@@ -93,7 +97,7 @@ def test_fingerprint_ignores_order_and_sees_every_fact(examples):
 
 
 def test_phantom_config_is_prepared_when_it_is_not_there(tmp_path):
-    examples = data.load(Config(config="phantom", data_dir=str(tmp_path)))
+    examples = data.load(Config(data=DatasetRequest(config="phantom", data_dir=str(tmp_path))))
     assert [len(examples.rows(split)) for split in data.SPLITS] == [40, 10]
     assert examples.grouped
     assert examples.facts["view"].tolist() == ["PA"] * 50
@@ -108,11 +112,13 @@ def test_images_that_cannot_be_had_give_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(covid_tfds.covid_tfds_dataset_builder.sources, "locate", refuse)
     with pytest.raises(UsageError, match="cannot be had: - all of them Run it again with --manual_dir DIR"):
-        data.load(Config(config="curated", data_dir=str(tmp_path)))
+        data.load(Config(data=DatasetRequest(config="curated", data_dir=str(tmp_path))))
 
 
 def test_curated_keeps_patients_apart(manual_dir, tmp_path):
-    examples = data.load(Config(config="curated", data_dir=str(tmp_path), manual_dir=str(manual_dir)))
+    examples = data.load(
+        Config(data=DatasetRequest(config="curated", data_dir=str(tmp_path), manual_dir=str(manual_dir)))
+    )
     sides = [set(examples.patient_id[examples.rows(split)]) for split in data.SPLITS]
     assert [len(examples.rows(split)) for split in data.SPLITS] == [40, 10]
     assert not sides[0] & sides[1]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
 from trainer.features import data, pipelines
 from trainer.recipes import Augmentation
@@ -10,7 +11,7 @@ ROTATION = Augmentation(rotation=15.0)
 
 @pytest.fixture(scope="module")
 def examples(phantom_folder):
-    return data.load(Config(dataset=str(phantom_folder)))
+    return data.load(Config(data=DatasetRequest(dataset=str(phantom_folder))))
 
 
 def test_eval_pipeline_keeps_order_and_every_image(examples):

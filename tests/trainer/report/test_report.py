@@ -218,7 +218,9 @@ def test_it_can_be_written_again_and_is_the_same(run):
 
 
 def test_no_folder_of_the_users_disk_is_told(run):
-    run_files.change(run, file_names.CONFIG, manual_dir="/home/someone/films", output="/home/someone/runs/first")
+    run_files.change(
+        run, file_names.CONFIG, data={"manual_dir": "/home/someone/films"}, output="/home/someone/runs/first"
+    )
     text = written(run).text
     assert "films" in text
     for name in (file_names.REPORT, file_names.REPORT_JSON, file_names.MODEL_CARD):

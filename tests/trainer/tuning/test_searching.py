@@ -6,6 +6,7 @@ import pytest
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.new_folder import new_folder
+from covid_tfds.examples import DatasetRequest
 from tests.fakes import search_process
 from tests.fakes.search_process import outcome
 from trainer.config import Config
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner"
 
 @pytest.fixture(scope="module")
 def examples(phantom_folder):
-    return data.load(Config(dataset=str(phantom_folder)))
+    return data.load(Config(data=DatasetRequest(dataset=str(phantom_folder))))
 
 
 @pytest.mark.parametrize("change", [{"seed": 43}, {"folds": 4}, {"trials": 31}, {"tuner": "random"}, {"batch_size": 4}])

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from covid_tfds import phantom
-from trainer.config import Config
+from covid_tfds.examples import DatasetRequest
 from trainer.features import cues, data, pipelines
 from trainer.metrics import folds
 from trainer.validation import regions, shortcuts
@@ -107,7 +107,7 @@ def test_file_facts_do_not_depend_on_what_the_image_shows(tmp_path):
             pixels = 100 + np.random.default_rng(index).normal(0, noise, (60, 80))
             picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
             picture.save(tmp_path / name / f"{index}.jpg", quality=80)
-    facts = cues.file_facts(data.load_whole(Config(dataset=str(tmp_path))))
+    facts = cues.file_facts(data.load_whole(DatasetRequest(dataset=str(tmp_path))))
     np.testing.assert_array_equal(facts, np.broadcast_to(facts[0], facts.shape))
     channels, width, height, aspect, is_jpeg, quality = facts[0]
     assert (channels, width, height, is_jpeg) == (1, np.log2(80), np.log2(60), 1)
@@ -126,7 +126,7 @@ def test_thumbnails_are_grey_means(tmp_path):
         picture = Image.new("L", (448, 448), 10)
         picture.paste(grey, (0, 0, 14, 448))  # the leftmost column of 32
         picture.save(tmp_path / name / "0.png")
-    thumbnails = seen_small(data.load_whole(Config(dataset=str(tmp_path))))
+    thumbnails = seen_small(data.load_whole(DatasetRequest(dataset=str(tmp_path))))
     assert thumbnails.shape == (2, 32, 32)
     np.testing.assert_allclose(thumbnails[:, :, 0], [[200] * 32, [50] * 32], atol=0.5)
     np.testing.assert_allclose(thumbnails[:, :, 1:], 10, atol=0.5)
@@ -147,7 +147,7 @@ def judged(films, folder, marked):
             ImageDraw.Draw(picture).rectangle((203, 203, 216, 216), fill=255)
         (folder / label).mkdir(exist_ok=True)
         picture.save(folder / label / f"{index}.png")
-    examples = data.load_whole(Config(dataset=str(folder)))
+    examples = data.load_whole(DatasetRequest(dataset=str(folder)))
     thumbnails = seen_small(examples)
     whole = thumbnails.reshape(len(thumbnails), -1)
     assignment = folds.assign(examples.labels, examples.patient_id, 42)

@@ -1,0 +1,65 @@
+"""Command line flags from the fields of a dataclass: one flag a field, with the field's default and help text.
+
+Example:
+    >>> import argparse
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Wanted:
+    ...     epochs: int = flag(25, "passes over the training images")
+    >>> parser = argparse.ArgumentParser()
+    >>> add_flags(parser, Wanted)
+    >>> from_namespace(Wanted, parser.parse_args(["--epochs", "3"]))
+    Wanted(epochs=3)
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def flag(default: Any, help_text: str, **options: Any) -> Any:
+    """A dataclass field that is a command line flag.
+
+    Args:
+        default: the field's default. None for a flag that has none, False for a switch.
+        help_text: what the field means, shown by --help.
+        **options: more for argparse: choices, metavar, and the type where the default is None and it is not text.
+    """
+    return dataclasses.field(default=default, metadata={"help": help_text, **options})
+
+
+def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
+    """Add one flag for each field of a dataclass that `flag` made."""
+    for field in dataclasses.fields(config_class):
+        if "help" in field.metadata:
+            add_flag(parser, field)
+
+
+def add_flag(parser: argparse._ActionsContainer, field: dataclasses.Field, **changes: Any) -> None:
+    """Add one field's flag.
+
+    Args:
+        parser: a parser or a group of it.
+        field: of a dataclass, made by `flag`.
+        **changes: argparse options in place of the field's own.
+    """
+    options = {"default": field.default, **field.metadata}
+    if isinstance(field.default, bool):
+        options["action"] = "store_true"
+    else:
+        options.setdefault("type", str if field.default is None else type(field.default))
+        if "choices" not in options:
+            options.setdefault("metavar", {int: "N", float: "X"}.get(options["type"], field.name.upper()))
+    if field.default is None or field.default is False:
+        options["default"] = argparse.SUPPRESS  # else --help would show "(default: None)"
+    parser.add_argument(f"--{field.name}", **options | changes)
+
+
+def from_namespace(config_class: type[T], parsed: argparse.Namespace) -> T:
+    """Make the dataclass from what argparse parsed; flags of others are passed over."""
+    names = {field.name for field in dataclasses.fields(config_class)}
+    return config_class(**{name: value for name, value in vars(parsed).items() if name in names})
