@@ -39,7 +39,7 @@ def write(folder: Path, run: Run, about: dict, result: dict, map_shape: tuple[in
         map_shape=map_shape,
         whole_image=about["heatmap_region"] == [0.0, 0.0, 1.0, 1.0],
         golden_p=next(case["probabilities"][0] for case in cases if case["file"] in snippets["python"]),
-        n_train=sum(row["split"] == "train" for row in run.predictions),
+        n_train=sum(row.split == "train" for row in run.predictions),
         **snippets,
     )
     write_text(folder / PAGE, text)

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from covid_tfds.common import cli, logs
 from covid_tfds.common.errors import INTENDED_USE, UsageError
-from covid_tfds.common.files import read_json
 from covid_tfds.common.flags import from_namespace
 from covid_tfds.examples import DatasetRequest, add_dataset_flags
 from trainer.run_folder import file_names
+from trainer.run_folder.results import Estimate, External, RunMetrics
 from trainer.run_folder.run import load
+from trainer.run_folder.typed_files import read_json_as
 
 FIGURES = ("accuracy", "sensitivity", "specificity", "auroc", "pr_auc", "brier")
 WIDTH = 24
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print("\nStopped. The run is as it was; the same command starts the validation anew.", file=sys.stderr)
         return cli.exit_code(stop)
-    print(side_by_side(run.metrics, read_json(folder / file_names.METRICS), folder.name))
+    print(side_by_side(run.metrics, read_json_as(External, folder / file_names.METRICS), folder.name))
     print(f"Written: {folder}\nReport to open: {run.path / file_names.REPORT}")
     return 0
 
@@ -60,31 +61,29 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def side_by_side(internal: dict, external: dict, name: str) -> str:
+def side_by_side(internal: RunMetrics, external: External, name: str) -> str:
     """A table of the run's own figures against those of the other dataset, with 95 % intervals."""
-    validated = internal["cross_validation"]
+    validated = internal.cross_validation
     columns = {
-        "frozen, cross-val." if "of" in validated else "cross-validation": validated,
-        "internal test": internal["test"],
-        f"external: {name}": external["test"],
+        "frozen, cross-val." if validated.of else "cross-validation": validated,
+        "internal test": internal.test,
+        f"external: {name}": external.test,
     }
     table = [("", *columns)]
-    table += [(figure, *(_cell(column[figure]) for column in columns.values())) for figure in FIGURES]
-    table += [("images", *(column["n"] for column in columns.values()))]
-    table += [("patients", *(column["patients"] or "unknown" for column in columns.values()))]
+    table += [(figure, *(_cell(getattr(column, figure)) for column in columns.values())) for figure in FIGURES]
+    table += [("images", *(column.n for column in columns.values()))]
+    table += [("patients", *(column.patients or "unknown" for column in columns.values()))]
     lines = ["".join(f"{cell:<{WIDTH}}" for cell in row).rstrip() for row in table]
-    if external["left_out"]:
-        lines.append(
-            f"Images left out because they or their patients are in the run's own data: {external['left_out']}"
-        )
+    if external.left_out:
+        lines.append(f"Images left out because they or their patients are in the run's own data: {external.left_out}")
     return "\n".join(lines)
 
 
-def _cell(figure: dict) -> str:
-    if figure["value"] is None:
+def _cell(estimate: Estimate) -> str:
+    if estimate.value is None:
         return "undefined"
-    low, high = figure["ci95"]
-    return f"{figure['value']:.2f} ({low:.2f} to {high:.2f})"
+    low, high = estimate.ci95
+    return f"{estimate.value:.2f} ({low:.2f} to {high:.2f})"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from covid_tfds.common.errors import INTENDED_USE
+from covid_tfds.common.files import to_json
 from export.graph import heatmap
 from export.graph.network import Network
 from trainer.run_folder.run import Run
@@ -15,16 +16,15 @@ PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 def collect(run: Run, network: Network) -> dict:
     """The ONNX file's `metadata_props`: names to JSON values. The same for every export of one run."""
     environment, metrics = run.environment, run.metrics
-    shortcuts = metrics.get("shortcuts") or {}
     found = {
-        "labels": environment["dataset"]["class_names"],
-        "positive_class": metrics["positive_class"],
-        "threshold": metrics["threshold"],
-        "temperature": metrics.get("temperature"),
-        "shortcuts_verdict": shortcuts.get("verdict"),
-        "shortcuts_because": shortcuts.get("because"),
+        "labels": environment.dataset.class_names,
+        "positive_class": metrics.positive_class,
+        "threshold": metrics.threshold,
+        "temperature": metrics.temperature,
+        "shortcuts_verdict": metrics.shortcuts.verdict,
+        "shortcuts_because": metrics.shortcuts.because,
         "intended_use": INTENDED_USE,
-        "notes": environment.get("notes", []),
+        "notes": environment.notes,
         "input": {
             "name": "image",
             "dtype": "uint8",
@@ -37,13 +37,13 @@ def collect(run: Run, network: Network) -> dict:
         },
         "heatmap_region": region(network),
         "precision": "float32",
-        "run_id": environment["run_id"],
-        "dataset": {key: environment["dataset"].get(key) for key in ("name", "version", "fingerprint")},
-        "weights": environment["weights"],
-        "recipe": environment["recipe"],
-        "versions": environment["versions"] | {name: version(name) for name in PACKAGES},
+        "run_id": environment.run_id,
+        "dataset": {key: getattr(environment.dataset, key) for key in ("name", "version", "fingerprint")},
+        "weights": environment.weights,
+        "recipe": environment.recipe,
+        "versions": environment.versions | {name: version(name) for name in PACKAGES},
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return to_json(found)
 
 
 def region(network: Network) -> list[float]:

@@ -21,22 +21,23 @@ from covid_tfds.imaging.tensorflow_decoder import decode_image
 from export.graph import onnx_graph
 from export.graph.onnx_graph import FEATURE_MAP
 from export.parity import images
+from trainer.run_folder.predictions import Prediction
 from trainer.run_folder.run import Run
 
 PER_CLASS = (10, 20)  # calibration images of each class: at least, at most
 
 
-def calibration_rows(run: Run) -> list[dict]:
+def calibration_rows(run: Run) -> list[Prediction]:
     """Rows of predictions.csv to calibrate on: as many training images of each class, never a test image.
 
     Raises UsageError when a class has fewer than ten: with five, probabilities moved by 0.15.
     """
     least, most = PER_CLASS
-    labels = run.environment["dataset"]["class_names"]
+    labels = run.environment.dataset.class_names
     by_label = {label: [] for label in labels}
     for row in run.predictions:
-        if row["split"] == "train":
-            by_label[row["label"]].append(row)
+        if row.split == "train":
+            by_label[row.label].append(row)
     few, count = min(((label, len(rows)) for label, rows in by_label.items()), key=lambda pair: pair[1])
     if count < least:
         raise UsageError(

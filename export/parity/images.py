@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from covid_tfds import phantom, tf_data
 from covid_tfds.common.errors import UsageError
+from trainer.run_folder.predictions import Prediction
 from trainer.run_folder.run import Run
 
 ORIENTATION = 0x0112
@@ -30,19 +32,19 @@ class Picture:
         return Image.open(io.BytesIO(self.encoded)).getexif().get(ORIENTATION, 1) != 1
 
 
-def own(run: Run, rows: list[dict]) -> list[Picture]:
+def own(run: Run, rows: Sequence[Prediction]) -> list[Picture]:
     """The run's images that `rows` (of predictions.csv) name, in that order.
 
     Raises UsageError when the dataset is no longer where it was, or has other images.
     """
-    wanted = {row["image_id"] for row in rows}
+    wanted = {row.image_id for row in rows}
     found = _from_folder(Path(run.config.data.dataset), wanted) if run.config.data.dataset else _from_tfds(run, wanted)
     if missing := sorted(wanted - set(found)):
         raise UsageError(
-            f"{len(missing)} image(s) of the run are not in {run.environment['dataset']['name']} any more, the first "
+            f"{len(missing)} image(s) of the run are not in {run.environment.dataset.name} any more, the first "
             f"is {missing[0]}. An export is proved on the run's own images: restore them, or train again."
         )
-    return [Picture(row["image_id"], found[row["image_id"]], row["p_covid"]) for row in rows]
+    return [Picture(row.image_id, found[row.image_id], row.p_covid) for row in rows]
 
 
 def _from_folder(folder: Path, wanted: set[str]) -> dict[str, bytes]:
@@ -78,10 +80,10 @@ def _from_tfds(run: Run, wanted: set[str]) -> dict[str, bytes]:
     return found
 
 
-def sample(rows: list[dict], count: int) -> list[dict]:
+def sample(rows: Sequence[Prediction], count: int) -> list[Prediction]:
     """At most `count` rows, evenly spaced."""
     if len(rows) <= count:
-        return rows
+        return list(rows)
     return [rows[index] for index in np.linspace(0, len(rows) - 1, count).round().astype(int)]
 
 

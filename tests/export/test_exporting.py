@@ -16,6 +16,7 @@ from covid_tfds.examples import DatasetRequest
 from export import __main__, exporting
 from export.parity import check, images
 from trainer.run_folder import file_names
+from trainer.run_folder.predictions import Prediction
 from trainer.run_folder.run import Run, load
 
 ROOT = Path(__file__).parents[2]
@@ -79,13 +80,13 @@ def test_a_dataset_that_has_gone_is_named(copy, capsys):
 
 def test_an_image_that_has_gone_is_named(trained_run):
     run = load(trained_run)
-    rows = [*run.predictions[:2], {**run.predictions[0], "image_id": "covid/gone.png"}]
+    rows = [*run.predictions[:2], dataclasses.replace(run.predictions[0], image_id="covid/gone.png")]
     with pytest.raises(UsageError, match=r"1 image\(s\) of the run are not in .* the first is covid/gone\.png"):
         images.own(run, rows)
 
 
 def test_int8_is_refused_before_any_work_when_images_are_few(copy, capsys):
-    rows = [row for row in load(copy).predictions if row["split"] == "test" or row["label"] == "covid"]
+    rows = [vars(row) for row in load(copy).predictions if row.split == "test" or row.label == "covid"]
     write_csv(copy / file_names.PREDICTIONS, file_names.PREDICTION_COLUMNS, rows)
     write_checksums(copy)
     assert __main__.main([str(copy), "--int8"]) == 2
@@ -95,9 +96,9 @@ def test_int8_is_refused_before_any_work_when_images_are_few(copy, capsys):
 
 
 def test_parity_is_checked_on_all_images_of_a_small_dataset_and_a_sample_of_a_large_one():
-    rows = [{"image_id": str(number)} for number in range(1000)]
+    rows = [Prediction(str(number), "p", "test", "covid", 0.5, "") for number in range(1000)]
     assert images.sample(rows[:50], exporting.OWN_IMAGES) == rows[:50]
-    chosen = [int(row["image_id"]) for row in images.sample(rows, 100)]
+    chosen = [int(row.image_id) for row in images.sample(rows, 100)]
     assert len(set(chosen)) == 100
     assert (chosen[0], chosen[-1]) == (0, 999)
 
@@ -105,7 +106,7 @@ def test_parity_is_checked_on_all_images_of_a_small_dataset_and_a_sample_of_a_la
 def test_turned_images_are_left_out_and_said_so(trained_run, monkeypatch):
     """Training did not see their EXIF orientation, the predictor does: no fault of the export."""
     run = load(trained_run)
-    name = run.predictions[0]["image_id"]
+    name = run.predictions[0].image_id
     monkeypatch.setattr(images.Picture, "is_turned", property(lambda picture: picture.name == name))
     pictures, left_out = exporting._pictures(run)
     assert left_out == [name]
@@ -126,10 +127,10 @@ def test_images_come_from_tfds_too(tmp_path):
     builder.download_and_prepare()
     raw = builder.as_dataset(split="all", decoders={"image": tfds.decode.SkipDecoding()})
     expected = {row["image_id"].decode(): row["image"] for row in raw.as_numpy_iterator()}
-    rows = [{"image_id": name, "p_covid": 0.5} for name in sorted(expected, reverse=True)][:7]
-    run = Run(tmp_path, config, {"dataset": {"name": "covid_tfds/phantom_10"}}, {}, rows)
+    rows = [Prediction(name, "p", "test", "covid", 0.5, "") for name in sorted(expected, reverse=True)][:7]
+    run = Run(tmp_path, config, None, None, tuple(rows))
     pictures = images.own(run, rows)
-    assert [(p.name, p.encoded) for p in pictures] == [(row["image_id"], expected[row["image_id"]]) for row in rows]
+    assert [(p.name, p.encoded) for p in pictures] == [(row.image_id, expected[row.image_id]) for row in rows]
 
 
 def test_predictions_of_the_run_are_what_is_compared(trained_run):

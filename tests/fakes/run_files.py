@@ -49,10 +49,12 @@ def metrics(verdict="shortcut"):
         "temperature": 1.5,
         "target_sensitivity": 0.95,
         "test": {"n": 10, "patients": 7, "confusion_matrix": [[4, 1], [2, 3]], **figures(10)},
-        "cross_validation": {"folds": 5, "repeats": 3, "n": 50, "patients": 37, **figures()},
+        "cross_validation": {"folds": 5, "repeats": 3, "how": "Made up.", "n": 50, "patients": 37, **figures()},
         "shortcuts": {
             "verdict": verdict,
             "rule": "A rule with a < sign.",
+            "because": "The border tells the classes apart, in a test.",
+            "strongest": "border_only",
             "model": {"auroc": figure(0.95, 0.86, 0.98)},
             "controls": {
                 "border_only": control(strong, strong - 0.1, min(1, strong + 0.1), False),
@@ -62,10 +64,17 @@ def metrics(verdict="shortcut"):
                 "permuted_labels": control(0.5, 0.4, 0.6, True),
             },
         },
-        "operating_point": {},
+        "operating_point": {
+            **{"threshold": 0.321, "target_sensitivity": 0.95, "how": "Made up."},
+            "out_of_fold": {"sensitivity": figure(0.95, 0.8, 0.99, 20), "specificity": figure(0.9, 0.7, 0.98, 20)},
+            "test": {"sensitivity": figure(0.92, 0.74, 0.99, 5), "specificity": figure(0.84, 0.64, 0.95, 5)},
+        },
         "calibration": {
             "temperature": 1.5,
             "applied": True,
+            "how": "Made up.",
+            "log_loss_before": 0.31,
+            "log_loss_after": 0.29,
             "brier_before": 0.1,
             "brier_after": 0.09,
             "ece_before": 0.08,

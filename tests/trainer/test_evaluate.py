@@ -55,7 +55,7 @@ def test_a_run_is_judged_elsewhere_and_stays_as_it_was(finished, elsewhere, caps
     assert {path.name for path in folder.iterdir()} == {"metrics.json", "predictions.csv"}
     found = read_json(folder / "metrics.json")
     assert (found["test"]["n"], found["left_out"]) == (6, 1)
-    assert found["threshold"] == load(finished).metrics["threshold"]
+    assert found["threshold"] == load(finished).metrics.threshold
     assert found["dataset"]["class_names"] == ["covid", "other"]
     assert "elsewhere" in (finished / "report.html").read_text(encoding="utf-8")
     text = capsys.readouterr().out
@@ -81,7 +81,7 @@ def test_the_predictions_are_the_saved_models(finished, elsewhere):
     found = classification.summary(
         np.asarray([0] * 3 + [1] * 3),
         np.asarray([float(row["p_covid"]) for row in rows]),
-        load(finished).metrics["threshold"],
+        load(finished).metrics.threshold,
     )
     assert read_json(finished / "external" / "elsewhere" / "metrics.json")["test"] == found
 
@@ -94,7 +94,7 @@ def test_images_that_the_run_knows_are_no_external_validation(finished, phantom_
 
 def test_patients_that_the_run_knows_are_left_out_where_names_agree(finished, elsewhere):
     run, examples = load(finished), data.load_whole(DatasetRequest(dataset=str(elsewhere)))
-    patients = [run.predictions[0]["patient_id"] if row == 2 else name for row, name in enumerate(examples.patient_id)]
+    patients = [run.predictions[0].patient_id if row == 2 else name for row, name in enumerate(examples.patient_id)]
     examples = dataclasses.replace(examples, patient_id=np.asarray(patients))
     assert np.flatnonzero(external.known_rows(run, examples, same_ids=True)).tolist() == [2, 3]
     assert np.flatnonzero(external.known_rows(run, examples, same_ids=False)).tolist() == [3]
@@ -145,9 +145,9 @@ def test_what_curated_taught_is_worth_nothing_on_source_matched(manual_dir, tmp_
     assert train(["--config", "curated", *where, "--weights", "random", "--output", run]) == 0
     assert evaluate.main([run, "--config", "source_matched", *where]) == 0
     internal = load(run).metrics
-    assert internal["shortcuts"]["verdict"] == "shortcut"
-    assert internal["shortcuts"]["controls"]["border_only"]["auroc"]["value"] > 0.95
-    assert internal["cross_validation"]["auroc"]["value"] > 0.95
+    assert internal.shortcuts.verdict == "shortcut"
+    assert internal.shortcuts.controls["border_only"].auroc.value > 0.95
+    assert internal.cross_validation.auroc.value > 0.95
     found = read_json(tmp_path / "run" / "external" / "source_matched" / "metrics.json")
     assert found["left_out"] == 10
     assert found["test"]["auroc"]["ci95"][0] < 0.5 < found["test"]["auroc"]["ci95"][1]
@@ -168,4 +168,4 @@ def test_a_planted_marker_changes_the_verdict_of_a_whole_run(tmp_path, marked, v
         picture.save(path)
     flags = ["--dataset", str(tmp_path / "films"), "--weights", "random", "--output", str(tmp_path / "run")]
     assert train(flags) == 0
-    assert load(tmp_path / "run").metrics["shortcuts"]["verdict"] == verdict
+    assert load(tmp_path / "run").metrics.shortcuts.verdict == verdict

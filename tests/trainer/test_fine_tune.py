@@ -60,7 +60,7 @@ def tuned(train):
 
 
 def p_covid(run):
-    return np.asarray([row["p_covid"] for row in run.predictions])
+    return np.asarray([row.p_covid for row in run.predictions])
 
 
 def test_only_the_block_and_the_head_learn(tuned, tiny):
@@ -68,7 +68,7 @@ def test_only_the_block_and_the_head_learn(tuned, tiny):
     for layer in (layer for layer in tiny.network.layers if layer.weights):
         for old, new in zip(layer.get_weights(), after.get_layer(layer.name).get_weights(), strict=True):
             assert np.array_equal(old, new) == (layer.name != "block5_conv1"), layer.name
-    assert tuned.metrics["fine_tuning"]["largest_weight_change"] > 1e-3
+    assert tuned.metrics.fine_tuning.largest_weight_change > 1e-3
 
 
 def test_the_training_loss_falls(tuned):
@@ -82,22 +82,22 @@ def test_it_begins_where_the_frozen_model_ended(train, frozen):
     """At learning rate 0 the run is the frozen one's, so that its threshold and temperature are the right ones."""
     still = train("still", "--fine_tune", "block5", rate=0.0)
     np.testing.assert_allclose(p_covid(still), p_covid(frozen), atol=1e-6)
-    assert still.metrics["test"]["auroc"] == frozen.metrics["test"]["auroc"]
+    assert still.metrics.test.auroc == frozen.metrics.test.auroc
 
 
 def test_figures_say_which_model_they_are_of(tuned, frozen):
-    assert tuned.metrics["fine_tuning"]["frozen_test"]["auroc"] == frozen.metrics["test"]["auroc"]
-    assert tuned.metrics["threshold"] == frozen.metrics["threshold"]
+    assert tuned.metrics.fine_tuning.frozen_test.auroc == frozen.metrics.test.auroc
+    assert tuned.metrics.threshold == frozen.metrics.threshold
     for section in ("cross_validation", "shortcuts", "operating_point", "calibration"):
-        assert tuned.metrics[section]["of"] == "the frozen model"
-        assert "of" not in frozen.metrics[section]
-    assert tuned.metrics["cross_validation"]["auroc"] == frozen.metrics["cross_validation"]["auroc"]
+        assert getattr(tuned.metrics, section).of == "the frozen model"
+        assert getattr(frozen.metrics, section).of is None
+    assert tuned.metrics.cross_validation.auroc == frozen.metrics.cross_validation.auroc
     assert np.abs(p_covid(tuned) - p_covid(frozen)).max() > 1e-3
 
 
 def test_report_card_and_config_say_so(tuned, frozen):
     assert tuned.config.fine_tune == "block5"
-    assert caveats.FINE_TUNED in tuned.environment["notes"]
+    assert caveats.FINE_TUNED in tuned.environment.notes
     report, card = (tuned.path / "report.html").read_text(), (tuned.path / "MODEL_CARD.md").read_text()
     assert "Cross-validation of the frozen model" in report
     assert "VGG16, frozen up to its block5," in card
@@ -112,7 +112,7 @@ def test_report_card_and_config_say_so(tuned, frozen):
 def test_the_card_gives_the_test_figures_as_the_models_performance(tuned):
     card = (tuned.path / "MODEL_CARD.md").read_text()
     line = next(line for line in card.splitlines() if line.startswith("| 23 | Model performance"))
-    assert f"AUROC {page.words(tuned.metrics['test']['auroc'])}" in line
+    assert f"AUROC {page.words(vars(tuned.metrics.test.auroc))}" in line
 
 
 def test_the_terminal_shows_before_and_after(train, capsys):

@@ -36,7 +36,7 @@ def test_the_report_shows_this_run(finished):
     assert "not done" not in page.split('id="external"')[0]
     shown = [i for i in read_json(finished.path / "saliency.json")["images"] if i["picture"]]
     assert {i["image_id"] for i in shown if i["group"] == "test"} == {
-        row["image_id"] for row in finished.predictions if row["split"] == "test"
+        row.image_id for row in finished.predictions if row.split == "test"
     }
     assert page.count("data:image/jpeg") == len(shown)
     assert all(i["image_id"] in page for i in shown)
@@ -44,18 +44,18 @@ def test_the_report_shows_this_run(finished):
 
 def test_metrics_have_the_agreed_shape(finished):
     metrics = finished.metrics
-    assert metrics["positive_class"] == "covid"
-    assert metrics["test"]["n"] == 4
-    assert metrics["cross_validation"]["n"] == 20
-    for section in (metrics["test"], metrics["cross_validation"]):
+    assert metrics.positive_class == "covid"
+    assert metrics.test.n == 4
+    assert metrics.cross_validation.n == 20
+    for section in (metrics.test, metrics.cross_validation):
         for name in ("accuracy", "sensitivity", "specificity", "auroc", "pr_auc", "brier"):
-            figure = section[name]
-            assert figure["ci95"][0] <= figure["value"] <= figure["ci95"][1]
-    assert metrics["operating_point"]["test"]["sensitivity"] == metrics["test"]["sensitivity"]
-    assert metrics["threshold"] == metrics["operating_point"]["threshold"]
-    assert metrics["temperature"] == metrics["calibration"]["temperature"]
-    assert metrics["shortcuts"]["model"]["auroc"] == metrics["cross_validation"]["auroc"]
-    assert set(metrics["shortcuts"]["controls"]) == {
+            estimate = getattr(section, name)
+            assert estimate.ci95[0] <= estimate.value <= estimate.ci95[1]
+    assert metrics.operating_point.test.sensitivity == metrics.test.sensitivity
+    assert metrics.threshold == metrics.operating_point.threshold
+    assert metrics.temperature == metrics.calibration.temperature
+    assert metrics.shortcuts.model.auroc == metrics.cross_validation.auroc
+    assert set(metrics.shortcuts.controls) == {
         "border_only",
         "lungs_blacked_out",
         "thumbnail_16x16",
@@ -67,10 +67,10 @@ def test_metrics_have_the_agreed_shape(finished):
 
 
 def test_metrics_follow_from_the_predictions(finished):
-    test = [row for row in finished.predictions if row["split"] == "test"]
-    right = [(row["p_covid"] >= finished.metrics["threshold"]) == (row["label"] == "covid") for row in test]
-    assert finished.metrics["test"]["accuracy"]["value"] == np.mean(right)
-    (tp, fn), (fp, tn) = finished.metrics["test"]["confusion_matrix"]
+    test = [row for row in finished.predictions if row.split == "test"]
+    right = [(row.p_covid >= finished.metrics.threshold) == (row.label == "covid") for row in test]
+    assert finished.metrics.test.accuracy.value == np.mean(right)
+    (tp, fn), (fp, tn) = finished.metrics.test.confusion_matrix
     assert tp + fn + fp + tn == len(test)
 
 
@@ -78,7 +78,7 @@ def test_the_saved_model_gives_the_predictions(finished, phantom_folder):
     examples = data.load(Config(data=DatasetRequest(dataset=str(phantom_folder))))
     loaded = keras.models.load_model(finished.model_path, safe_mode=True)
     images = np.concatenate(list(pipelines.eval_pipeline(examples, np.arange(len(examples)), 8)))
-    told = [row["p_covid"] for row in finished.predictions]
+    told = [row.p_covid for row in finished.predictions]
     np.testing.assert_allclose(loaded.predict(images, verbose=0)[:, 0], told, atol=1e-5)
 
 
@@ -91,19 +91,19 @@ def test_history_has_a_row_an_epoch(finished):
 
 def test_the_environment_says_what_the_figures_depend_on(finished):
     environment = finished.environment
-    assert environment["seed"] == 42
-    assert environment["weights"]["trained"] is False
-    assert len(environment["weights"]["sha256"]) == len(environment["dataset"]["fingerprint"]) == 64
-    assert {"tensorflow", "keras", "numpy", "python"} <= set(environment["versions"])
-    assert any("UNTRAINED" in note for note in environment["notes"])
-    assert any("patients.csv" in note for note in environment["notes"])
+    assert environment.seed == 42
+    assert environment.weights.trained is False
+    assert len(environment.weights.sha256) == len(environment.dataset.fingerprint) == 64
+    assert {"tensorflow", "keras", "numpy", "python"} <= set(environment.versions)
+    assert any("UNTRAINED" in note for note in environment.notes)
+    assert any("patients.csv" in note for note in environment.notes)
 
 
 def test_the_same_seed_gives_the_same_run(finished, phantom_folder, tmp_path):
     again = run(tmp_path / "again", "--dataset", str(phantom_folder), "--epochs", "4")
     for name in ("metrics.json", "history.csv", "predictions.csv"):
         assert (again.path / name).read_bytes() == (finished.path / name).read_bytes()
-    assert again.environment["run_id"] == finished.environment["run_id"]
+    assert again.environment.run_id == finished.environment.run_id
 
 
 def test_the_terminal_shows_figures_and_verdict_and_names_the_report(phantom_folder, tmp_path, capsys):
@@ -116,9 +116,9 @@ def test_the_terminal_shows_figures_and_verdict_and_names_the_report(phantom_fol
     assert text.count("=" * 88) == 2
     verdict = text.split("=" * 88)[1]
     assert verdict.startswith("\nSHORTCUT")
-    strongest = finished.metrics["shortcuts"]["strongest"]
-    assert f"{finished.metrics['shortcuts']['controls'][strongest]['auroc']['value']:.2f}" in verdict
-    assert f"{finished.metrics['shortcuts']['model']['auroc']['value']:.2f}" in verdict
+    strongest = finished.metrics.shortcuts.strongest
+    assert f"{finished.metrics.shortcuts.controls[strongest].auroc.value:.2f}" in verdict
+    assert f"{finished.metrics.shortcuts.model.auroc.value:.2f}" in verdict
 
 
 def test_an_existing_output_gives_one_line(finished, phantom_folder, capsys):
@@ -144,7 +144,7 @@ def test_an_unreadable_image_gives_one_line_that_names_it(phantom_folder, tmp_pa
 @pytest.mark.slow
 def test_the_tutorial_recipe_end_to_end(phantom_folder, tmp_path):
     finished = run(tmp_path / "run", "--dataset", str(phantom_folder), "--recipe", "tutorial", "--epochs", "2")
-    assert finished.environment["recipe"]["pooling"] == "corner"
+    assert finished.environment.recipe.pooling == "corner"
     with (finished.path / "history.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2
 
@@ -152,13 +152,13 @@ def test_the_tutorial_recipe_end_to_end(phantom_folder, tmp_path):
 @pytest.mark.slow
 def test_the_demo_finds_the_disease(tmp_path):
     finished = run(tmp_path / "demo", "--demo", "--data_dir", str(tmp_path / "data"))
-    assert finished.metrics["test"]["auroc"]["value"] >= 0.9
+    assert finished.metrics.test.auroc.value >= 0.9
 
 
 @pytest.mark.slow
 def test_curated_reaches_the_tutorials_headline(manual_dir, tmp_path):
     flags = ["--config", "curated", "--manual_dir", str(manual_dir), "--data_dir", str(tmp_path / "data")]
-    test = run(tmp_path / "run", *flags).metrics["test"]
+    test = run(tmp_path / "run", *flags).metrics.test
     assert test["accuracy"]["value"] >= 0.9
     assert test["sensitivity"]["value"] == 1.0
 
@@ -168,6 +168,6 @@ def test_the_tutorials_recipe_on_curated(manual_dir, tmp_path):
     """Sensitivity is not among the checks: one COVID-19 image, lancet-case2b, is missed with every seed tried."""
     flags = ["--config", "curated", "--manual_dir", str(manual_dir), "--data_dir", str(tmp_path / "data")]
     finished = run(tmp_path / "run", *flags, "--recipe", "tutorial")
-    assert finished.metrics["test"]["accuracy"]["value"] >= 0.9
-    assert finished.metrics["test"]["auroc"]["value"] >= 0.9
+    assert finished.metrics.test.accuracy.value >= 0.9
+    assert finished.metrics.test.auroc.value >= 0.9
     assert json.loads((finished.path / "config.json").read_text())["recipe"] == "tutorial"

@@ -10,21 +10,33 @@ from pathlib import Path
 import filelock
 
 from covid_tfds.common.errors import UsageError
-from covid_tfds.common.files import CHECKSUMS, read_csv, read_json, verify
+from covid_tfds.common.files import CHECKSUMS, read_json, verify
 from covid_tfds.common.new_folder import INCOMPLETE, LOCK, destination
 from trainer.config import Config
 from trainer.run_folder import file_names
+from trainer.run_folder.environment import Environment
+from trainer.run_folder.predictions import Prediction
+from trainer.run_folder.results import RunMetrics
+from trainer.run_folder.typed_files import read_csv_as, read_json_as
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run folder, read back. predictions: one dict an image, p_covid a float in [0, 1]."""
+    """A finished run folder, read back.
+
+    Attributes:
+        path: The folder.
+        config: config.json.
+        environment: environment.json.
+        metrics: metrics.json.
+        predictions: predictions.csv, in the dataset's order.
+    """
 
     path: Path
     config: Config
-    environment: dict
-    metrics: dict
-    predictions: list[dict]
+    environment: Environment
+    metrics: RunMetrics
+    predictions: tuple[Prediction, ...]
 
     @property
     def model_path(self) -> Path:
@@ -41,20 +53,18 @@ def load(path: str | Path) -> Run:
         if not (path / name).is_file():
             raise UsageError(f"{path} is not a finished run folder: {name} is missing. Run `python -m trainer` again.")
     verify(path, file_names.READ)
-    environment = read_json(path / file_names.ENVIRONMENT)
-    if environment.get("schema") != file_names.SCHEMA:
+    schema = read_json(path / file_names.ENVIRONMENT).get("schema")
+    if schema != file_names.SCHEMA:
         raise UsageError(
-            f"{path / file_names.ENVIRONMENT}: run folder schema {environment.get('schema')}, this version reads "
-            f"{file_names.SCHEMA}. "
-            "Use the version that wrote it, or train again."
+            f"{path / file_names.ENVIRONMENT}: run folder schema {schema}, this version reads {file_names.SCHEMA}. Use "
+            "the version that wrote it, or train again."
         )
-    predictions = [{**row, "p_covid": float(row["p_covid"])} for row in read_csv(path / file_names.PREDICTIONS)]
     return Run(
         path=path,
         config=Config.from_json((path / file_names.CONFIG).read_text(encoding="utf-8")),
-        environment=environment,
-        metrics=read_json(path / file_names.METRICS),
-        predictions=predictions,
+        environment=read_json_as(Environment, path / file_names.ENVIRONMENT),
+        metrics=read_json_as(RunMetrics, path / file_names.METRICS),
+        predictions=read_csv_as(Prediction, path / file_names.PREDICTIONS),
     )
 
 

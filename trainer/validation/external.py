@@ -49,9 +49,9 @@ def known_rows(run: Run, examples: data.Examples, same_ids: bool) -> np.ndarray:
 
     same_ids: whether both datasets number patients alike, as the builder's configs do.
     """
-    known = np.isin(examples.sha256, [row["sha256"] for row in run.predictions])
+    known = np.isin(examples.sha256, [row.sha256 for row in run.predictions])
     if same_ids:
-        known |= np.isin(examples.patient_id, [row["patient_id"] for row in run.predictions])
+        known |= np.isin(examples.patient_id, [row.patient_id for row in run.predictions])
     return known
 
 
@@ -70,12 +70,12 @@ def predict(run: Run, examples: data.Examples) -> np.ndarray:
 
 def judge(run: Run, examples: data.Examples, p_covid: np.ndarray, left_out: int) -> dict:
     """external/<name>/metrics.json: "test" holds the figures of all images, at the run's own threshold."""
-    threshold = run.metrics["threshold"]
+    threshold = run.metrics.threshold
     return {
         "positive_class": classification.POSITIVE_CLASS,
-        "run_id": run.environment["run_id"],
+        "run_id": run.environment.run_id,
         "threshold": threshold,
-        "temperature": run.metrics["temperature"],
+        "temperature": run.metrics.temperature,
         "dataset": {
             "name": examples.name,
             "version": examples.version,

@@ -20,19 +20,21 @@ def run(trained_run):
 def test_calibrates_on_training_images_only_and_as_many_of_each_class(run):
     rows = quantize.calibration_rows(run)
     assert len(rows) >= 20
-    assert {row["split"] for row in rows} == {"train"}
-    labels = [row["label"] for row in rows]
+    assert {row.split for row in rows} == {"train"}
+    labels = [row.label for row in rows]
     assert labels.count("covid") == labels.count("normal")
-    assert len({row["image_id"] for row in rows}) == len(rows)
+    assert len({row.image_id for row in rows}) == len(rows)
 
 
 def test_takes_no_more_than_it_needs(run):
-    many = [{**row, "image_id": f"{row['image_id']}-{copy}"} for row in run.predictions for copy in range(30)]
+    many = [
+        dataclasses.replace(row, image_id=f"{row.image_id}-{copy}") for row in run.predictions for copy in range(30)
+    ]
     assert len(quantize.calibration_rows(dataclasses.replace(run, predictions=many))) == 40
 
 
 def test_refuses_too_few_images(run):
-    few = [row for row in run.predictions if row["label"] == "normal" or "0000" in row["image_id"]]
+    few = [row for row in run.predictions if row.label == "normal" or "0000" in row.image_id]
     with pytest.raises(UsageError, match=r"needs 10 training images of each class .* has \d of 'covid'"):
         quantize.calibration_rows(dataclasses.replace(run, predictions=few))
 

@@ -44,9 +44,9 @@ def test_gives_the_golden_answers(exported, predictor):
 def test_gives_what_training_wrote_down(trained_run, predictor):
     run = load(trained_run)
     for row in run.predictions[::6]:
-        prediction = predictor.predict_file(Path(run.config.data.dataset) / row["image_id"])
-        assert prediction.p_covid == pytest.approx(row["p_covid"], abs=1e-5)
-        assert prediction.decision == ("covid" if row["p_covid"] >= 0.4 else "normal")
+        prediction = predictor.predict_file(Path(run.config.data.dataset) / row.image_id)
+        assert prediction.p_covid == pytest.approx(row.p_covid, abs=1e-5)
+        assert prediction.decision == ("covid" if row.p_covid >= 0.4 else "normal")
 
 
 def test_knows_what_the_run_knew(trained_run, predictor):
@@ -56,8 +56,8 @@ def test_knows_what_the_run_knew(trained_run, predictor):
     assert predictor.threshold == 0.4
     assert predictor.intended_use == INTENDED_USE
     about = predictor.metadata
-    assert about["run_id"] == run.environment["run_id"]
-    assert about["dataset"]["fingerprint"] == run.environment["dataset"]["fingerprint"]
+    assert about["run_id"] == run.environment.run_id
+    assert about["dataset"]["fingerprint"] == run.environment.dataset.fingerprint
     assert about["temperature"] == 2.0
     assert about["shortcuts_verdict"] == "shortcut"
     assert about["heatmap_region"] == [0, 0, 1, 1]

@@ -156,7 +156,7 @@ def test_a_stopped_run_that_can_not_be_read_is_passed_by(tmp_path, monkeypatch, 
 
 
 def test_sha256sum_agrees_with_the_checksums(tmp_path):
-    with new_folder(tmp_path / "run") as folder:
+    with new_folder(tmp_path / "run", file_names.REWRITTEN) as folder:
         (folder / "pictures of lungs").mkdir()
         for name in ("metrics.json", "pictures of lungs/größer.jpg", file_names.REPORT):
             (folder / name).write_text(name)

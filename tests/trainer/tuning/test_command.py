@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import to_json
 from tests.fakes import search_process
 from tests.fakes.search_process import interrupt_after, outcome, search
 from trainer.__main__ import main
@@ -223,7 +224,7 @@ def test_the_best_trial_is_refitted_and_saved_like_any_run(phantom_folder, tmp_p
     assert "search: 4/4 trial" in told.err
     run = load(tmp_path / "run")
     summary = outcome(run.path)["summary"]
-    assert run.environment["recipe"] == summary["best"]["recipe"]
+    assert to_json(run.environment.recipe) == summary["best"]["recipe"]
     layers = {layer.name: layer for layer in keras.models.load_model(run.model_path).layers}
     assert (
         layers["backbone"].output_shape[1:3]

@@ -1,0 +1,65 @@
+"""environment.json: what a run's numbers depend on besides its flags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.recipes import Recipe
+from trainer.run_folder.results import DatasetId
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The backbone's weights.
+
+    Attributes:
+        name: "imagenet", "random", or the name of a weights file.
+        sha256: SHA-256 of the weights.
+        trained: False for random weights.
+    """
+
+    name: str
+    sha256: str
+    trained: bool
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The precision of the backbone's forward passes.
+
+    Attributes:
+        name: "float32" or "bfloat16".
+        largest_probability_change: Largest difference of a test image's probability from float32.
+    """
+
+    name: str
+    largest_probability_change: float
+
+
+@dataclass(frozen=True)
+class Environment:
+    """All of a run's environment.json.
+
+    Attributes:
+        schema: Version of the run folder's files.
+        seed: The run's seed.
+        recipe: The recipe that was trained; with --tune the best one found.
+        weights: The backbone's weights.
+        dataset: The dataset, as it was.
+        notes: Caveats to show beside every metric.
+        run_id: Short hash of all the above.
+        versions: Version of Python and of each package that numbers depend on.
+        platform: Operating system and machine.
+        precision: None until it is measured, at the end of the run.
+    """
+
+    schema: int
+    seed: int
+    recipe: Recipe
+    weights: Weights
+    dataset: DatasetId
+    notes: tuple[str, ...]
+    run_id: str
+    versions: dict[str, str]
+    platform: str
+    precision: Precision | None = None
