@@ -1,4 +1,4 @@
-"""What a build needs that TFDS leaves out: one process at a time, nothing left of a killed one, errors of one line."""
+"""What a build needs beyond TFDS: one process at a time, no remains of killed builds, errors of one line."""
 
 import contextlib
 import logging
@@ -9,26 +9,52 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
+from absl import app
 
+from covid_tfds.common import cli
 from covid_tfds.common.errors import SourceError
 
 log = logging.getLogger(__name__)
 
 
-@contextlib.contextmanager
-def alone(data_path: str) -> Iterator[None]:
-    """Be the only process that builds a dataset; one that is building it already is waited for.
+def print_errors_in_one_line() -> None:
+    """Make programs that run under `absl.app`, such as the `tfds` command, print a SourceError without a traceback.
 
-    What killed builds have left is removed: nobody else can be at work on it. Remote folders (gs://...) know no locks,
-    and what is prepared already can be read where nothing can be written.
+    The `tfds` command alone also ends in one line on Ctrl-C and SIGTERM, with exit code 130 or 143.
+    """
+    app.install_exception_handler(_WithoutTraceback())
+    if Path(sys.argv[0]).stem == "tfds":
+        cli.exit_on_signals(
+            "Stopped: no dataset is half prepared, and images that came are kept. The same command goes on."
+        )
+
+
+class _WithoutTraceback(app.ExceptionHandler):
+    """Some thirty lines of traceback through TFDS help nobody whose network is down."""
+
+    def wants(self, exc: BaseException) -> bool:
+        return isinstance(exc, SourceError)
+
+    def handle(self, exc: BaseException) -> None:
+        # Called when nothing is left to run but Python's own report of the error; a notebook never gets here.
+        sys.tracebacklimit = 0
+        exc.__cause__, exc.__suppress_context__ = None, True
+
+
+@contextlib.contextmanager
+def exclusive_build(data_path: str) -> Iterator[None]:
+    """Hold the lock of one dataset while it is built; wait for another process that is building it.
+
+    What killed builds have left is removed. Remote folders (gs://...) can't be locked, and a prepared dataset can be
+    read where nothing can be written.
 
     Args:
-        data_path: where the prepared dataset goes.
+        data_path: Where the prepared dataset goes.
 
     Raises:
-        SourceError: the disk or the folder does not let it; says why.
+        SourceError: If the disk or the folder does not let it; says why.
     """
-    with contextlib.ExitStack() as held, _of_one_line(data_path):
+    with contextlib.ExitStack() as held, _write_errors_in_one_line(data_path):
         if "://" not in data_path:
             try:
                 held.enter_context(_lock(Path(data_path)))
@@ -55,16 +81,16 @@ def _lock(data_path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _of_one_line(data_path: str) -> Iterator[None]:
+def _write_errors_in_one_line(data_path: str) -> Iterator[None]:
     try:
         yield
     except SourceError:
         raise
     except Exception as error:
         cause = error
-        while cause.__cause__ is not None:  # TFDS raises most as a RuntimeError of its own
+        while cause.__cause__ is not None:  # TFDS raises most errors as a RuntimeError of its own
             cause = cause.__cause__
-        tensorflow = sys.modules.get("tensorflow")  # which TFDS writes by, but imports late
+        tensorflow = sys.modules.get("tensorflow")  # which TFDS imports late, and writes with
         if isinstance(cause, OSError):
             reason = os.strerror(cause.errno) if cause.errno else str(cause)
             reason += f" ({cause.filename})" if cause.filename else ""

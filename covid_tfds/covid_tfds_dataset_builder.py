@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from covid_tfds import building, one_error
+from covid_tfds import building
 from covid_tfds.common.errors import SourceError
 from covid_tfds.sources import locate, manifest
 
-one_error.install()
+building.print_errors_in_one_line()
 
 FROM_MANIFEST = (
     *("label", "image_id", "patient_id", "source", "finding", "view", "sex"),
@@ -126,7 +126,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         given = download_config and download_config.manual_dir
         if given and not Path(given).expanduser().is_dir():
             raise SourceError(f"manual_dir {given} is not a folder: give one with images, or leave it out")
-        with building.alone(str(self.data_path)):
+        with building.exclusive_build(str(self.data_path)):
             super().download_and_prepare(download_config=download_config, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:

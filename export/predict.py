@@ -13,16 +13,16 @@ import contextlib
 import csv
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from covid_tfds.common import cli
+from covid_tfds.common.errors import INTENDED_USE, UsageError
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import SUFFIXES, is_dicom, read_image
 
-INTENDED_USE = "For education and research only: never for diagnosis, triage or any decision about a patient."
 COLUMNS = ("image", "p_covid", "decision", "warnings", "error")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 PICTURE = ".heatmap.png"
@@ -31,14 +31,6 @@ Read are JPEG, PNG, WebP and BMP (grey, colour, palette, 1 to 16 bits, transpare
 orientation respected) and DICOM with one monochrome image. Folders are searched through for them.
 Exit code: 0, 1 when some image could not be read, 2 when none could or the model is unusable, 130 or 143 when stopped:
 then FILE.*.incomplete has the rows so far."""
-
-
-class UsageError(Exception):
-    """The user can mend this; exit code 2."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came: it ends the command as Ctrl-C does."""
 
 
 class Image(NamedTuple):
@@ -50,24 +42,17 @@ class Image(NamedTuple):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse argv, predict, and give the exit code."""
-    options = parser().parse_args(argv)
-    try:
-        # Imported late, so that --help needs no runtime.
-        from export.runtime.model_file import ModelError
-        from export.runtime.predictor import Predictor
+    """Run the command and return its exit code: see `cli.run_command` and FORMATS."""
+    return cli.run_command(
+        argv, parser().parse_args, _predict_images, lambda _: "Stopped. The same command begins anew."
+    )
 
-        return predict_all(Predictor(options.model), options)
-    except KeyboardInterrupt as stop:
-        print("\nStopped. The same command begins anew.", file=sys.stderr)
-        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
-    except BrokenPipeError:
-        # Whoever reads the output, `head` for one, has seen enough; what Python flushes at its end goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (ModelError, UsageError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+
+def _predict_images(options: argparse.Namespace) -> int:
+    # Imported late, so that --help needs no runtime.
+    from export.runtime.predictor import Predictor
+
+    return predict_all(Predictor(options.model), options)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -106,10 +91,6 @@ def predict_all(predictor, options: argparse.Namespace) -> int:
                 write(row)
                 _show(row, predictor, options.json)
     return 0 if not failed else 2 if failed == len(images) else 1
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
 
 
 def _images(given: list[str]) -> Iterator[Image]:
@@ -243,5 +224,4 @@ def _width(predictor) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())

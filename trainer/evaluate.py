@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from covid_tfds.common import cli, logs
-from covid_tfds.common.errors import INTENDED_USE, UsageError
+from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.common.flags import from_namespace
 from covid_tfds.examples import DatasetRequest, add_dataset_flags
 from trainer.run_folder import file_names
@@ -27,26 +27,26 @@ WIDTH = 24
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse argv, judge the run, give the exit code: 0, 2 with one line for what can be mended, 130 or 143 stopped."""
-    wanted = parser().parse_args(argv)
-    try:
-        request = from_namespace(DatasetRequest, wanted)
-        request.validate()
-        run = load(wanted.run_dir)
-        # Imported late: TensorFlow takes seconds, and --help or a wrong folder needs none of it.
-        with logs.silenced():
-            from trainer.validation import external
+    """Run the command and return its exit code, see `cli.run_command`."""
+    return cli.run_command(
+        argv,
+        parser().parse_args,
+        _evaluate,
+        lambda _: "Stopped. The run is as it was; the same command starts the validation anew.",
+    )
 
-        folder = external.validate(run, request)
-    except (UsageError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        print("\nStopped. The run is as it was; the same command starts the validation anew.", file=sys.stderr)
-        return cli.exit_code(stop)
+
+def _evaluate(wanted: argparse.Namespace) -> None:
+    request = from_namespace(DatasetRequest, wanted)
+    request.validate()
+    run = load(wanted.run_dir)
+    # Imported late: TensorFlow takes seconds, and --help or a wrong folder needs none of it.
+    with logs.silenced():
+        from trainer.validation import external
+
+    folder = external.validate(run, request)
     print(side_by_side(run.metrics, read_json_as(External, folder / file_names.METRICS), folder.name))
     print(f"Written: {folder}\nReport to open: {run.path / file_names.REPORT}")
-    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,5 +87,4 @@ def _cell(estimate: Estimate) -> str:
 
 
 if __name__ == "__main__":
-    cli.on_sigterm()
     sys.exit(main())

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from covid_tfds.common import cli
-from covid_tfds.common.errors import INTENDED_USE, UsageError
+from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.common.flags import add_flag, from_namespace
 from covid_tfds.examples import BUILDER_CONFIGS, DatasetRequest, add_dataset_flags
 from trainer import config
@@ -25,28 +25,26 @@ EPILOG = """\
 Flags that are not listed here go to Beam: `--direct_num_workers 2 --direct_running_mode multi_processing` for two
 processes on this machine, `--runner FlinkRunner --flink_master HOST:PORT` for a cluster. There every worker must see
 --features, --data_dir and --dataset under the same path."""
+STOPPED = "Stopped. What is computed is kept: the same command goes on."
 FULL = "kermany_covid_full"  # too large to be trained on by accident, so not among the trainer's choices
 OF_FEATURES = ("weights", "precision", "recipe", "seed")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse argv, compute what is missing, and give the exit code: 0 or 2 with one line for what can be mended."""
-    options, beam_flags = parser().parse_known_args(argv)
+    """Run the command and return its exit code, see `cli.run_command`."""
+    return cli.run_command(argv, parser().parse_known_args, _extract, lambda _: STOPPED)
+
+
+def _extract(parsed: tuple[argparse.Namespace, list[str]]) -> None:
+    options, beam_flags = parsed
     # Beam warns of every cloud whose client is not installed, already while it is imported.
     logging.basicConfig(level=logging.ERROR)
-    try:
-        wanted = dataclasses.replace(
-            from_namespace(config.Config, options), data=from_namespace(DatasetRequest, options)
-        )
-        config.validate(wanted)
-        # Imported late: TensorFlow and Beam take seconds, and --help needs neither.
-        from trainer.features import extraction
+    wanted = dataclasses.replace(from_namespace(config.Config, options), data=from_namespace(DatasetRequest, options))
+    config.validate(wanted)
+    # Imported late: TensorFlow and Beam take seconds, and --help needs neither.
+    from trainer.features import extraction
 
-        print(extraction.run(wanted, options.features, options.runner, beam_flags))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    print(extraction.run(wanted, options.features, options.runner, beam_flags))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,5 +70,5 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    cli.end_at_once("Stopped. What is computed is kept: the same command goes on.")
+    cli.end_at_once(STOPPED)
     sys.exit(main())

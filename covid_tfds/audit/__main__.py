@@ -7,16 +7,15 @@
 """
 
 import argparse
-import contextlib
 import os
-import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from covid_tfds import Builder
-from covid_tfds.one_error import end_on_signals
+from covid_tfds.common import cli
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.new_folder import clear, new_folder
 
 ITEMS_PRINTED = 8
 
@@ -61,32 +60,27 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the audit that `argv` asks for, print it, and keep it in a folder.
+    """Run the command and return its exit code: see `cli.run_command`; 1 when an evaluation is invalid."""
+    return cli.run_command(
+        argv, parser().parse_args, _audit, lambda _: "Stopped: no audit is written. The same command begins anew."
+    )
 
-    Returns:
-        The exit code: 0, 1 when something invalidates an evaluation, 2 for what the user can mend.
-    """
-    asked = parser().parse_args(argv)
-    # Here, as they import pandas and SciPy, and --help does without.
+
+def _audit(asked: argparse.Namespace) -> int:
+    # Imported late: they import pandas and SciPy, and --help needs neither.
     from covid_tfds.audit import pictures, report
-    from covid_tfds.audit.collection import UsageError
 
     output = asked.output or _default_output(asked)
-    try:
-        if output.exists():
-            raise UsageError(f"--output {output} exists, and is left as it is: name another folder")
-        collection = _collection(asked)
-        with _new_folder(output) as folder:
+    collection = _collection(asked)
+    with new_folder(output) as folder:
+        try:
             found = report.audit(collection)
             shown = pictures.save(collection, found.near_duplicates, folder)
             (folder / "audit.md").write_text(report.to_markdown(found, pictures=shown), encoding="utf-8")
             (folder / "audit.json").write_text(report.to_json(found), encoding="utf-8")
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or output}: {error.strerror or error}", file=sys.stderr)
-        return 2
+        except BaseException:
+            clear(folder)  # no part of an audit is of use
+            raise
     print(report.to_markdown(found, most_items=ITEMS_PRINTED))
     print(f"In full: {output / 'audit.md'} and audit.json")
     return 1 if found.invalid else 0
@@ -98,7 +92,7 @@ def _default_output(asked: argparse.Namespace) -> Path:
 
 
 def _collection(asked: argparse.Namespace):
-    from covid_tfds.audit.collection import UsageError, from_config, from_folder
+    from covid_tfds.audit.collection import from_config, from_folder
 
     if asked.dataset:
         return from_folder(asked.dataset)
@@ -108,18 +102,5 @@ def _collection(asked: argparse.Namespace):
     return from_config(asked.config, asked.manual_dir, asked.data_dir)
 
 
-@contextlib.contextmanager
-def _new_folder(output: Path) -> Iterator[Path]:
-    """A folder that gets its name when it is complete; made at once, so that an unwritable place is known early."""
-    partial = output.with_name(f".{output.name}.{os.getpid()}.incomplete")
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
 if __name__ == "__main__":
-    end_on_signals("Stopped: no audit is written. The same command begins anew.")
     sys.exit(main())

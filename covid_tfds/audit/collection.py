@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from covid_tfds.common.errors import UsageError
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 POSITIVE_CLASS = "covid"
 TEXTS = ("image_id", "patient_id", "source", "finding", "view", "sex", "license")
-
-
-class UsageError(Exception):
-    """The user can mend this; the message says in one line what was expected, what came, and what to do."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""SIGTERM ends a command as Ctrl-C does: through the code that keeps what is done and says how to go on.
+"""Run a command: argv -> options -> one call -> exit code. Errors, Ctrl-C and SIGTERM end it in one line.
 
-Commands that run Beam end at once: what they have done is on disk, and Beam's own way out can take for ever.
+def main(argv: list[str] | None = None) -> int:
+    return run_command(argv, parser().parse_args, _audit, stopped=lambda options: "Stopped: nothing is written.")
 """
 
 from __future__ import annotations
@@ -10,33 +11,92 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TypeVar
+
+from covid_tfds.common.errors import UsageError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+Options = TypeVar("Options")
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+    """SIGTERM came. It takes the same way out as Ctrl-C: through the code that keeps what is done."""
 
 
-def on_sigterm() -> None:
-    """From now on SIGTERM raises Terminated in the main thread. For a command's own process, not for a library."""
+def run_command(
+    argv: list[str] | None,
+    parse: Callable[[list[str] | None], Options],
+    run: Callable[[Options], int | None],
+    stopped: Callable[[Options], str],
+) -> int:
+    """Run a command and return its exit code.
 
-    def terminate(*_: object) -> None:
+    Args:
+        argv: Arguments without the program's name; None for those of this process.
+        parse: Turns argv into options, such as `ArgumentParser.parse_args` (which exits with code 2 itself).
+        run: Does the work and returns the exit code, None for 0.
+        stopped: Returns the line printed after Ctrl-C or SIGTERM: what is kept, and how to go on. An interrupt raised
+            with a message of its own prints that one.
+
+    Returns:
+        What `run` returns; 2 after a UsageError or OSError, printed as `error: ...` on standard error; 130 after Ctrl-C
+        and 143 after SIGTERM; 1 when the reader of standard output is gone, as in `... | head`.
+
+    Example:
+        >>> from argparse import ArgumentParser
+        >>> run_command([], ArgumentParser().parse_args, lambda options: print("done"), lambda options: "Stopped.")
+        done
+        0
+    """
+    options = None
+    try:
+        with _sigterm_as_interrupt():
+            options = parse(argv)
+            return run(options) or 0
+    except KeyboardInterrupt as stop:
+        message = str(stop) or (stopped(options) if options is not None else "Stopped.")
+        print(f"\n{message}", file=sys.stderr)
+        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    except BrokenPipeError:
+        # Python flushes standard output once more when it ends: without a reader that would print a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (UsageError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Raise Terminated in the main thread on SIGTERM, unless the process already has a handler of its own."""
+    if not _in_main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
         raise Terminated
 
     signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def exit_code(stop: KeyboardInterrupt) -> int:
-    """As shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
-    return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+def _in_main_thread() -> bool:
+    """Python delivers signals to the main thread alone, and only there can handlers be set."""
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back until the block has ended: a C extension stopped in its import says it is broken."""
-    if threading.current_thread() is not threading.main_thread():  # signals come to the main thread alone
+    """Hold SIGINT and SIGTERM back until the block has ended.
+
+    For imports of C extensions and readers of model files: interrupted, they report that they or the file are broken.
+    """
+    if not _in_main_thread():
         yield
         return
     came: list[int] = []
@@ -50,13 +110,30 @@ def held() -> Iterator[None]:
             signal.raise_signal(came[0])
 
 
-def end_at_once(told: str) -> None:
-    """From now on SIGINT and SIGTERM print `told` and end this process with 130 or 143, and its workers before it."""
+def exit_on_signals(message: str) -> None:
+    """From now on SIGINT and SIGTERM print `message` and raise SystemExit with 130 or 143.
+
+    For programs whose main function is not ours, such as `tfds`.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        print(f"\n{message}", file=sys.stderr)
+        sys.exit(128 + number)
+
+    for number in SIGNALS:
+        signal.signal(number, end)
+
+
+def end_at_once(message: str) -> None:
+    """From now on SIGINT and SIGTERM print `message` and kill this process, with 130 or 143, and its workers first.
+
+    For commands that run Beam: what they have done is on disk, and Beam's own way out can take for ever.
+    """
     import psutil
 
-    def end(number: int, _: object) -> None:
+    def end(number: int, frame: FrameType | None) -> None:
         # Not print: the signal may have come in the middle of another.
-        os.write(sys.stderr.fileno(), f"\n{told}\n".encode())
+        os.write(sys.stderr.fileno(), f"\n{message}\n".encode())
         # The runner's threads and the workers would print tracebacks as soon as they lose one another.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
         workers = psutil.Process().children(recursive=True)

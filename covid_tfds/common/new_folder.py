@@ -9,12 +9,12 @@ import contextlib
 import errno
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import filelock
 
+from covid_tfds.common import cli
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import write_checksums
 
@@ -23,12 +23,12 @@ INCOMPLETE = ".incomplete"
 
 
 def staging(output: Path) -> Path:
-    """Where a run is made before it is complete: beside its final place, on the same file system."""
+    """Return where a folder is made before it is complete: beside its final place, on the same file system."""
     return output.with_name(output.name + INCOMPLETE)
 
 
 def destination(partial: Path) -> Path:
-    """The inverse of `staging`."""
+    """Return the final place of a folder being made: the inverse of `staging`."""
     return partial.with_name(partial.name.removesuffix(INCOMPLETE))
 
 
@@ -36,23 +36,24 @@ def destination(partial: Path) -> Path:
 def new_folder(output: str | Path, unlisted: Iterable[str] = ()) -> Iterator[Path]:
     """Give a folder to write into, and rename it to `output` when the block ends without an exception.
 
-    Raises UsageError when `output` exists, can't be written, or another process is writing it, and for an OSError in
-    the block. After an exception the incomplete folder stays, for a later run with the same output to go on from.
-    SHA256SUMS is written last; it leaves out files named `unlisted`.
+    After an exception the incomplete folder stays, for a later command with the same output to go on from, unless
+    nothing is in it.
+
+    Args:
+        output: Final path of the folder. Folders above it are made, too.
+        unlisted: Names of files that SHA256SUMS, which is written last, leaves out.
+
+    Raises:
+        UsageError: If `output` exists, can't be written, or another process is writing it; also for an OSError in the
+            block.
     """
     output = Path(output)
     if os.path.lexists(output):
         raise UsageError(f"--output {output} exists and is not touched: choose another name or remove it first.")
     partial = staging(output)
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(partial / LOCK)
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise UsageError(f"--output {output}: another process is writing this run. Choose another name.") from error
-    except OSError as error:
-        raise UsageError(f"--output {output} can't be written: {error.strerror or error}. Choose another.") from error
-    with lock:
+    with contextlib.ExitStack() as stack:
+        with cli.held():  # else a signal between two of these lines would leave an empty folder
+            _lock(output, partial, stack)
         try:
             yield partial
             _remove_leftovers(partial)
@@ -60,11 +61,35 @@ def new_folder(output: str | Path, unlisted: Iterable[str] = ()) -> Iterator[Pat
             partial.rename(output)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) and os.path.lexists(output):
-                raise UsageError(f"--output {output} appeared meanwhile; this run is in {partial}.") from error
-            raise UsageError(f"--output {output}: {error}. What is done stays in {partial}.") from error
-        finally:
-            _remove_if_empty(partial)
+                raise UsageError(f"--output {output} appeared meanwhile; what is done is in {partial}.") from error
+            kept = "" if _is_empty(partial) else f" What is done stays in {partial}."
+            raise UsageError(f"--output {output}: {error}.{kept}") from error
     (output / LOCK).unlink(missing_ok=True)
+
+
+def _lock(output: Path, partial: Path, stack: contextlib.ExitStack) -> None:
+    """Make and lock the folder; `stack` unlocks it, and removes it when nothing was written."""
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(partial / LOCK)
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise UsageError(f"--output {output}: another process is writing it. Choose another name.") from error
+    except OSError as error:
+        raise UsageError(f"--output {output} can't be written: {error.strerror or error}. Choose another.") from error
+    stack.callback(lock.release)
+    stack.callback(_remove_if_empty, partial)
+
+
+def _is_empty(folder: Path) -> bool:
+    return [path.name for path in folder.iterdir()] == [LOCK]
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # it is there no more when all went well
+        if _is_empty(folder):
+            (folder / LOCK).unlink()
+            folder.rmdir()
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -74,16 +99,8 @@ def _remove_leftovers(folder: Path) -> None:
             path.unlink()
 
 
-def _remove_if_empty(partial: Path) -> None:
-    """A run that failed before it wrote anything leaves nothing behind."""
-    with contextlib.suppress(OSError):
-        if sys.exc_info()[0] is not None and [path.name for path in partial.iterdir()] == [LOCK]:
-            (partial / LOCK).unlink()
-            partial.rmdir()
-
-
 def clear(folder: Path, keep: Iterable[str] = ()) -> None:
-    """Empty a run being made of what a stopped or failed try has left, but for the names to keep."""
+    """Remove everything from a folder being made except the names to keep."""
     for entry in folder.iterdir():
         if entry.name in (LOCK, *keep):
             continue

@@ -1,4 +1,4 @@
-"""`python -m export.bulk`: an exported model over many images, by Apache Beam. The command line, and nothing else.
+"""`python -m export.bulk`: an exported model over many images, by Apache Beam.
 
     python -m export.bulk --model export/model.onnx --input 'films/**.png' --output predicted
     python -m export.bulk --model export/model.onnx --input covid_tfds/phantom --output predicted \
@@ -16,7 +16,7 @@ import os
 import sys
 
 from covid_tfds.common import cli
-from export.predict import INTENDED_USE, UsageError
+from covid_tfds.common.errors import INTENDED_USE
 
 EPILOG = """\
 Flags that are not listed here go to Beam: `--direct_num_workers 2 --direct_running_mode multi_processing` for two
@@ -27,23 +27,23 @@ with the images that could not be read, and why. The work is done in parts, each
 anywhere and started again with the same flags, it goes on with the first part that is not.
 Exit code: 0, 1 when some image could not be read, 2 when none could or the model or a flag is unusable, 130 or 143
 when stopped."""
+STOPPED = "Stopped. What is done stays in --output: the same command goes on."
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse argv, predict what is not predicted yet, and give the exit code."""
-    options, flags = parser().parse_known_args(argv)
+    """Run the command and return its exit code: see `cli.run_command` and EPILOG."""
+    return cli.run_command(argv, parser().parse_known_args, _predict, lambda _: STOPPED)
+
+
+def _predict(parsed: tuple[argparse.Namespace, list[str]]) -> int:
+    options, flags = parsed
     # Beam warns of every cloud whose client is not installed, already while it is imported.
     logging.basicConfig(level=logging.ERROR)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of TFDS's TensorFlow, in the workers, too
     # Imported late: Beam takes seconds, and --help needs none of it.
     from export.bulk import running
-    from export.runtime.model_file import ModelError
 
-    try:
-        return running.run(options, flags)
-    except (ModelError, UsageError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return running.run(options, flags)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -97,5 +97,5 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
-    cli.end_at_once("Stopped. What is done stays in --output: the same command goes on.")
+    cli.end_at_once(STOPPED)
     sys.exit(main())

@@ -18,8 +18,9 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
+from covid_tfds.common.errors import UsageError
 from covid_tfds.imaging.reader import SUFFIXES
-from export.predict import UsageError, looks_like_image
+from export.predict import looks_like_image
 
 TFDS_NAME = re.compile(r"[a-z]\w*(/[\w.-]+)?(:\d+\.\d+\.\d+)?")
 

@@ -22,8 +22,8 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from covid_tfds.common import beam_runner
+from covid_tfds.common.errors import UsageError
 from export.bulk import inputs, model, pipeline
-from export.predict import UsageError
 from export.runtime.predictor import Predictor
 
 ASKED = "bulk.json"

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from covid_tfds.common.errors import UsageError
+
 CHECKSUMS = "SHA256SUMS"
 
 # Field numbers of onnx.proto: the way from a model to its tensors.
@@ -22,7 +24,7 @@ EXTERNAL_DATA, DATA_LOCATION = 13, 14
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
-class ModelError(Exception):
+class ModelError(UsageError):
     """A file that is no model of `python -m export`: one line that says what was expected and what came."""
 
 

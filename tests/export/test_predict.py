@@ -186,8 +186,3 @@ def test_a_reader_that_has_seen_enough_is_no_error(model, films, tmp_path):
     os.close(writer)
     assert done.returncode == 1
     assert done.stderr == ""
-
-
-def test_the_sentence_is_the_projects():
-    """The command may not import the trainer, so it has a copy."""
-    assert predict.INTENDED_USE == INTENDED_USE

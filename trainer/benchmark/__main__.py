@@ -17,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from covid_tfds.common import cli
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import write_json
 from trainer.benchmark import processes
@@ -269,24 +270,29 @@ def growth(bench: Bench, picture: Path) -> dict:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the benchmark and give the exit code: 0, or 2 with one line for what the user can mend."""
-    parser = argparse.ArgumentParser(prog="python -m trainer.benchmark", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help="few images, one repetition: shows only that it works")
-    parser.add_argument("--manual_dir", help="measure training on the real `curated` images in this folder")
-    parser.add_argument("--output", default="benchmark.json", help="JSON file to write (default: %(default)s)")
-    options = parser.parse_args(argv)
-    output = Path(options.output)
-    try:
-        if output.exists():
-            raise UsageError(f"--output {output} exists and is not touched: choose another name or remove it first.")
-        if not os.access(output.parent, os.W_OK):
-            raise UsageError(f"--output {output}: its folder can't be written. Choose another.")
-        with tempfile.TemporaryDirectory() as folder:
-            measure(Bench(Path(folder), QUICK if options.quick else FULL, options.manual_dir), output)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Run the command and return its exit code, see `cli.run_command`."""
+    return cli.run_command(argv, parser().parse_args, _run, lambda _: "Stopped. Nothing is written.")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(prog="python -m trainer.benchmark", description=__doc__.split("\n\n")[0])
+    result.add_argument("--quick", action="store_true", help="few images, one repetition: shows only that it works")
+    result.add_argument("--manual_dir", help="measure training on the real `curated` images in this folder")
+    result.add_argument(
+        "--output", type=Path, default="benchmark.json", help="JSON file to write (default: %(default)s)"
+    )
+    return result
+
+
+def _run(options: argparse.Namespace) -> None:
+    output = options.output
+    if output.exists():
+        raise UsageError(f"--output {output} exists and is not touched: choose another name or remove it first.")
+    if not os.access(output.parent, os.W_OK):
+        raise UsageError(f"--output {output}: its folder can't be written. Choose another.")
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Bench(Path(folder), QUICK if options.quick else FULL, options.manual_dir), output)
 
 
 def measure(bench: Bench, output: Path) -> None:

@@ -136,7 +136,10 @@ def test_a_full_disk_leaves_no_half_an_audit(folder, tmp_path, monkeypatch, caps
 
     monkeypatch.setattr(pictures, "save", full)
     assert main(["--dataset", str(folder), "--output", str(tmp_path / "audits" / "one")]) == 2
-    assert capsys.readouterr().err.endswith("one: No space left on device\n")
+    error = capsys.readouterr().err
+    assert "audits/one: " in error
+    assert "No space left on device" in error
+    assert error.count("\n") == 1
     assert list((tmp_path / "audits").iterdir()) == []
 
 

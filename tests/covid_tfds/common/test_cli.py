@@ -1,13 +1,15 @@
-"""Signals: held back while something is imported, and lost neither then nor later."""
+"""Running a command: exit codes, one-line errors, signals."""
 
 import signal
 import subprocess
 import sys
 import zipfile
+from argparse import ArgumentParser
 
 import pytest
 
 from covid_tfds.common import cli, logs
+from covid_tfds.common.errors import SourceError, UsageError
 from trainer.run_folder import keras_file
 
 FRAGILE = """
@@ -17,6 +19,85 @@ try:
 except KeyboardInterrupt as stop:  # as pybind11 answers to whatever comes out of an extension's start
     raise ImportError("initialization failed") from stop
 """
+
+
+def raise_error(error):
+    raise error
+
+
+def run(work, parse=lambda argv: argv):
+    return cli.run_command(["options"], parse, work, lambda options: f"stopped with {options}")
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1)])
+def test_the_exit_code_is_what_the_work_returns(returned, code, capsys):
+    assert run(lambda options: returned) == code
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("error", [UsageError("no folder"), SourceError("no folder"), OSError("no folder")])
+def test_an_error_of_the_user_is_one_line_and_exit_code_2(error, capsys):
+    assert run(lambda options: raise_error(error)) == 2
+    assert run(print, parse=lambda argv: raise_error(error)) == 2
+    assert capsys.readouterr() == ("", "error: no folder\n" * 2)
+
+
+def test_an_error_of_our_own_is_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        run(lambda options: 1 / 0)
+
+
+def test_argparse_keeps_its_own_exit_code(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.run_command(["--typo"], ArgumentParser().parse_args, print, str)
+    assert end.value.code == 2
+    assert "--typo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", cli.SIGNALS)
+def test_a_signal_ends_the_work_with_the_stopped_message(number, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    assert run(lambda options: signal.raise_signal(number)) == 128 + number
+    assert capsys.readouterr().err == "\nstopped with ['options']\n"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_an_interrupt_with_a_message_prints_that_one(capsys):
+    assert run(lambda options: raise_error(KeyboardInterrupt("after 3 trials"))) == 130
+    assert run(lambda options: raise_error(cli.Terminated("after 4 trials"))) == 143
+    assert capsys.readouterr().err == "\nafter 3 trials\n\nafter 4 trials\n"
+
+
+def test_an_interrupt_while_argv_is_parsed_needs_no_options(capsys):
+    assert run(print, parse=lambda argv: raise_error(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err.strip()
+
+
+def test_a_signal_handler_of_the_process_stays():
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        assert run(lambda options: signal.raise_signal(signal.SIGTERM)) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM]
+
+
+PRINTER = """
+from covid_tfds.common import cli
+def work(options):
+    for _ in range(1_000_000):
+        print("line")
+raise SystemExit(cli.run_command([], list, work, str))
+"""
+
+
+def test_a_closed_pipe_is_quiet():
+    process = subprocess.Popen([sys.executable, "-c", PRINTER], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"line\n"
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 1
 
 
 @pytest.fixture
