@@ -73,7 +73,7 @@ def assert_as_predictor(output, path, names):
 @pytest.fixture(scope="module")
 def done(path, films, tmp_path_factory):
     output = tmp_path_factory.mktemp("done") / "output"
-    assert bulk(path, films, output, "--images_per_part", "3", "--batch_size", "2") == 1
+    assert bulk(path, films, output, "--images_per_part", "3", "--batch_size", "2", "--threads", "1") == 1
     return output
 
 
