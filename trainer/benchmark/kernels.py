@@ -1,8 +1,8 @@
-"""Parts of the work, timed inside one process so that imports and loading do not count.
+"""Time parts of the work inside one process, so that imports and loading do not count.
 
     python -m trainer.benchmark.kernels features --images 50 --repetitions 3 --data_dir DIR
 
-Prints one JSON object: for each way of doing the work the seconds of every repetition, taken in turn.
+Prints one JSON object: for each way of doing the work the seconds of every repetition. The ways take turns.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from trainer.models import heads, vgg16
 
 
 def main() -> None:
-    """Time the kernel named on the command line."""
+    """Times the kernel named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kernel", choices=("features", "growth", "pipeline"))
     parser.add_argument("--images", type=int, default=50)
@@ -43,14 +43,14 @@ def main() -> None:
     )
     prepared = time.perf_counter() - start
     if options.kernel == "growth":
-        result = {"prepare": prepared, **growth(examples)}
+        result = {"prepare": prepared, **time_phases(examples)}
     else:
-        result = {"features": features, "pipeline": pipeline}[options.kernel](examples, options.repetitions)
+        result = {"features": time_features, "pipeline": time_pipeline}[options.kernel](examples, options.repetitions)
     print(json.dumps(result))
 
 
-def in_turn(ways: dict[str, Callable[[], None]], repetitions: int) -> dict[str, list[float]]:
-    """Seconds of each way, `repetitions` times, one after the other so that a slow spell of the machine hits all."""
+def time_in_turn(ways: dict[str, Callable[[], None]], repetitions: int) -> dict[str, list[float]]:
+    """Returns the seconds of each way, `repetitions` times, after one call of each that is not timed."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         way()
@@ -62,8 +62,8 @@ def in_turn(ways: dict[str, Callable[[], None]], repetitions: int) -> dict[str, 
     return seconds
 
 
-def features(examples: data.Examples, repetitions: int) -> dict:
-    """Backbone features from encoded images to files on disk, against the forward passes alone."""
+def time_features(examples: data.Examples, repetitions: int) -> dict:
+    """Times backbone features, from encoded images to files on disk, against the forward passes alone."""
     backbone = Backbone.load("random", 0)
     rows = np.arange(len(examples))
     resized = tf.concat(list(pipelines.eval_pipeline(examples, rows, BATCH)), 0)
@@ -81,13 +81,13 @@ def features(examples: data.Examples, repetitions: int) -> dict:
             used = dataclasses.replace(backbone, precision=precision)
             Features(examples, used, recipes.DEFAULT, 0, Path(folder)).compute(rows, 1)
 
-    return in_turn(
+    return time_in_turn(
         {"floor": floor, "float32": lambda: computed("float32"), "bfloat16": lambda: computed("bfloat16")}, repetitions
     )
 
 
-def pipeline(examples: data.Examples, repetitions: int) -> dict:
-    """Decoding and resizing every image: the eval pipeline against the same calls in a plain loop."""
+def time_pipeline(examples: data.Examples, repetitions: int) -> dict:
+    """Times decoding and resizing of every image: the eval pipeline against the same calls in a plain loop."""
     from covid_tfds.imaging.tensorflow_decoder import decode_image
 
     rows = np.arange(len(examples))
@@ -101,27 +101,27 @@ def pipeline(examples: data.Examples, repetitions: int) -> dict:
         for _ in pipelines.eval_pipeline(examples, rows, BATCH):
             pass
 
-    return in_turn({"plain loop": plain, "eval_pipeline": streamed}, repetitions)
+    return time_in_turn({"plain loop": plain, "eval_pipeline": streamed}, repetitions)
 
 
-def growth(examples: data.Examples) -> dict:
-    """Seconds of each phase at this number of images: features, a search's trial, prediction by Keras.
+def time_phases(examples: data.Examples) -> dict:
+    """Returns the seconds of each phase at this number of images: features, a trial of a search, prediction by Keras.
 
-    The features go where a training looks for them, which must be an empty folder.
+    The features are written where a training reads them; that folder must be empty.
     """
     backbone = Backbone.load("random", Config().seed)
     recipe = dataclasses.replace(recipes.DEFAULT, augmentation=recipes.Augmentation())
     rows = np.arange(len(examples))
     seconds = {}
-    cached = Features(examples, backbone, recipe, 0, default_folder())
+    features = Features(examples, backbone, recipe, 0, default_folder())
     start = time.perf_counter()
-    pooled = cached.pooled(rows, 1)
+    pooled = features.pooled(rows, 1)
     seconds["features"] = time.perf_counter() - start
     folds = [heads.Fold(rows[rows % 5 != fold], rows[rows % 5 == fold]) for fold in range(5)]
     start = time.perf_counter()
     fitted = heads.fit(recipe, pooled, examples.labels, folds, 0)
     seconds["a trial (5 folds)"] = time.perf_counter() - start
-    head = heads.into_keras(vgg16.head(recipe, cached.map_shape, 0), fitted.weights[0])
+    head = heads.into_keras(vgg16.head(recipe, features.map_shape, 0), fitted.weights[0])
     cut = vgg16.cut_backbone(backbone.network, recipe.cut)
     network = vgg16.assemble(vgg16.preprocessing(recipe.scaling), cut, head)
     start = time.perf_counter()

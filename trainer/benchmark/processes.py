@@ -1,7 +1,8 @@
-"""Whole processes, measured: wall time and peak memory of a command, as a user would start it. Never TensorFlow."""
+"""Measure wall time and peak memory of a command, started as a user would start it. No TensorFlow."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,7 +16,13 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Measurement:
-    """seconds: wall time of the whole process. mebibytes: its peak resident memory. output: its standard output."""
+    """What one process cost.
+
+    Attributes:
+        seconds: Wall time of the whole process.
+        mebibytes: Its peak resident memory.
+        output: Its standard output.
+    """
 
     seconds: float
     mebibytes: float
@@ -23,10 +30,16 @@ class Measurement:
 
 
 def run(module: str, *arguments: str, cache: Path, log: Path) -> Measurement:
-    """Run `python -m module arguments...` with its feature cache in `cache` and wait for it.
+    """Runs `python -m module arguments...` and waits for it.
 
-    log: file that its standard error is added to. Raises RuntimeError with the command and its last words when it
-    fails.
+    Args:
+        module: Name of the module.
+        *arguments: Its command line.
+        cache: Folder of its feature cache.
+        log: File to which its standard error is appended.
+
+    Raises:
+        RuntimeError: If the process fails; the message has the command and the last line of its standard error.
     """
     command = [sys.executable, "-m", module, *arguments]
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
@@ -36,21 +49,19 @@ def run(module: str, *arguments: str, cache: Path, log: Path) -> Measurement:
         peak = 0.0
         while process.poll() is None:
             peak = max(peak, _peak_mebibytes(process.pid))
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
         seconds = time.perf_counter() - start
         output.seek(0)
         printed = output.read()
     if process.returncode:
-        said = log.read_text(errors="replace").strip().splitlines()[-1:]
-        raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}: {' '.join(said)}")
+        last_line = log.read_text(errors="replace").strip().splitlines()[-1:]
+        raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}: {' '.join(last_line)}")
     return Measurement(seconds, peak, printed)
 
 
 def _peak_mebibytes(pid: int) -> float:
-    """The kernel's own high-water mark of a running process; getrusage's would hold its parent's memory, too."""
+    """Peak resident memory of a running process by /proc; getrusage's number would include its parent's memory."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:  # it has just ended, or this system has no /proc

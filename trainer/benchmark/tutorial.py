@@ -1,8 +1,9 @@
-"""The alternative: the 2020 tutorial's recipe as anyone would run it today, in one process.
+"""Train the 2020 tutorial's recipe in one process, as anyone would run it today: the alternative.
 
     python -m trainer.benchmark.tutorial FOLDER [EPOCHS]
 
-All images in memory, the whole network in every epoch, validation on the test images. Nothing of this project is used.
+All images in memory, the whole network in every epoch, validation on the test images. Imports nothing of this
+project.
 """
 
 import sys
@@ -17,7 +18,7 @@ from sklearn.model_selection import train_test_split
 
 
 def main(folder: Path, epochs: int) -> None:
-    """Train on FOLDER/<class>/* and print the tutorial's report."""
+    """Trains on FOLDER/<class>/* and prints the tutorial's report."""
     paths = sorted(folder.glob("*/*"))
     images = np.stack([np.asarray(Image.open(p).convert("RGB").resize((224, 224)), np.float32) / 255 for p in paths])
     names = sorted({path.parent.name for path in paths})

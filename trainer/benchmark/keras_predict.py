@@ -1,6 +1,6 @@
-"""The alternative to `export.predict`: load model.keras in TensorFlow and predict image files.
+"""Predict image files with model.keras in TensorFlow: the alternative to `export.predict`.
 
-python -m trainer.benchmark.keras_answer MODEL IMAGE...
+python -m trainer.benchmark.keras_predict MODEL IMAGE...
 """
 
 import sys
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 def main(model: str, files: list[str]) -> None:
-    """Print each file's probability of covid."""
+    """Prints each file's probability of the positive class."""
     network = keras.models.load_model(model, safe_mode=True)
 
     def decode(file):
@@ -18,8 +18,8 @@ def main(model: str, files: list[str]) -> None:
         return tf.image.resize(tf.cast(image, tf.float32), (224, 224))
 
     dataset = tf.data.Dataset.from_tensor_slices(files).map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(8)
-    for file, (p_covid, _) in zip(files, network.predict(dataset, verbose=0), strict=True):
-        print(file, p_covid)
+    for file, (p_positive, _) in zip(files, network.predict(dataset, verbose=0), strict=True):
+        print(file, p_positive)
 
 
 if __name__ == "__main__":
