@@ -21,11 +21,10 @@ import tensorflow as tf
 
 from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
-from trainer.features import data
 from trainer.features.backbone_features import Backbone, Features
 from trainer.metrics import bootstrap, classification
 from trainer.models import vgg16
-from trainer.models.heads import DivergedError
+from trainer.models.head_fitting import DivergedError
 from trainer.recipes import Recipe
 from trainer.run_folder import caveats
 from trainer.validation.validate import Judgement
@@ -135,7 +134,7 @@ def _trainable(cached: Features, head: keras.Model) -> keras.Model:
     layers = _layers(whole)
     for layer in layers:
         x = type(layer).from_config(layer.get_config() | {"trainable": True})(x)
-    own_head = vgg16.head(cached.recipe, tuple(x.shape[1:]), cached.seed)
+    own_head = cached.build_head()
     network = keras.Model(inputs, own_head(x))
     for layer in layers:
         network.get_layer(layer.name).set_weights(layer.get_weights())
@@ -153,7 +152,7 @@ def _share(maps: Features, train: np.ndarray, steps: int, batch: int, context) -
     As in the head's training, each epoch takes the rows once in a random order and fills its last batch from the front
     of it, so that every batch is whole and every replica's part as large as another's.
     """
-    targets = data.one_hot(maps.examples.labels)
+    targets = maps.targets
     size = batch // context.num_input_pipelines
     own = slice(context.input_pipeline_id * size, (context.input_pipeline_id + 1) * size)
 
@@ -174,7 +173,7 @@ def _share(maps: Features, train: np.ndarray, steps: int, batch: int, context) -
 
 def _compiled(network: keras.Model, optimizer, strategy: tf.distribute.Strategy, batch: int):
     """A compiled training step: a global batch's maps and targets, as the strategy hands them out -> its mean loss."""
-    # As everywhere here, not binary_crossentropy: heads.py says why.
+    # As everywhere here, not binary_crossentropy: head_fitting.py says why.
     cross_entropy = keras.losses.CategoricalCrossentropy(reduction=None)
 
     def on_replica(maps, targets):
@@ -217,7 +216,7 @@ def _backbone(before: Backbone, network: keras.Model) -> Backbone:
     for layer in _layers(whole):
         layer.set_weights(network.get_layer(layer.name).get_weights())
     whole.trainable = False
-    return dataclasses.replace(before, network=whole, sha256=vgg16.weights_sha256(whole))
+    return dataclasses.replace(before, network=whole, sha256=vgg16.hash_weights(whole))
 
 
 def _largest_change(before: keras.Model, after: keras.Model) -> float:

@@ -23,8 +23,9 @@ from trainer import fine_tune, recipes
 from trainer.config import Config
 from trainer.features import backbone_features, data, pipelines
 from trainer.features.backbone_features import Backbone, Features
-from trainer.metrics import calibration, classification
-from trainer.models import checkpoints, heads, strategies, vgg16
+from trainer.metrics import calibration
+from trainer.models import head_fitting, heads, strategies, vgg16
+from trainer.models.checkpoints import EpochCheckpoint
 from trainer.recipes import Recipe
 from trainer.report import dataset_card, page, plots, tensorboard, terminal
 from trainer.run_folder import caveats, file_names
@@ -132,10 +133,11 @@ def _last_good_kept(folder: Path, cached: Features) -> Iterator[None]:
     """When the loss stops being finite in the block, write the model of the epoch before and say where it is."""
     try:
         yield
-    except heads.DivergedError as error:
+    except head_fitting.DivergedError as error:
         if error.weights is None:
             raise
-        head = heads.into_keras(vgg16.head(cached.recipe, cached.map_shape, cached.seed), error.weights[0])
+        head = cached.build_head()
+        head.set_weights(error.weights[0])
         path = folder / file_names.LAST_GOOD
         with atomic(path) as temporary:
             build(cached, head).save(temporary)
@@ -144,7 +146,7 @@ def _last_good_kept(folder: Path, cached: Features) -> Iterator[None]:
 
 def _p_covid(cached: Features, head: keras.Model) -> np.ndarray:
     """The model's probability of covid for every image, float64 [n]."""
-    return heads.p_covid(head.get_weights(), cached.pooled(np.arange(len(cached.examples)), 1)[:, 0])
+    return heads.predict_positive(head.get_weights(), cached.pooled(np.arange(len(cached.examples)), 1)[:, 0])
 
 
 def _prepare(config: Config) -> tuple[data.Examples, Backbone]:
@@ -172,44 +174,42 @@ def _fit_on_features(cached: Features) -> tuple[keras.Model, list[dict]]:
     examples, recipe = cached.examples, cached.recipe
     # The test split's augmented copies, too: the cross-validation asks for them next, and one pass over all is quicker.
     pooled = cached.pooled(np.arange(len(examples)), recipe.variants)
-    fold = heads.Fold(examples.rows("train"), examples.rows("test"))
-    fitted = heads.fit(recipe, pooled, examples.labels, [fold], cached.seed)
-    head = heads.into_keras(vgg16.head(recipe, cached.map_shape, cached.seed), fitted.weights[0])
+    fold = head_fitting.Fold(examples.rows("train"), examples.rows("test"))
+    fitted = head_fitting.fit_heads(recipe, pooled, cached.targets, [fold], cached.seed)
+    head = cached.build_head()
+    head.set_weights(fitted.weights[0])
     return head, [{name: float(value[0]) for name, value in entry.items()} for entry in fitted.history]
 
 
 def _fit_tutorial(cached: Features, path: Path, about: dict) -> tuple[keras.Model, list[dict]]:
     """Train the head the tutorial's way: every epoch rotates each image anew and runs it through the whole network.
 
-    path, about: where its epochs are kept, and what they are of; see `resuming.Epochs`.
+    path, about: where its epochs are kept, and what they are of; see `EpochCheckpoint`.
     """
     examples, recipe = cached.examples, cached.recipe
     train, test = examples.rows("train"), examples.rows("test")
-    head = vgg16.head(recipe, cached.map_shape, cached.seed)
+    head = cached.build_head()
     network = build(cached, head)
     steps = -(-len(train) // recipe.batch_size)
-    optimizer = keras.optimizers.Adam(heads.schedule(recipe, steps))
-    only_covid = [float(index == classification.POSITIVE) for index in range(vgg16.CLASSES)]
-    auroc = keras.metrics.AUC(name="auroc", multi_label=True, num_labels=vgg16.CLASSES, label_weights=only_covid)
-    # The tutorial says binary_crossentropy, which on one-hot softmax outputs was this; heads.py says why not today.
+    optimizer = keras.optimizers.Adam(head_fitting.learning_rate_schedule(recipe, steps))
+    classes = len(examples.class_names)
+    only_positive = [1.0] + [0.0] * (classes - 1)
+    auroc = keras.metrics.AUC(name="auroc", multi_label=True, num_labels=classes, label_weights=only_positive)
+    # The tutorial says binary_crossentropy; on softmax outputs that was this loss (see head_fitting.py).
     network.compile(optimizer, loss="categorical_crossentropy", metrics=["accuracy", auroc])
     optimizer.build(network.trainable_variables)
-    epochs = checkpoints.Epochs(path, about, head, optimizer)
+    epochs = EpochCheckpoint(path, about, head, optimizer, recipe)
     images = pipelines.train_pipeline(examples, train, recipe.augmentation, recipe.batch_size, cached.seed)
-    done = epochs.go_on(images)
-    labels = tf.data.Dataset.from_tensor_slices(data.one_hot(examples.labels[test]))
+    done = epochs.restore(images)
+    targets = tf.data.Dataset.from_tensor_slices(cached.targets[test])
     validation = pipelines.eval_pipeline(examples, test, recipe.batch_size).unbatch()
     network.fit(
         images,
-        validation_data=tf.data.Dataset.zip(validation, labels).batch(recipe.batch_size).cache(),
+        validation_data=tf.data.Dataset.zip(validation, targets).batch(recipe.batch_size).cache(),
         initial_epoch=done,
         epochs=recipe.epochs,
         verbose=2,
-        callbacks=[
-            keras.callbacks.TerminateOnNaN(),
-            heads.StopWhenDiverged(head, recipe, done),
-            epochs,
-        ],
+        callbacks=[epochs],
     )
     return head, epochs.history
 
@@ -217,7 +217,7 @@ def _fit_tutorial(cached: Features, path: Path, about: dict) -> tuple[keras.Mode
 def build(cached: Features, head: keras.Model) -> keras.Model:
     """The full model of a run: preprocessing layers, frozen backbone, head."""
     backbone = vgg16.cut_backbone(cached.backbone.network, cached.recipe.cut)
-    return vgg16.assemble(vgg16.preprocessing(cached.recipe.scaling), backbone, head)
+    return vgg16.assemble_model(vgg16.build_preprocessing(cached.recipe.scaling), backbone, head)
 
 
 def _write(
@@ -264,7 +264,7 @@ def precision(cached: Features, head: keras.Model, p_covid: np.ndarray) -> dict:
         return {"name": used, "largest_probability_change": 0.0}
     test = cached.examples.rows("test")
     exact = dataclasses.replace(cached, backbone=dataclasses.replace(cached.backbone, precision="float32"))
-    change = heads.p_covid(head.get_weights(), exact.pooled(test, 1)[:, 0]) - p_covid[test]
+    change = heads.predict_positive(head.get_weights(), exact.pooled(test, 1)[:, 0]) - p_covid[test]
     return {"name": used, "largest_probability_change": float(np.abs(change).max())}
 
 

@@ -44,12 +44,11 @@ def start(config: Config):
 
     from trainer.features import data
     from trainer.features.backbone_features import Features, default_folder
-    from trainer.models import vgg16
     from trainer.recipes import DEFAULT
 
     recipe = dataclasses.replace(DEFAULT, batch_size=config.batch_size)
     cached = Features(data.load(config), tiny(), recipe, config.seed, default_folder())
-    return cached, vgg16.head(recipe, cached.map_shape, config.seed)
+    return cached, cached.build_head()
 
 
 def main(folder: str, how: str) -> None:

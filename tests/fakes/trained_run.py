@@ -35,7 +35,7 @@ def make_run(folder: Path, dataset: Path, **changes) -> Path:
     from trainer.config import Config
     from trainer.features import backbone_features, data
     from trainer.metrics import calibration
-    from trainer.models import heads, vgg16
+    from trainer.models import head_fitting, heads
     from trainer.recipes import Augmentation, Recipe
 
     config = Config(data=DatasetRequest(dataset=str(dataset)), weights="random")
@@ -50,11 +50,12 @@ def make_run(folder: Path, dataset: Path, **changes) -> Path:
     )
     rows = np.arange(len(examples))
     pooled = cached.pooled(rows, 1)
-    fold = heads.Fold(examples.rows("train"), examples.rows("test"))
-    fitted = heads.fit(recipe, pooled, examples.labels, [fold], config.seed)
-    head = heads.into_keras(vgg16.head(recipe, cached.map_shape, config.seed), fitted.weights[0])
+    fold = head_fitting.Fold(examples.rows("train"), examples.rows("test"))
+    fitted = head_fitting.fit_heads(recipe, pooled, cached.targets, [fold], config.seed)
+    head = cached.build_head()
+    head.set_weights(fitted.weights[0])
     head.set_weights(calibration.folded_in(head.get_weights(), TEMPERATURE))
-    p_covid = heads.p_covid(head.get_weights(), pooled[:, 0])
+    p_covid = heads.predict_positive(head.get_weights(), pooled[:, 0])
     write(folder, config, training.environment(config, cached), training.build(cached, head), examples, p_covid)
     assert load(folder).predictions
     return folder

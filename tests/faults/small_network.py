@@ -14,7 +14,7 @@ def export(folder: Path) -> Path:
     from export.graph import heatmap, onnx_graph, saved_model
     from export.graph.network import Network
     from trainer import recipes
-    from trainer.models import vgg16
+    from trainer.models import heads, vgg16
 
     folder.mkdir(exist_ok=True)
     image = keras.Input((vgg16.IMAGE_SIZE, vgg16.IMAGE_SIZE, 3))
@@ -25,8 +25,8 @@ def export(folder: Path) -> Path:
         x = keras.layers.MaxPooling2D(2)(x)
     backbone = keras.Model(image, x, name="backbone")
     recipe = dataclasses.replace(recipes.DEFAULT, units=8)
-    head = heatmap.with_activations(vgg16.head(recipe, backbone.output_shape[1:], seed=1))
-    network = Network(*vgg16.preprocessing("unit").layers, backbone, head)
+    head = heatmap.with_activations(heads.build_head(recipe, backbone.output_shape[1:], classes=2, seed=1))
+    network = Network(*vgg16.build_preprocessing("unit").layers, backbone, head)
     saved_model.write(network, folder / SAVED_MODEL)
     about = {
         "labels": ["covid", "normal"],

@@ -47,9 +47,10 @@ def predictions(count: int, model: str, folder: str) -> None:
 def training(count: int, recipe: str, output: str) -> None:
     """Train for so many epochs on drawn radiographs with the whole VGG16, and look after each."""
     from trainer import __main__
-    from trainer.models import heads
+    from trainer.models import head_fitting
+    from trainer.models.checkpoints import EpochCheckpoint
 
-    draws, stop = heads._draws, heads.StopWhenDiverged.on_epoch_end
+    draws, stop = head_fitting._draw_batches, EpochCheckpoint.on_epoch_end
 
     def drawn(recipe, folds, steps, seed, epoch):
         if len(folds) == 1:  # the run's own head, not those of its cross-validation
@@ -60,7 +61,7 @@ def training(count: int, recipe: str, output: str) -> None:
         sample(epoch)
         stop(callback, epoch, logs)
 
-    heads._draws, heads.StopWhenDiverged.on_epoch_end = drawn, ended
+    head_fitting._draw_batches, EpochCheckpoint.on_epoch_end = drawn, ended
     few = ["--num_examples", "10", "--batch_size", "4", "--data_dir", f"{output}.data"]
     argv = ["--demo", *few, "--recipe", recipe, "--epochs", str(count), "--output", output]
     assert __main__.main(argv) == 0

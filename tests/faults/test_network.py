@@ -215,7 +215,7 @@ def test_imagenet_weights_that_do_not_come_give_one_line(publisher, monkeypatch,
     publisher.replies["/weights"] = reply
     started = time.monotonic()
     with pytest.raises(UsageError, match=r"ImageNet weights could not be downloaded \(") as caught:
-        vgg16.backbone("imagenet", 1)
+        vgg16.load_backbone("imagenet", 1)
     assert time.monotonic() - started < 10
     assert re.search(expected, str(caught.value))
     assert "\n" not in str(caught.value)

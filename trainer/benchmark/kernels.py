@@ -23,7 +23,7 @@ from trainer import recipes
 from trainer.config import Config
 from trainer.features import data, pipelines
 from trainer.features.backbone_features import BATCH, Backbone, Features, default_folder
-from trainer.models import heads, vgg16
+from trainer.models import head_fitting, vgg16
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def time_features(examples: data.Examples, repetitions: int) -> dict:
     backbone = Backbone.load("random", 0)
     rows = np.arange(len(examples))
     resized = tf.concat(list(pipelines.eval_pipeline(examples, rows, BATCH)), 0)
-    prepare = vgg16.preprocessing(recipes.DEFAULT.scaling)
+    prepare = vgg16.build_preprocessing(recipes.DEFAULT.scaling)
     network = vgg16.cut_backbone(backbone.network, recipes.DEFAULT.cut)
     signature = [tf.TensorSpec((None, vgg16.IMAGE_SIZE, vgg16.IMAGE_SIZE, 3), tf.float32)]
     forward = tf.function(lambda images: network(prepare(images), training=False), input_signature=signature)
@@ -91,7 +91,7 @@ def time_pipeline(examples: data.Examples, repetitions: int) -> dict:
     from covid_tfds.imaging.tensorflow_decoder import decode_image
 
     rows = np.arange(len(examples))
-    resize = vgg16.preprocessing("unit").get_layer("resize")
+    resize = vgg16.build_preprocessing("unit").get_layer("resize")
 
     def plain() -> None:
         for encoded in examples.encoded():
@@ -117,13 +117,14 @@ def time_phases(examples: data.Examples) -> dict:
     start = time.perf_counter()
     pooled = features.pooled(rows, 1)
     seconds["features"] = time.perf_counter() - start
-    folds = [heads.Fold(rows[rows % 5 != fold], rows[rows % 5 == fold]) for fold in range(5)]
+    folds = [head_fitting.Fold(rows[rows % 5 != fold], rows[rows % 5 == fold]) for fold in range(5)]
     start = time.perf_counter()
-    fitted = heads.fit(recipe, pooled, examples.labels, folds, 0)
+    fitted = head_fitting.fit_heads(recipe, pooled, features.targets, folds, 0)
     seconds["a trial (5 folds)"] = time.perf_counter() - start
-    head = heads.into_keras(vgg16.head(recipe, features.map_shape, 0), fitted.weights[0])
+    head = features.build_head()
+    head.set_weights(fitted.weights[0])
     cut = vgg16.cut_backbone(backbone.network, recipe.cut)
-    network = vgg16.assemble(vgg16.preprocessing(recipe.scaling), cut, head)
+    network = vgg16.assemble_model(vgg16.build_preprocessing(recipe.scaling), cut, head)
     start = time.perf_counter()
     network.predict(pipelines.eval_pipeline(examples, rows, BATCH), verbose=0)
     seconds["predict"] = time.perf_counter() - start

@@ -28,7 +28,7 @@ from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import atomic
 from trainer.features import cues, data, pipelines
-from trainer.models import vgg16
+from trainer.models import heads, vgg16
 from trainer.recipes import CUTS, POOLINGS, Recipe
 
 BATCH = 8
@@ -49,10 +49,10 @@ class Backbone:
 
     @classmethod
     def load(cls, weights: str, seed: int, precision: str = "float32") -> Backbone:
-        """The backbone that --weights names; raises UsageError as `model.backbone` and `model.check_precision` do."""
+        """The backbone that --weights names; raises UsageError as `load_backbone` and `check_precision` do."""
         vgg16.check_precision(precision)
-        network = vgg16.backbone(weights, seed)
-        return cls(network, vgg16.weights_sha256(network), precision)
+        network = vgg16.load_backbone(weights, seed)
+        return cls(network, vgg16.hash_weights(network), precision)
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,19 @@ class Features:
                     raise UsageError(f"{self.path(row, variant)} can't be read back. Is {self.folder} being emptied?")
                 yield int(row), variant, array
 
+    def build_head(self) -> keras.Model:
+        """Returns an untrained head that reads these features' maps."""
+        return heads.build_head(self.recipe, self.map_shape, len(self.examples.class_names), self.seed)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """One-hot labels, float32 [n, classes]."""
+        return heads.one_hot(self.examples.labels, len(self.examples.class_names))
+
     @property
     def pooled_width(self) -> int:
         """Length d of a pooled vector."""
-        return vgg16.pooling_model(self.recipe.pooling, self.map_shape).output_shape[-1]
+        return heads.build_pooling(self.recipe.pooling, self.map_shape).output_shape[-1]
 
     @property
     def map_shape(self) -> tuple[int, int, int]:
@@ -219,10 +228,10 @@ def _batches(items: Iterator, size: int = BATCH) -> Iterator[list]:
 @functools.lru_cache(maxsize=2)
 def _forward(network: keras.Model, precision: str, scaling: str):
     """A compiled function from images float32 [n, 224, 224, 3] to all that a file holds, by name."""
-    network = vgg16.in_precision(network, precision)
-    prepare = vgg16.preprocessing(scaling)
+    network = vgg16.convert_precision(network, precision)
+    prepare = vgg16.build_preprocessing(scaling)
     cuts = keras.Model(network.inputs, {cut: network.get_layer(cut).output for cut in CUTS})
-    pools = {(cut, how): vgg16.pooling_model(how, cuts.output[cut].shape[1:]) for cut in CUTS for how in POOLINGS}
+    pools = {(cut, how): heads.build_pooling(how, cuts.output[cut].shape[1:]) for cut in CUTS for how in POOLINGS}
 
     def forward(images):
         maps = {cut: tf.cast(array, tf.float32) for cut, array in cuts(prepare(images), training=False).items()}

@@ -24,7 +24,6 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
 from trainer.metrics.classification import POSITIVE_CLASS
-from trainer.models.vgg16 import CLASSES
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SPLITS = ("train", "test")
@@ -209,7 +208,7 @@ def _from_folder(folder: Path) -> Examples:
     empty = [name for name, files in classes.items() if not files]
     if empty:
         raise UsageError(f"--dataset {folder}: class folder '{empty[0]}' holds no images. {expected}")
-    if len(classes) != CLASSES or POSITIVE_CLASS not in classes:
+    if len(classes) != 2 or POSITIVE_CLASS not in classes:
         raise UsageError(f"--dataset {folder}: got the class folder(s) {', '.join(classes)}. {expected}")
     other = next(name for name in classes if name != POSITIVE_CLASS)
     class_names = (POSITIVE_CLASS, other)
@@ -255,8 +254,3 @@ def _patients(table: Path, image_id: np.ndarray) -> np.ndarray | None:
     if missing:
         raise UsageError(f"{table}: {len(missing)} image(s) without a patient_id, the first is {missing[0]}.")
     return np.asarray([patient_of[name] for name in image_id])
-
-
-def one_hot(labels: np.ndarray) -> np.ndarray:
-    """float32 [n, 2] from class indices [n]; column 0 is covid."""
-    return np.eye(CLASSES, dtype=np.float32)[labels]

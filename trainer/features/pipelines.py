@@ -18,8 +18,9 @@ import numpy as np
 import tensorflow as tf
 
 from covid_tfds.common.errors import UsageError
-from trainer.features.data import Examples, one_hot
-from trainer.models.vgg16 import preprocessing
+from trainer.features.data import Examples
+from trainer.models.heads import one_hot
+from trainer.models.vgg16 import build_preprocessing
 from trainer.recipes import Augmentation
 
 NAMED = 5
@@ -55,7 +56,7 @@ def _decode_and_resize() -> Callable[[tf.Tensor], tf.Tensor]:
     """Traced once: every pipeline of a run would spend a fifth of a second on it again."""
     from covid_tfds.imaging.tensorflow_decoder import decode_image
 
-    resize = preprocessing("unit").get_layer("resize")
+    resize = build_preprocessing("unit").get_layer("resize")
     signature = [tf.TensorSpec((), tf.string)]
 
     def read(encoded):
@@ -76,7 +77,7 @@ def train_pipeline(
 
     images float32 [batch, 224, 224, 3] in 0..255, labels float32 [batch, 2].
     """
-    labels = tf.data.Dataset.from_tensor_slices(one_hot(examples.labels[np.sort(rows)]))
+    labels = tf.data.Dataset.from_tensor_slices(one_hot(examples.labels[np.sort(rows)], len(examples.class_names)))
     augment = augmenter(augmentation, seed)
     # Cached before the random steps, so that a file is decoded once and still seen differently in every epoch.
     dataset = tf.data.Dataset.zip(_resized(examples, rows), labels).cache()

@@ -1,4 +1,4 @@
-"""Training that goes on at the epoch where it was stopped, and ends as if it had not been: its state is on disk."""
+"""Resume a training at the epoch where it was stopped, so that it ends as if it had not been stopped."""
 
 from __future__ import annotations
 
@@ -13,27 +13,44 @@ import tensorflow as tf
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import atomic
+from trainer.models.head_fitting import DivergedError, describe_divergence
+from trainer.recipes import Recipe
 
 
-class Epochs(keras.callbacks.Callback):
-    """Keeps every epoch's figures and, on disk, all state: weights, optimizer, dropout's generators.
+class EpochCheckpoint(keras.callbacks.Callback):
+    """Keeps each epoch's metrics and, on disk, all state: weights, optimizer, dropout's generators.
 
-    history: one dict an epoch, those of an earlier process included. Keras's own BackupAndRestore writes weights and
-    epoch one after the other, so that a kill between them trains an epoch twice, and knows neither history nor dropout.
+    Keras's BackupAndRestore writes weights and epoch one after the other, so that a kill between them trains an epoch
+    twice, and it keeps neither metrics nor dropout's generators. Keras's TerminateOnNaN raises no error and does not
+    look at weights; this callback raises DivergedError after an epoch whose loss or weights are not finite.
+
+    Args:
+        path: The file that holds the state.
+        about: What the training depends on, as JSON; the file is of use only to the same training.
+        head: The part of the model that is trained.
+        optimizer: Its optimizer, built.
+        recipe: The recipe of the training.
+
+    Attributes:
+        history: One dict per epoch, also those of an earlier process.
     """
 
-    def __init__(self, path: Path, about: dict, head: keras.Model, optimizer: keras.Optimizer):
-        """path: the file. about: what must be the same for its content to be of use, as JSON."""
+    def __init__(self, path: Path, about: dict, head: keras.Model, optimizer: keras.Optimizer, recipe: Recipe):
         super().__init__()
         self.history: list[dict] = []
         self._path, self._about = path, json.dumps(about, sort_keys=True)
+        self._head, self._recipe = head, recipe
         self._state = [*head.variables, *optimizer.variables]
+        self._finite: list[list[np.ndarray]] | None = None  # the head's weights after the last epoch
 
-    def go_on(self, images: tf.data.Dataset) -> int:
-        """Take over what an earlier process has left, and return how many epochs it had done.
+    def restore(self, images: tf.data.Dataset) -> int:
+        """Restores what an earlier process has left, and returns how many epochs it had done.
 
-        images: the training pipeline; its shuffling and augmentation are wound on to where that process was. Raises
-        UsageError when the file is another training's.
+        Args:
+            images: The training pipeline; its shuffling and augmentation are advanced to where that process was.
+
+        Raises:
+            UsageError: If the file belongs to another training.
         """
         if not self._path.exists():
             return 0
@@ -51,7 +68,7 @@ class Epochs(keras.callbacks.Callback):
             )
         for variable, value in zip(self._state, state, strict=True):
             variable.assign(value)
-        self.history = history
+        self.history, self._finite = history, [self._head.get_weights()]
         for _ in history:
             collections.deque(images, maxlen=0)
             iter(images)  # Keras starts it once more at the end of an epoch, which moves the shuffling's seed
@@ -59,7 +76,11 @@ class Epochs(keras.callbacks.Callback):
         return len(history)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Keep the epoch, in one step."""
+        """Writes the epoch in one step, or raises DivergedError."""
+        weights = self._head.get_weights()
+        if not (np.isfinite(logs["loss"]) and all(np.isfinite(array).all() for array in weights)):
+            raise DivergedError(describe_divergence(epoch, self._recipe), self._finite)
+        self._finite = [weights]
         self.history.append({**logs, "learning_rate": float(self.model.optimizer.learning_rate)})
         state = {str(index): variable.numpy() for index, variable in enumerate(self._state)}
         with atomic(self._path) as temporary:

@@ -1,278 +1,104 @@
-"""Heads trained on cached features: any number of them at once, one for each fold, in one compiled Keras function.
+"""Heads: pooling of a feature map, dense layers and a softmax; as Keras layers, and as plain arrays.
 
-A head's arithmetic takes milliseconds; `model.fit` spends seconds around it. Here K heads of one shape are stacked
-into one Keras model (`EinsumDense` with a fold axis) whose per-sample losses add up, so each head sees its own
-gradients only, and an epoch is one call of a `tf.function`.
+A head's weights are the kernels and biases of its dense layers, in order. Output column 0 is the positive class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import keras
 import numpy as np
 import scipy.special
-import tensorflow as tf
 
-from covid_tfds.common.errors import UsageError
-from trainer.features import data
-from trainer.metrics import bootstrap
-from trainer.metrics.classification import POSITIVE
-from trainer.models import vgg16
 from trainer.recipes import Recipe
 
-VARIANCE_FLOOR = 1e-2
 
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Returns float32 [n, classes] from class indices, int [n].
 
-class DivergedError(UsageError):
-    """The loss is no longer finite: these hyperparameters don't train, whatever the data.
-
-    weights: each fold's, as `FittedHeads` has them, after the last epoch that was sound; None if the first was not.
+    Example:
+        >>> one_hot(np.array([0, 1]), classes=2)
+        array([[1., 0.],
+               [0., 1.]], dtype=float32)
     """
-
-    def __init__(self, message: str, weights: list[list[np.ndarray]] | None = None):
-        super().__init__(message)
-        self.weights = weights
+    return np.eye(classes, dtype=np.float32)[labels]
 
 
-@dataclass(frozen=True)
-class Fold:
-    """Rows (indices into the features) that a head is trained on and rows that it is judged on."""
+def build_head(recipe: Recipe, map_shape: tuple[int, int, int], classes: int, seed: int) -> keras.Model:
+    """Returns pooling, `depth` times dense relu and dropout, and a softmax, with weights drawn from `seed`.
 
-    train: np.ndarray
-    test: np.ndarray
+    Args:
+        recipe: Decides pooling, depth, units and dropout.
+        map_shape: (height, width, channels) of a feature map.
+        classes: Number of classes.
+        seed: Of the weights and of dropout.
 
-
-@dataclass(frozen=True)
-class FittedHeads:
-    """Trained heads. weights: for each fold the arrays of `model.head`'s dense layers, in order, for raw features.
-
-    history: one dict an epoch, each value float [folds]: loss, accuracy and auroc over the epoch's batches (dropout
-    on), val_loss, val_accuracy and val_auroc of the test rows, and the learning_rate of its last step. An AUROC is NaN
-    where only one class is there.
+    Returns:
+        A model float [batch, height, width, channels] -> probabilities [batch, classes].
     """
+    feature_map = keras.Input(map_shape)
+    x = _pool(recipe.pooling, feature_map)
+    *hidden, last = _initializers(recipe, seed)
+    for index, initializer in enumerate(hidden):
+        x = keras.layers.Dense(
+            recipe.units, activation="relu", kernel_initializer=initializer, name=f"hidden{index + 1}"
+        )(x)
+        x = keras.layers.Dropout(recipe.dropout, seed=seed + index, name=f"dropout{index + 1}")(x)
+    x = keras.layers.Dense(classes, activation="softmax", kernel_initializer=last, name="probabilities")(x)
+    return keras.Model(feature_map, x, name="head")
 
-    weights: list[list[np.ndarray]]
-    history: list[dict]
+
+def build_pooling(pooling: str, map_shape: tuple[int, int, int]) -> keras.Model:
+    """Returns the head's pooling alone, as `recipes.POOLINGS` names it: float [batch, h, w, c] -> [batch, d]."""
+    feature_map = keras.Input(map_shape)
+    return keras.Model(feature_map, _pool(pooling, feature_map), name="pooling")
 
 
-def p_covid(weights: list[np.ndarray], pooled: np.ndarray) -> np.ndarray:
-    """Probability of covid, float64 [n], by a head's dense weights for pooled features float32 [n, d]."""
-    return np.exp(log_probabilities(weights, pooled))[:, POSITIVE]
+def _pool(pooling: str, feature_map) -> keras.KerasTensor:
+    average = keras.layers.GlobalAveragePooling2D(name="average_pool")
+    maximum = keras.layers.GlobalMaxPooling2D(name="max_pool")
+    if pooling == "corner":
+        corner = keras.layers.AveragePooling2D((4, 4), name="corner_pool")(feature_map)
+        return keras.layers.Flatten(name="flatten")(corner)
+    if pooling == "average":
+        return average(feature_map)
+    if pooling == "max":
+        return maximum(feature_map)
+    return keras.layers.Concatenate(name="average_and_max")([average(feature_map), maximum(feature_map)])
 
 
-def log_probabilities(weights: list[np.ndarray], pooled: np.ndarray) -> np.ndarray:
-    """Log-softmax outputs, float64 [n, 2], by a head's dense weights for pooled features float32 [n, d]."""
+def draw_initial_weights(recipe: Recipe, width: int, classes: int, seed: int) -> list[np.ndarray]:
+    """Returns the weights that `build_head` begins with, float32, for pooled features of `width` channels.
+
+    Without the layers, which take far longer to make.
+    """
+    arrays = []
+    for initializer, outputs in zip(
+        _initializers(recipe, seed), [*[recipe.units] * recipe.depth, classes], strict=True
+    ):
+        arrays += [np.asarray(initializer((width, outputs))), np.zeros(outputs, np.float32)]
+        width = outputs
+    return arrays
+
+
+def _initializers(recipe: Recipe, seed: int) -> list[keras.Initializer]:
+    """Those of the kernels: of each hidden layer, then of the last layer."""
+    return [keras.initializers.GlorotUniform(seed=seed * 10 + index) for index in (*range(recipe.depth), 9)]
+
+
+def predict_log_probabilities(weights: list[np.ndarray], pooled: np.ndarray) -> np.ndarray:
+    """Returns log-softmax outputs, float64 [n, classes], of a head for pooled features float32 [n, d]."""
     x = pooled.astype(np.float64)
     for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
         x = np.maximum(x @ kernel + bias, 0)
     return scipy.special.log_softmax(x @ weights[-2] + weights[-1], axis=-1)
 
 
-def fit(
-    recipe: Recipe,
-    features: np.ndarray,
-    labels: np.ndarray,
-    folds: list[Fold],
-    seed: int,
-    on_epoch: Callable[[int, dict], None] | None = None,
-) -> FittedHeads:
-    """Train one head a fold.
-
-    features: float32 [n, variants, d], pooled, variant 0 the unaugmented image. labels: int [n], 0 is covid.
-    on_epoch: called with the epoch (from 0) and its history entry.
-    Raises DivergedError that names the epoch and the likely cause when the loss or a weight is no longer finite.
-    """
-    count, width = len(folds), features.shape[-1]
-    if recipe.batch_size > min(len(fold.train) for fold in folds):
-        raise UsageError(f"Batch size {recipe.batch_size} is larger than a fold's training part.")
-    initial = [vgg16.initial_weights(recipe, width, seed + index) for index in range(count)]
-    stack = _stack(recipe, width, initial, seed)
-    mean, scale = _standardization(recipe, features, folds)
-    steps = -(-max(len(fold.train) for fold in folds) // recipe.batch_size)
-    optimizer = keras.optimizers.Adam(schedule(recipe, steps))
-    optimizer.build(stack.trainable_variables)
-    train_epoch, evaluate = _compiled(stack, optimizer, features, data.one_hot(labels), mean, scale)
-    longest = max(len(fold.test) for fold in folds)
-    # The shorter test parts are filled up with their own rows, which weigh nothing.
-    padded = np.stack([np.resize(fold.test, longest) for fold in folds], axis=1).astype(np.int32)
-    counts = np.stack([np.arange(longest) < len(fold.test) for fold in folds], axis=1)
-    history, good = [], None
-    for epoch in range(recipe.epochs):
-        rows, variants = _draws(recipe, folds, steps, seed, epoch)
-        loss, accuracy, drawn_p = (tensor.numpy() for tensor in train_epoch(rows, variants))
-        log_loss, hit, held_out_p = (tensor.numpy() for tensor in evaluate(padded))
-        arrays = [variable.numpy() for variable in stack.trainable_variables]
-        if not all(np.isfinite(array).all() for array in (loss, *arrays)):
-            sound = all(np.isfinite(features[fold.train]).all() for fold in folds)
-            raise DivergedError(diverged(epoch, recipe, sound), good and _unstack(good, mean, scale))
-        good = arrays
-        entry = {
-            "loss": loss,
-            "accuracy": accuracy,
-            "auroc": _aurocs(labels[rows.reshape(-1, count)], drawn_p.reshape(-1, count)),
-            "val_loss": (log_loss * counts).sum(0) / counts.sum(0),
-            "val_accuracy": (hit * counts).sum(0) / counts.sum(0),
-            "val_auroc": _aurocs(labels[padded], held_out_p, counts),
-            "learning_rate": np.full(count, float(optimizer.learning_rate)),
-        }
-        history.append(entry)
-        if on_epoch is not None:
-            on_epoch(epoch, entry)
-    return FittedHeads(_unstack(good, mean, scale), history)
+def predict_positive(weights: list[np.ndarray], pooled: np.ndarray) -> np.ndarray:
+    """Returns the probability of the positive class, float64 [n], for pooled features float32 [n, d]."""
+    return np.exp(predict_log_probabilities(weights, pooled))[:, 0]
 
 
-class StopWhenDiverged(keras.callbacks.Callback):
-    """Ends `model.fit` with a DivergedError after an epoch whose loss or weights are not finite.
-
-    Keras's TerminateOnNaN ends it as if all were well, and overlooks weights.
-    """
-
-    def __init__(self, head: keras.Model, recipe: Recipe, epochs_done: int):
-        super().__init__()
-        self._head, self._recipe = head, recipe
-        self._good = [head.get_weights()] if epochs_done else None
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Keep the head's weights, or raise."""
-        weights = self._head.get_weights()
-        if not (np.isfinite(logs["loss"]) and all(np.isfinite(array).all() for array in weights)):
-            raise DivergedError(diverged(epoch, self._recipe), self._good)
-        self._good = [weights]
-
-
-def diverged(epoch: int, recipe: Recipe, features_are_finite: bool = True) -> str:
-    """The message for a loss that is not finite in an epoch, counted from 0: which, and the likely cause."""
-    cause = f"the learning rate {recipe.learning_rate:g} is probably too high. Try a tenth of it."
-    if not features_are_finite:
-        cause = "the backbone's features are NaN or infinite. Give other --weights, or leave out --precision."
-    return f"The loss is not finite in epoch {epoch + 1} of {recipe.epochs}: {cause}"
-
-
-def _aurocs(labels: np.ndarray, p_covid: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
-    """AUROC of each column, float64 [folds]. labels, p_covid, counts (which cells count; None is all): [n, folds]."""
-    counts = np.ones(labels.shape) if counts is None else counts
-    columns = zip(labels.T == POSITIVE, p_covid.T, counts.T, strict=True)
-    with np.errstate(invalid="ignore"):
-        return np.asarray([bootstrap.roc_area(truth, p, count[None])[0] for truth, p, count in columns])
-
-
-def into_keras(head: keras.Model, weights: list[np.ndarray]) -> keras.Model:
-    """Set the dense layers' weights of a `model.head` and return it."""
-    head.set_weights([array.astype(np.float32) for array in weights])
-    return head
-
-
-def _stack(recipe: Recipe, width: int, initial: list[list[np.ndarray]], seed: int) -> keras.Model:
-    """Classifiers of these weights side by side: float [batch, folds, width] -> probabilities [batch, folds, 2]."""
-    count = len(initial)
-    penalty = keras.regularizers.L2(recipe.l2) if recipe.l2 else None
-
-    def dense(units: int, activation: str) -> keras.Layer:
-        return keras.layers.EinsumDense(
-            "bki,kio->bko", (count, units), activation=activation, bias_axes="ko", kernel_regularizer=penalty
-        )
-
-    x = inputs = keras.Input((count, width))
-    for index in range(recipe.depth):
-        x = dense(recipe.units, "relu")(x)
-        x = keras.layers.Dropout(recipe.dropout, seed=seed + index)(x)
-    stack = keras.Model(inputs, dense(vgg16.CLASSES, "softmax")(x))
-    stack.set_weights([np.stack(arrays) for arrays in zip(*initial, strict=True)])
-    return stack
-
-
-def _unstack(stacked: list[np.ndarray], mean: np.ndarray, scale: np.ndarray) -> list[list[np.ndarray]]:
-    """Each fold's weights, with its standardization folded into the first dense layer: (x - m) s W + b."""
-    arrays = [array.astype(np.float64) for array in stacked]
-    kernel = arrays[0] * scale[:, :, None]
-    arrays[1] = arrays[1] - np.einsum("ki,kio->ko", mean, kernel)
-    arrays[0] = kernel
-    return [[array[fold] for array in arrays] for fold in range(len(mean))]
-
-
-def _standardization(recipe: Recipe, features: np.ndarray, folds: list[Fold]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and 1 / standard deviation of each fold's training features, float64 [folds, d]; 0 and 1 when unused."""
-    shape = (len(folds), features.shape[-1])
-    if not recipe.standardize:
-        return np.zeros(shape), np.ones(shape)
-    used = features[:, recipe.training_variants]
-    mean = np.stack([used[fold.train].mean((0, 1), dtype=np.float64) for fold in folds])
-    variance = np.stack([used[fold.train].var((0, 1), dtype=np.float64) for fold in folds])
-    # A channel that is nearly silent in training would explode on the first image that wakes it.
-    floor = np.maximum(VARIANCE_FLOOR * variance.mean(1, keepdims=True), np.finfo(np.float32).tiny)
-    return mean, 1 / np.sqrt(np.maximum(variance, floor))
-
-
-def schedule(recipe: Recipe, steps: int):
-    """Learning rate by step. inverse_time is the tutorial's: rate / (1 + step * rate / epochs)."""
-    rate, total = recipe.learning_rate, recipe.epochs * steps
-    if recipe.decay == "inverse_time":
-        return keras.optimizers.schedules.InverseTimeDecay(rate, decay_steps=1, decay_rate=rate / recipe.epochs)
-    if recipe.decay == "cosine":
-        return keras.optimizers.schedules.CosineDecay(rate, decay_steps=total)
-    return rate
-
-
-def _draws(recipe: Recipe, folds: list[Fold], steps: int, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows and variants an epoch's batches hold: two int32 [steps, batch, folds].
-
-    Each fold's training rows come once, in random order; the last batch is filled up from the front of that order.
-    """
-    size = steps * recipe.batch_size
-    rows = np.empty((size, len(folds)), dtype=np.int32)
-    variants = np.empty_like(rows)
-    choice = np.asarray(recipe.training_variants)
-    for index, fold in enumerate(folds):
-        random = np.random.default_rng([seed, epoch, index])
-        rows[:, index] = np.resize(random.permutation(fold.train), size)
-        variants[:, index] = random.choice(choice, size)
-    shape = (steps, recipe.batch_size, len(folds))
-    return rows.reshape(shape), variants.reshape(shape)
-
-
-def _compiled(stack, optimizer, features, targets, mean, scale):
-    """Two compiled functions: an epoch's training steps over drawn rows, and an evaluation of rows [n, folds]."""
-    features, targets = tf.constant(features), tf.constant(targets)
-    mean, scale = tf.constant(mean, tf.float32), tf.constant(scale, tf.float32)
-    # Equal to the tutorial's binary cross-entropy on one-hot labels. Keras 3 computes that one from a softmax's logits
-    # as if they were a sigmoid's, which is another loss.
-    cross_entropy = keras.losses.CategoricalCrossentropy(reduction=None)
-
-    def predict(rows, variants, training):
-        inputs = (tf.gather_nd(features, tf.stack([rows, variants], -1)) - mean) * scale
-        wanted = tf.gather(targets, rows)
-        probabilities = stack(inputs, training=training)
-        hit = tf.cast(tf.argmax(probabilities, -1) == tf.argmax(wanted, -1), tf.float32)
-        return cross_entropy(wanted, probabilities), hit, probabilities[..., POSITIVE]
-
-    # AutoGraph is for the loop over steps alone: it would take longer to rewrite Keras than the heads take to train.
-    @tf.autograph.experimental.do_not_convert
-    def step(rows, variants):
-        with tf.GradientTape() as tape:
-            losses, hit, p = predict(rows, variants, True)
-            loss = tf.reduce_mean(losses, 0)
-            objective = tf.reduce_sum(loss) + (tf.add_n(stack.losses) if stack.losses else 0.0)
-        variables = stack.trainable_variables
-        optimizer.apply(tape.gradient(objective, variables), variables)
-        return loss, tf.reduce_mean(hit, 0), p
-
-    @tf.function(reduce_retracing=True)
-    def train_epoch(rows, variants):
-        steps = tf.shape(rows)[0]
-        total_loss = total_hit = tf.zeros(mean.shape[0])
-        p_covid = tf.TensorArray(tf.float32, steps)
-        for index in tf.range(steps):
-            loss, hit, p = step(rows[index], variants[index])
-            total_loss += loss
-            total_hit += hit
-            p_covid = p_covid.write(index, p)
-        count = tf.cast(steps, tf.float32)
-        return total_loss / count, total_hit / count, p_covid.stack()
-
-    @tf.function(reduce_retracing=True, autograph=False)
-    def evaluate(rows):
-        return predict(rows, tf.zeros_like(rows), False)
-
-    return train_epoch, evaluate
+def predict_log_odds(weights: list[np.ndarray], pooled: np.ndarray) -> np.ndarray:
+    """Returns the log-odds of the positive class, float64 [n], for pooled features float32 [n, d]."""
+    log_p = predict_log_probabilities(weights, pooled)
+    return log_p[:, 0] - scipy.special.logsumexp(log_p[:, 1:], axis=1)

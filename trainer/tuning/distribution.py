@@ -83,13 +83,13 @@ def is_alive(project: Path, tuner_id: str) -> bool:
 
 
 @contextlib.contextmanager
-def watching(project: Path, give_up_lost: Callable[[Callable[[str], bool]], list[str]]) -> Iterator[None]:
+def watching(project: Path, retry_lost_trials: Callable[[Callable[[str], bool]], list[str]]) -> Iterator[None]:
     """While the chief waits for requests, have the oracle take back the trials of workers that died."""
     stop = threading.Event()
 
     def watch() -> None:
         while not stop.wait(WATCH_SECONDS):
-            for lost in give_up_lost(lambda tuner_id: is_alive(project, tuner_id)):
+            for lost in retry_lost_trials(lambda tuner_id: is_alive(project, tuner_id)):
                 print(f"Worker {lost} is gone; its trial goes to the next that asks.", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=watch, name="watch", daemon=True)

@@ -19,7 +19,7 @@ AUGMENTATIONS = {
 }
 
 
-def build(hp: keras_tuner.HyperParameters) -> Recipe:
+def build_recipe(hp: keras_tuner.HyperParameters) -> Recipe:
     """The recipe at a point of the space; at the point of all defaults it is `recipes.TUTORIAL`.
 
     Batch size and the number of augmented copies are not searched. A hyperparameter without effect (units of no hidden
@@ -53,10 +53,10 @@ def build(hp: keras_tuner.HyperParameters) -> Recipe:
     )
 
 
-def describe() -> dict:
+def describe_space() -> dict:
     """The space as JSON can hold it: what a search must agree on with what it goes on from."""
     hp = keras_tuner.HyperParameters()
-    build(hp)
+    build_recipe(hp)
     return {
         "hyperparameters": hp.get_config()["space"],
         "augmentations": {name: dataclasses.asdict(policy) for name, policy in AUGMENTATIONS.items()},

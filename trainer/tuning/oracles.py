@@ -1,4 +1,9 @@
-"""KerasTuner's oracles, made to be killed at any point, started again, and asked by workers that may die."""
+"""KerasTuner's oracles, which choose the hyperparameters of the next trial, made safe against kills and lost workers.
+
+    oracle = make_oracle("bayesian", trials=30, seed=42)
+
+A search can be killed at any point and started again: it then makes the same proposals as an undisturbed one.
+"""
 
 from __future__ import annotations
 
@@ -10,45 +15,43 @@ import keras_tuner
 import numpy as np
 import scipy.linalg
 import threadpoolctl
-from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.engine.trial import Trial, TrialStatus
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 
 from covid_tfds.common.files import write_sealed
 from trainer.recipes import TUTORIAL
-from trainer.tuning.hypermodel import build
+from trainer.tuning.hypermodel import build_recipe
 
 OBJECTIVE = keras_tuner.Objective("score", "max")
 ENDED = (TrialStatus.COMPLETED, TrialStatus.FAILED)
 WORKERS_PER_TRIAL = 2
-HYPERBAND_EPOCHS, HYPERBAND_FACTOR = 50, 4  # 1 + 22 + 6 + 2 trials make its first bracket: about the default --trials
+HYPERBAND_EPOCHS, HYPERBAND_FACTOR = 50, 4  # its first bracket has 1 + 22 + 6 + 2 trials: about the default --trials
 
 
 class Restartable:
-    """Mixed into an oracle: the tutorial's point first, seeds that survive a restart, files that are never half there.
+    """Mixed into an oracle: the tutorial's point first, seeds that survive a restart, files written in one step.
 
-    on_end: called with each trial that has ended, in the process that holds the oracle.
+    KerasTuner has no public hooks for where and how its files are written: hence the private names `_get_oracle_fname`,
+    `_get_trial_dir` and `_save_trial`.
+
+    Attributes:
+        on_end: Called with each trial that has ended, in the process that holds the oracle.
     """
 
-    on_end: Callable[[keras_tuner.engine.trial.Trial], None] = staticmethod(lambda trial: None)
+    on_end: Callable[[Trial], None] = staticmethod(lambda trial: None)
 
     def populate_space(self, trial_id: str) -> dict:
-        """The hyperparameters of a trial; see `keras_tuner.Oracle.populate_space`."""
-        number = int(trial_id)
-        if number == 0:
+        """Returns the hyperparameters of a new trial; see `keras_tuner.Oracle.populate_space`."""
+        if int(trial_id) == 0:
             hp = keras_tuner.HyperParameters()
-            build(hp)
+            build_recipe(hp)
             return {"status": TrialStatus.RUNNING, "values": hp.values}
-        # Of the trial's number, not of how often was drawn before: KerasTuner doesn't keep this generator on disk.
-        self._random_state = np.random.RandomState([self.seed, number])
-        # One thread: the Gaussian process is tiny, and how threads share a sum would change its last bits.
-        with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # of the process's length scale: nothing to be done
-            return super().populate_space(trial_id)
+        return super().populate_space(trial_id)
 
     @keras_tuner.synchronized
-    def create_trial(self, tuner_id: str) -> keras_tuner.engine.trial.Trial:
-        """The next trial, or one that says to stop, or to wait while others run: one of them may yet be given back."""
+    def create_trial(self, tuner_id: str) -> Trial:
+        """Returns the next trial; its status is IDLE instead of STOPPED while a running trial may still be retried."""
         trial = super().create_trial(tuner_id)
         if trial.status == TrialStatus.STOPPED and self.ongoing_trials:
             trial.status = TrialStatus.IDLE
@@ -56,71 +59,106 @@ class Restartable:
         return trial
 
     @keras_tuner.synchronized
-    def end_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
-        """Record that a trial ended; see `keras_tuner.Oracle.end_trial`."""
+    def end_trial(self, trial: Trial) -> None:
+        """Records that a trial ended, or that it has to be retried; see `keras_tuner.Oracle.end_trial`."""
         super().end_trial(trial)
         self.save()
-        self.on_end(self.trials[trial.trial_id])
+        own = self.trials[trial.trial_id]  # `trial` may be a copy that a worker sent
+        if own.status in ENDED:
+            self.on_end(own)
 
     @keras_tuner.synchronized
-    def give_up_lost(self, is_alive: Callable[[str], bool]) -> list[str]:
-        """Take back the trials of workers that are no longer there and return the workers' ids.
+    def retry_lost_trials(self, is_alive: Callable[[str], bool]) -> list[str]:
+        """Takes back the trials of workers that are gone and returns the workers' ids.
 
-        A trial whose worker died WORKERS_PER_TRIAL times has failed: it may be what kills them.
+        A trial that lost WORKERS_PER_TRIAL workers fails: it may be what ends them.
         """
         lost = [tuner_id for tuner_id in {*self.tuner_ids, *self.ongoing_trials} if not is_alive(tuner_id)]
         for tuner_id in lost:
             self.tuner_ids.discard(tuner_id)
-            trial = self.ongoing_trials.get(tuner_id)
-            if trial is None:
-                continue
-            self._run_times[trial.trial_id] += 1
-            if self._run_times[trial.trial_id] < WORKERS_PER_TRIAL:
-                self._retry_queue.append(self.ongoing_trials.pop(tuner_id).trial_id)
-                self.save()
-            else:
-                trial.status = TrialStatus.FAILED
+            if trial := self.ongoing_trials.get(tuner_id):
+                trial.status = TrialStatus.INVALID  # KerasTuner retries it, or, after the last retry, makes it FAILED
                 trial.message = f"{WORKERS_PER_TRIAL} workers ended in the middle of it."
                 self.end_trial(trial)
         return lost
 
-    def reload(self) -> None:
-        """Go on from what is on disk, wherever between two of its files the process was killed."""
-        super().reload()
-        # A trial whose own file was written, but not the oracle's that lists it, has not begun.
-        self.trials = {trial_id: self.trials[trial_id] for trial_id in self.start_order}
-        # A trial whose own file says that it ended need not be repeated.
-        self._retry_queue = [i for i in dict.fromkeys(self._retry_queue) if self.trials[i].status not in ENDED]
+    def set_state(self, state: dict) -> None:
+        """Restores what oracle.json holds, also if the process was killed between two of its files.
+
+        A trial whose own file was written, but which oracle.json does not list, has not begun. A trial whose own file
+        says that it ended is not repeated.
+        """
+        self.trials = {trial_id: self.trials[trial_id] for trial_id in state["start_order"]}
+        open_trials = {trial_id for trial_id, trial in self.trials.items() if trial.status not in ENDED}
+        ongoing = {tuner_id: i for tuner_id, i in state["ongoing_trials"].items() if i in open_trials}
+        waiting = [i for i in state["retry_queue"] if i in open_trials and i not in ongoing.values()]
+        super().set_state({**state, "ongoing_trials": ongoing, "retry_queue": waiting})
 
     def save(self) -> None:
-        """Write oracle.json in one step."""
+        """Writes oracle.json in one step."""
         write_sealed(Path(self._get_oracle_fname()), self.get_state())
 
-    def _save_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
+    def _save_trial(self, trial: Trial) -> None:
         write_sealed(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
 
 
-class Process(GaussianProcessRegressor):
-    """scikit-learn's Gaussian process without the checks of its input, for an oracle that asks it point by point."""
+class FastProcess:
+    """Posterior of a Gaussian process at one point at a time, without scikit-learn's checks of every point.
+
+    The Bayesian oracle evaluates some 20,000 points for each proposal; this takes a third of the time.
+
+    Args:
+        process: scikit-learn's process, not fitted yet.
+    """
+
+    def __init__(self, process: GaussianProcessRegressor):
+        # The scores are standardized here, because scikit-learn keeps its own mean and scale in private attributes.
+        self._process = process.set_params(normalize_y=False)
+        self._mean, self._scale = 0.0, 1.0
+
+    def fit(self, points: np.ndarray, scores: np.ndarray) -> FastProcess:
+        """Fits the process to scores, float [n], at points, float [n, d]."""
+        self._mean, self._scale = scores.mean(), scores.std() or 1.0
+        self._process.fit(points, (scores - self._mean) / self._scale)
+        return self
 
     def predict(self, points: np.ndarray, return_std: bool = False):
-        """Mean and, with `return_std`, standard deviation at float64 [n, d]; Rasmussen and Williams 2006, eq. 2.25f."""
-        if not hasattr(self, "X_train_"):
-            return super().predict(points, return_std)
-        across = self.kernel_(points, self.X_train_)
-        mean = self._y_train_std * (across @ self.alpha_) + self._y_train_mean
+        """Returns the mean and, with `return_std`, the standard deviation at float64 [n, d].
+
+        Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, equations 2.25 and 2.26.
+        """
+        process = self._process
+        if not hasattr(process, "X_train_"):
+            return process.predict(points, return_std)
+        across = process.kernel_(points, process.X_train_)
+        mean = self._scale * (across @ process.alpha_) + self._mean
         if not return_std:
             return mean
-        explained = scipy.linalg.solve_triangular(self.L_, across.T, lower=True, check_finite=False)
-        variance = self.kernel_.diag(points) - np.square(explained).sum(0)
-        return mean, self._y_train_std * np.sqrt(np.maximum(variance, 0))
+        explained = scipy.linalg.solve_triangular(process.L_, across.T, lower=True, check_finite=False)
+        variance = process.kernel_.diag(points) - np.square(explained).sum(0)
+        return mean, self._scale * np.sqrt(np.maximum(variance, 0))
 
 
 class Bayesian(Restartable, keras_tuner.oracles.BayesianOptimizationOracle):
-    """KerasTuner's Gaussian process search. Its 20,000 questions a proposal go to `Process`: a third of the time."""
+    """KerasTuner's Gaussian process search, with a faster process."""
 
-    def _make_gpr(self) -> Process:
-        return Process(**super()._make_gpr().get_params(deep=False))
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.gpr = FastProcess(self.gpr)
+
+    def populate_space(self, trial_id: str) -> dict:
+        """Returns the hyperparameters of a new trial, which depend on its number and on the ended trials alone."""
+        # KerasTuner does not store this generator's state, so that after a restart it would begin anew.
+        self._random_state = np.random.RandomState([self.seed, int(trial_id)])
+        # One thread: the Gaussian process is tiny, and how threads divide a sum would change its last bits.
+        with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of the process's length scale: nothing to be done
+            return super().populate_space(trial_id)
+
+    def set_state(self, state: dict) -> None:
+        """Restores what oracle.json holds."""
+        super().set_state(state)
+        self.gpr = FastProcess(self.gpr)
 
 
 class Random(Restartable, keras_tuner.oracles.RandomSearchOracle):
@@ -131,22 +169,26 @@ class Hyperband(Restartable, keras_tuner.oracles.HyperbandOracle):
     """KerasTuner's Hyperband; the tutorial's point stays out of its brackets and has all its epochs."""
 
 
-def make(kind: str, trials: int, seed: int) -> Restartable:
-    """The oracle that --tuner names, for so many trials. seed: int >= 0."""
-    # KerasTuner takes a seed of 0 for none. A failed trial is no reason to stop: the next one is elsewhere.
-    common = {"objective": OBJECTIVE, "seed": seed + 1, "max_consecutive_failed_trials": trials + 1}
+def make_oracle(kind: str, trials: int, seed: int) -> Restartable:
+    """Returns the oracle that --tuner names ("bayesian", "random", "hyperband"). seed: int >= 0."""
+    common = {
+        "objective": OBJECTIVE,
+        "seed": seed + 1,  # KerasTuner takes a seed of 0 for none
+        "max_retries_per_trial": WORKERS_PER_TRIAL - 1,
+        "max_consecutive_failed_trials": trials + 1,  # failed trials are no reason to stop: the next one is elsewhere
+    }
     if kind == "bayesian":
         return Bayesian(max_trials=trials, num_initial_points=max(trials // 2, 1), **common)
     if kind == "random":
         return Random(max_trials=trials, **common)
     fixed = keras_tuner.HyperParameters()
-    fixed.Fixed("epochs", TUTORIAL.epochs)  # Hyperband's own tuner/epochs say how many; see `tuning.recipe_of`
-    result = Hyperband(
+    fixed.Fixed("epochs", TUTORIAL.epochs)  # Hyperband's own tuner/epochs says how many; see `trial.recipe_of`
+    oracle = Hyperband(
         max_epochs=HYPERBAND_EPOCHS,
         factor=HYPERBAND_FACTOR,
         hyperband_iterations=trials,
         hyperparameters=fixed,
         **common,
     )
-    result.max_trials = trials
-    return result
+    oracle.max_trials = trials
+    return oracle

@@ -46,7 +46,7 @@ class Tuner(BaseTuner):
         self.problem, self.folder = problem, folder
         self.on_progress = lambda done, total: None
         self._asked_in_vain = False
-        super().__init__(oracle, hypermodel.build, directory=str(folder), project_name=file_names.TUNER)
+        super().__init__(oracle, hypermodel.build_recipe, directory=str(folder), project_name=file_names.TUNER)
 
     def pre_create_trial(self) -> None:
         """Wait a little where the last request brought no trial, because others are still running theirs."""
@@ -107,7 +107,7 @@ def run(folder: Path, config: Config, problem: Problem, wanted: dict) -> Recipe:
     write_json(folder / file_names.FOLDS, problem.describe_folds())
     trial_summaries.write_space(folder)
     table = results.Table(folder, problem)
-    oracle = oracles.make(config.tuner, config.trials, config.seed)
+    oracle = oracles.make_oracle(config.tuner, config.trials, config.seed)
     oracle.verbose = int(config.verbose)
     with _keras_tuner(config.verbose):
         tuner = Tuner(oracle, problem, folder)
@@ -135,7 +135,7 @@ def _search(tuner: Tuner, oracle: keras_tuner.Oracle, table: results.Table, conf
 
         oracle.on_end = on_end
         tuner.on_progress = lambda done, total: line.note(f"{table.best()}, features {done}/{total}")
-        watch = distribution.watching(tuner.folder / file_names.TUNER, oracle.give_up_lost)
+        watch = distribution.watching(tuner.folder / file_names.TUNER, oracle.retry_lost_trials)
         try:
             with _keras_tuner(config.verbose), watch if chief else contextlib.nullcontext():
                 tuner.search()
@@ -156,7 +156,7 @@ def serve(config: Config, problem: Problem, wanted: dict) -> None:
     project = folder / file_names.TUNER
     _agree(project, wanted)
     with distribution.present(project), _keras_tuner(config.verbose):
-        tuner = Tuner(oracles.make(config.tuner, config.trials, config.seed), problem, folder)
+        tuner = Tuner(oracles.make_oracle(config.tuner, config.trials, config.seed), problem, folder)
         try:
             tuner.search()
         except grpc.RpcError as error:
@@ -176,7 +176,7 @@ def settings(config: Config, examples: Examples, backbone: Backbone) -> dict:
         "precision": backbone.precision,
         "dataset": examples.fingerprint,
         "backbone": backbone.sha256,
-        "space": hypermodel.describe(),
+        "space": hypermodel.describe_space(),
     }
 
 

@@ -27,7 +27,7 @@ FIGURES = {
 
 def write_space(folder: Path) -> None:
     """Tell the HParams page of a run which hyperparameters and figures its trials have."""
-    space = [hparams.HParam(hp["config"]["name"], _domain(hp)) for hp in hypermodel.describe()["hyperparameters"]]
+    space = [hparams.HParam(hp["config"]["name"], _domain(hp)) for hp in hypermodel.describe_space()["hyperparameters"]]
     shown = [hparams.Metric(tag, display_name=name) for tag, name in FIGURES.items()]
     with tensorboard.writer(folder / file_names.TENSORBOARD / file_names.TUNER / "space"):
         hparams.hparams_config(space, shown)
@@ -45,7 +45,7 @@ def _domain(hp: dict) -> hparams.Domain:
 def write_trial(folder: Path, trial: Trial, question: selection.Question, result: Result, history: list[dict]) -> None:
     """One trial: hyperparameters, its figures, and loss, accuracy and AUROC by epoch as means over folds.
 
-    folder: the run's. history: as `heads.FittedHeads`; empty where the trial failed.
+    folder: the run's. history: as `head_fitting.FittedHeads`; empty where the trial failed.
     """
     name, where = f"trial_{trial.trial_id}", folder / file_names.TENSORBOARD / file_names.TUNER
     with tensorboard.writer(where / name):

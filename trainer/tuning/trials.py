@@ -19,14 +19,14 @@ from trainer.features.backbone_features import Backbone, Features, default_folde
 from trainer.features.data import Examples
 from trainer.metrics import folds
 from trainer.metrics.classification import POSITIVE
-from trainer.models import heads
+from trainer.models import head_fitting, heads
 from trainer.recipes import Recipe
 from trainer.tuning import hypermodel
 from trainer.tuning.selection import Question
 
 RESULT = "result.json"
 # What a combination of hyperparameters can do wrong; any other exception is a bug or the user's to mend.
-BAD_COMBINATION = (heads.DivergedError, tf.errors.ResourceExhaustedError, MemoryError)
+BAD_COMBINATION = (head_fitting.DivergedError, tf.errors.ResourceExhaustedError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -135,14 +135,14 @@ class Result:
 
 def recipe_of(hp: keras_tuner.HyperParameters, batch_size: int) -> Recipe:
     """The recipe of a trial. Hyperband says how many epochs a trial has; the others search for it."""
-    recipe = dataclasses.replace(hypermodel.build(hp), batch_size=batch_size)
+    recipe = dataclasses.replace(hypermodel.build_recipe(hp), batch_size=batch_size)
     if "tuner/epochs" in hp.values:
         recipe = dataclasses.replace(recipe, epochs=hp.values["tuner/epochs"])
     return recipe
 
 
 def run(problem: Problem, recipe: Recipe, on_progress: Callable[[int, int], None]) -> tuple[Result, list[dict]]:
-    """Cross-validate a recipe; also gives the heads' history (see `heads.FittedHeads`), empty when the trial failed.
+    """Cross-validate a recipe; also gives the heads' history (see `FittedHeads`), empty when the trial failed.
 
     Raises UsageError for what the user can mend (an undecodable image), whatever the recipe.
     """
@@ -151,12 +151,11 @@ def run(problem: Problem, recipe: Recipe, on_progress: Callable[[int, int], None
     try:
         pooled = problem.features(recipe, on_progress)
         rows = np.arange(len(problem.labels))
-        parts = [heads.Fold(np.setdiff1d(rows, held_out), held_out) for held_out in problem.question.folds]
-        fitted = heads.fit(recipe, pooled, problem.labels, parts, problem.seed)
+        parts = [head_fitting.Fold(np.setdiff1d(rows, held_out), held_out) for held_out in problem.question.folds]
+        fitted = head_fitting.fit_heads(recipe, pooled, heads.one_hot(problem.labels, 2), parts, problem.seed)
         log_odds, history = np.empty(len(rows)), fitted.history
         for part, weights in zip(parts, fitted.weights, strict=True):
-            logs = heads.log_probabilities(weights, pooled[part.test, 0])
-            log_odds[part.test] = logs[:, POSITIVE] - logs[:, 1 - POSITIVE]
+            log_odds[part.test] = heads.predict_log_odds(weights, pooled[part.test, 0])
     except BAD_COMBINATION as error:
         failed = " ".join(str(error).split()) or type(error).__name__
     return Result(dataclasses.asdict(recipe), log_odds, failed, time.perf_counter() - began), history

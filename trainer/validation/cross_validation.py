@@ -16,7 +16,7 @@ import numpy as np
 from covid_tfds.common import progress
 from trainer.features.data import Examples
 from trainer.metrics import calibration, classification, folds, operating_point
-from trainer.models import heads
+from trainer.models import head_fitting, heads
 from trainer.recipes import Recipe
 
 
@@ -37,21 +37,22 @@ class Plan:
         return ((repeat, own == fold) for repeat, own in enumerate(self.fold) for fold in np.unique(own))
 
 
-def log_odds(recipe: Recipe, pooled: np.ndarray, labels: np.ndarray, plans: list[Plan], seed: int) -> list[np.ndarray]:
+def log_odds(recipe: Recipe, pooled: np.ndarray, targets: np.ndarray, plans: list[Plan], seed: int) -> list[np.ndarray]:
     """Out-of-fold log-odds of covid for each plan, float64 [repeats, m], from heads trained for it.
 
-    pooled: float32 [n, variants, d]. labels: int [n].
+    pooled: float32 [n, variants, d]. targets: float32 [n, classes], one-hot.
     """
-    parts = [heads.Fold(plan.rows[~held_out], plan.rows[held_out]) for plan in plans for _, held_out in plan.parts()]
+    parts = [
+        head_fitting.Fold(plan.rows[~held_out], plan.rows[held_out]) for plan in plans for _, held_out in plan.parts()
+    ]
     recipe = dataclasses.replace(recipe, batch_size=min(recipe.batch_size, *(len(part.train) for part in parts)))
     with progress.Line(recipe.epochs, f"cross-validation of {len(parts)} heads", "epoch") as line:
-        fitted = heads.fit(recipe, pooled, labels, parts, seed, lambda *_: line.advance())
+        fitted = head_fitting.fit_heads(recipe, pooled, targets, parts, seed, lambda *_: line.advance())
     weights = iter(fitted.weights)
     result = [np.empty(plan.fold.shape) for plan in plans]
     for plan, odds in zip(plans, result, strict=True):
         for repeat, held_out in plan.parts():
-            logs = heads.log_probabilities(next(weights), pooled[plan.rows[held_out], 0])
-            odds[repeat, held_out] = logs[:, classification.POSITIVE] - logs[:, 1 - classification.POSITIVE]
+            odds[repeat, held_out] = heads.predict_log_odds(next(weights), pooled[plan.rows[held_out], 0])
     return result
 
 

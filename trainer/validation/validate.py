@@ -40,7 +40,7 @@ def judge(cached: Features, config: Config) -> Judgement:
     everyone = np.arange(len(examples))
     pooled = cached.pooled(everyone, cached.recipe.variants)
     whole, train = (Plan.of(examples, rows, cached.seed) for rows in (everyone, examples.rows("train")))
-    odds, train_odds = cross_validation.log_odds(cached.recipe, pooled, labels, [whole, train], cached.seed)
+    odds, train_odds = cross_validation.log_odds(cached.recipe, pooled, cached.targets, [whole, train], cached.seed)
     calibrated = calibration.calibrate(labels[train.rows], train_odds, train.fold)
     applied, temperature = calibrated["applied"], calibrated["temperature"]
     p_covid = cross_validation.probabilities(labels, whole, odds, applied)

@@ -10,7 +10,7 @@ from tf2onnx import convert
 from covid_tfds.common.errors import UsageError
 from export.graph import heatmap, onnx_graph
 from trainer import recipes
-from trainer.models import vgg16
+from trainer.models import heads
 from trainer.recipes import Recipe
 
 CHANNELS = 24
@@ -25,7 +25,9 @@ HEADS = [
 
 def make_head(cut, pooling, depth):
     side = SIDES[cut]
-    return vgg16.head(Recipe(cut=cut, pooling=pooling, depth=depth, units=16), (side, side, CHANNELS), seed=depth + 1)
+    return heads.build_head(
+        Recipe(cut=cut, pooling=pooling, depth=depth, units=16), (side, side, CHANNELS), classes=2, seed=depth + 1
+    )
 
 
 def maps(cut, batch=5):
@@ -85,7 +87,7 @@ def test_the_corner_pool_reads_whole_windows_only(side, read):
     readable = heatmap.readable_cells("corner", side, side)
     assert readable[:read, :read].all()
     assert readable.sum() == read * read
-    pool = vgg16.pooling_model("corner", (side, side, 2))
+    pool = heads.build_pooling("corner", (side, side, 2))
     features = np.random.default_rng(0).random((1, side, side, 2)).astype(np.float32)
     changed = features.copy()
     changed[0][~readable] += 100

@@ -12,7 +12,7 @@ from covid_tfds.common.errors import UsageError
 from export.graph import heatmap, onnx_graph
 from export.graph.network import Network
 from export.parity import check, reference
-from trainer.models import vgg16
+from trainer.models import heads, vgg16
 from trainer.recipes import Recipe
 from trainer.run_folder import file_names
 
@@ -82,9 +82,9 @@ def test_an_invalid_graph_is_fatal_and_leaves_nothing(tmp_path):
 )
 def test_other_recipes_convert_and_agree(recipe, side, read, tmp_path):
     """Whole models, untrained heads: resize to heat map as Keras and GradientTape have it."""
-    backbone = vgg16.cut_backbone(vgg16.backbone("random", 0), recipe.cut)
-    head = vgg16.head(recipe, backbone.output_shape[1:], seed=1)
-    whole = vgg16.assemble(vgg16.preprocessing(recipe.scaling), backbone, head)
+    backbone = vgg16.cut_backbone(vgg16.load_backbone("random", 0), recipe.cut)
+    head = heads.build_head(recipe, backbone.output_shape[1:], classes=2, seed=1)
+    whole = vgg16.assemble_model(vgg16.build_preprocessing(recipe.scaling), backbone, head)
     image = np.random.default_rng(5).integers(0, 256, (301, 187, 3)).astype(np.uint8)
     # Untrained, a head on features of this size is sure of everything.
     while abs(odds := reference.log_odds(np.asarray(whole(image[None].astype(np.float32)))[0])) > 2:

@@ -22,7 +22,7 @@ def session():
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_equals_the_trainers_layer_bit_for_bit(session, size):
     images = np.random.default_rng(1).integers(0, 256, (2, *size, 3)).astype(np.uint8)
-    layer = vgg16.preprocessing("unit").get_layer("resize")
+    layer = vgg16.build_preprocessing("unit").get_layer("resize")
     expected = np.asarray(layer(images.astype(np.float32)))
     np.testing.assert_array_equal(resize.bilinear(tf.constant(images), vgg16.IMAGE_SIZE), expected)
     np.testing.assert_array_equal(session.run(None, {"image": images})[0], expected)
@@ -38,6 +38,6 @@ def test_positions_survive_runtimes_that_compute_in_16_bits(size, monkeypatch):
 
     monkeypatch.setattr(resize, "_keras_position", rounded)
     images = np.random.default_rng(1).integers(0, 256, (1, *size, 3)).astype(np.uint8)
-    expected = np.asarray(vgg16.preprocessing("unit").get_layer("resize")(images.astype(np.float32)))
+    expected = np.asarray(vgg16.build_preprocessing("unit").get_layer("resize")(images.astype(np.float32)))
     actual = resize.bilinear(tf.constant(images), vgg16.IMAGE_SIZE)
     np.testing.assert_allclose(actual, expected, atol=2 * 255 * 1.1 * resize.LARGEST_DRIFT)

@@ -9,7 +9,7 @@ from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
 from trainer.features import backbone_features, data, pipelines
 from trainer.features.backbone_features import Backbone, Features
-from trainer.models import vgg16
+from trainer.models import heads, vgg16
 from trainer.recipes import DEFAULT, TUTORIAL
 
 ROWS = np.array([0, 15])
@@ -33,12 +33,12 @@ def cached(examples, backbone, tmp_path):
 @pytest.mark.parametrize("recipe", [DEFAULT, TUTORIAL])
 def test_cached_features_and_full_model_agree(examples, backbone, tmp_path, recipe):
     cached = Features(examples, backbone, recipe, 42, tmp_path)
-    head = vgg16.head(recipe, cached.map_shape, 1)
-    prepare, cut = vgg16.preprocessing(recipe.scaling), vgg16.cut_backbone(backbone.network, recipe.cut)
-    full = vgg16.assemble(prepare, cut, head)
+    head = cached.build_head()
+    prepare, cut = vgg16.build_preprocessing(recipe.scaling), vgg16.cut_backbone(backbone.network, recipe.cut)
+    full = vgg16.assemble_model(prepare, cut, head)
     images = np.concatenate(list(pipelines.eval_pipeline(examples, ROWS, 2)))
-    through_cache = vgg16.classifier(recipe, cached.pooled_width, 1).predict(cached.pooled(ROWS, 1)[:, 0], verbose=0)
-    np.testing.assert_allclose(full.predict(images, verbose=0), through_cache, atol=1e-5)
+    through_cache = heads.predict_positive(head.get_weights(), cached.pooled(ROWS, 1)[:, 0])
+    np.testing.assert_allclose(full.predict(images, verbose=0)[:, 0], through_cache, atol=1e-5)
 
 
 def test_a_second_reading_computes_nothing(cached, monkeypatch):
@@ -75,7 +75,7 @@ def test_a_damaged_or_foreign_file_is_computed_again(cached, damage):
         {"recipe": dataclasses.replace(DEFAULT, scaling="unit")},
         {"recipe": dataclasses.replace(DEFAULT, augmentation=dataclasses.replace(DEFAULT.augmentation, rotation=5))},
         {"backbone": Backbone(None, "another")},
-        {"backbone": Backbone(None, vgg16.weights_sha256(vgg16.backbone("random", 42)), "bfloat16")},
+        {"backbone": Backbone(None, vgg16.hash_weights(vgg16.load_backbone("random", 42)), "bfloat16")},
     ],
 )
 def test_the_key_holds_all_that_decides_a_variant(cached, change):
@@ -94,7 +94,7 @@ def test_one_pass_serves_every_cut_and_pooling(cached, monkeypatch, cut, pooling
     monkeypatch.setattr(backbone_features, "_forward", lambda *_: pytest.fail("computed again"))
     other = dataclasses.replace(cached, recipe=dataclasses.replace(DEFAULT, cut=cut, pooling=pooling))
     pooled = other.pooled(ROWS, 2)
-    wanted = vgg16.pooling_model(pooling, other.map_shape).predict(np.stack(list(other.maps(ROWS))), verbose=0)
+    wanted = heads.build_pooling(pooling, other.map_shape).predict(np.stack(list(other.maps(ROWS))), verbose=0)
     np.testing.assert_allclose(pooled[:, 0], wanted, rtol=1e-5, atol=1e-5)
 
 

@@ -3,19 +3,19 @@ import numpy as np
 import pytest
 
 from covid_tfds.common.errors import UsageError
-from trainer.models import vgg16
-from trainer.recipes import CUTS, DEFAULT, POOLINGS, TUTORIAL, Recipe
+from trainer.models import heads, vgg16
+from trainer.recipes import DEFAULT, TUTORIAL, Recipe
 
 
 @pytest.fixture(scope="module")
 def backbone():
-    return vgg16.backbone("random", 42)
+    return vgg16.load_backbone("random", 42)
 
 
 @pytest.fixture(scope="module")
 def weights_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    made = vgg16.backbone("random", 7)
+    made = vgg16.load_backbone("random", 7)
     # Keras's published file is in its legacy layout, one group a layer.
     import h5py
     from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
@@ -28,12 +28,12 @@ def weights_file(tmp_path_factory):
 def test_caffe_scaling_is_keras_preprocess_input():
     image = np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3)).astype(np.float32)
     wanted = keras.applications.vgg16.preprocess_input(image.copy())
-    np.testing.assert_allclose(vgg16.preprocessing("caffe")(image), wanted, atol=1e-4)
+    np.testing.assert_allclose(vgg16.build_preprocessing("caffe")(image), wanted, atol=1e-4)
 
 
 def test_unit_scaling():
     image = np.full((1, 300, 200, 3), 255, dtype=np.float32)
-    np.testing.assert_allclose(vgg16.preprocessing("unit")(image), np.ones((1, 224, 224, 3)), atol=1e-6)
+    np.testing.assert_allclose(vgg16.build_preprocessing("unit")(image), np.ones((1, 224, 224, 3)), atol=1e-6)
 
 
 def test_resizing_is_bilinear_without_antialias():
@@ -41,12 +41,12 @@ def test_resizing_is_bilinear_without_antialias():
 
     image = np.random.default_rng(0).uniform(0, 255, (1, 500, 301, 3)).astype(np.float32)
     wanted = tf.image.resize(image, (224, 224), method="bilinear", antialias=False) / 255
-    np.testing.assert_allclose(vgg16.preprocessing("unit")(image), wanted, atol=1e-6)
+    np.testing.assert_allclose(vgg16.build_preprocessing("unit")(image), wanted, atol=1e-6)
 
 
 def test_random_weights_come_from_the_seed_and_do_not_vanish(backbone):
-    assert vgg16.weights_sha256(backbone) == vgg16.weights_sha256(vgg16.backbone("random", 42))
-    assert vgg16.weights_sha256(backbone) != vgg16.weights_sha256(vgg16.backbone("random", 43))
+    assert vgg16.hash_weights(backbone) == vgg16.hash_weights(vgg16.load_backbone("random", 42))
+    assert vgg16.hash_weights(backbone) != vgg16.hash_weights(vgg16.load_backbone("random", 43))
     noise = np.random.default_rng(0).uniform(0, 1, (1, 224, 224, 3)).astype(np.float32)
     assert np.asarray(backbone(noise)).std() > 0.05
 
@@ -56,8 +56,8 @@ def test_the_backbone_is_frozen(backbone):
 
 
 def test_weights_file_in_keras_layout(weights_file):
-    loaded = vgg16.backbone(str(weights_file), 42)
-    assert vgg16.weights_sha256(loaded) == vgg16.weights_sha256(vgg16.backbone("random", 7))
+    loaded = vgg16.load_backbone(str(weights_file), 42)
+    assert vgg16.hash_weights(loaded) == vgg16.hash_weights(vgg16.load_backbone("random", 7))
 
 
 def test_wrong_weights_files_are_refused_with_what_was_expected(tmp_path, weights_file):
@@ -73,7 +73,7 @@ def test_wrong_weights_files_are_refused_with_what_was_expected(tmp_path, weight
     for path in (text, other, cut, tmp_path / "weights.bin"):
         path.touch()
         with pytest.raises(UsageError, match="vgg16_weights_tf_dim_ordering_tf_kernels_notop") as error:
-            vgg16.backbone(str(path), 42)
+            vgg16.load_backbone(str(path), 42)
         assert str(path) in str(error.value)
         assert "\n" not in str(error.value)
 
@@ -84,30 +84,14 @@ def test_imagenet_without_a_network_names_the_other_choices(monkeypatch):
 
     monkeypatch.setattr("keras.src.applications.vgg16.file_utils.get_file", unreachable)
     with pytest.raises(UsageError, match=r"--weights FILE.*--weights random"):
-        vgg16.backbone("imagenet", 42)
-
-
-@pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("cut", CUTS)
-def test_pooling_reads_what_it_says(pooling, cut):
-    side = 7 if cut == "block5_pool" else 14
-    feature_map = np.random.default_rng(0).uniform(0, 1, (2, side, side, 5)).astype(np.float32)
-    pooled = np.asarray(vgg16.pooling_model(pooling, (side, side, 5))(feature_map))
-    corner = feature_map[:, : side // 4 * 4, : side // 4 * 4].reshape(2, side // 4, 4, side // 4, 4, 5).mean((2, 4))
-    wanted = {
-        "corner": corner.reshape(2, -1),
-        "average": feature_map.mean((1, 2)),
-        "max": feature_map.max((1, 2)),
-        "average_and_max": np.concatenate([feature_map.mean((1, 2)), feature_map.max((1, 2))], axis=1),
-    }[pooling]
-    np.testing.assert_allclose(pooled, wanted, rtol=1e-5)
+        vgg16.load_backbone("imagenet", 42)
 
 
 @pytest.mark.parametrize("recipe", [DEFAULT, TUTORIAL, Recipe(depth=0), Recipe(depth=2, cut="block4_pool")])
 def test_saved_and_loaded_model_answers_alike(recipe, backbone, tmp_path):
     cut = vgg16.cut_backbone(backbone, recipe.cut)
-    head = vgg16.head(recipe, cut.output_shape[1:], seed=1)
-    full = vgg16.assemble(vgg16.preprocessing(recipe.scaling), cut, head)
+    head = heads.build_head(recipe, cut.output_shape[1:], classes=2, seed=1)
+    full = vgg16.assemble_model(vgg16.build_preprocessing(recipe.scaling), cut, head)
     full.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     image = np.random.default_rng(0).uniform(0, 255, (1, 120, 90, 3)).astype(np.float32)
@@ -116,11 +100,3 @@ def test_saved_and_loaded_model_answers_alike(recipe, backbone, tmp_path):
     np.testing.assert_allclose(loaded.predict(image, verbose=0), answer, atol=1e-6)
     assert [layer.name for layer in loaded.layers[1:]] == ["preprocessing", "backbone", "head"]
     assert not any("Lambda" in type(layer).__name__ for part in loaded.layers[1:] for layer in part.layers)
-
-
-def test_a_head_and_its_classifier_have_the_same_weights():
-    head, classifier = vgg16.head(DEFAULT, (7, 7, 512), 3), vgg16.classifier(DEFAULT, 512, 3)
-    fresh = vgg16.initial_weights(DEFAULT, 512, 3)
-    for one, other, third in zip(head.get_weights(), classifier.get_weights(), fresh, strict=True):
-        np.testing.assert_array_equal(one, other)
-        np.testing.assert_array_equal(one, third)

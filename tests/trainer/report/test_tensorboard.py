@@ -93,7 +93,7 @@ def test_a_profile_is_recorded(plain):
 def trial_of(number, **changes):
     hp = keras_tuner.HyperParameters()
     hp.values = changes
-    hypermodel.build(hp)
+    hypermodel.build_recipe(hp)
     return SimpleNamespace(trial_id=f"{number:02d}", hyperparameters=hp)
 
 

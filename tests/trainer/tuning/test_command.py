@@ -13,7 +13,7 @@ from covid_tfds.common.files import to_json
 from tests.fakes import search_process
 from tests.fakes.search_process import interrupt_after, outcome, search
 from trainer.__main__ import main
-from trainer.models import heads
+from trainer.models import head_fitting
 from trainer.recipes import TUTORIAL
 from trainer.run_folder.run import load
 
@@ -116,7 +116,7 @@ def test_any_other_error_stops_the_search_as_it_is(tmp_path, error):
 
 def test_a_search_whose_trials_all_fail_says_why(tmp_path):
     def features(recipe, on_progress):
-        raise heads.DivergedError("The loss is not finite in epoch 1.")
+        raise head_fitting.DivergedError("The loss is not finite in epoch 1.")
 
     with pytest.raises(UsageError, match=r"All 3 trials failed.*not finite in epoch 1"):
         search(tmp_path / "run", 3, the_problem=search_process.problem(features))

@@ -11,7 +11,7 @@ def space() -> keras_tuner.HyperParameters:
     """Every hyperparameter, conditional ones included."""
     oracle = keras_tuner.oracles.RandomSearchOracle(objective=keras_tuner.Objective("score", "max"), seed=1)
     hp = keras_tuner.HyperParameters()
-    hypermodel.build(hp)
+    hypermodel.build_recipe(hp)
     oracle.update_space(hp)
     return oracle.get_space()
 
@@ -23,11 +23,11 @@ def random_points(count):
     for _ in range(count):
         hp = oracle.get_space()
         hp.values = oracle._random_values()
-        yield hp, hypermodel.build(hp)
+        yield hp, hypermodel.build_recipe(hp)
 
 
 def test_the_defaults_are_the_tutorials_point():
-    assert hypermodel.build(keras_tuner.HyperParameters()) == TUTORIAL
+    assert hypermodel.build_recipe(keras_tuner.HyperParameters()) == TUTORIAL
 
 
 def test_the_space_reaches_every_choice():

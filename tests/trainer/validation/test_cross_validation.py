@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from trainer import recipes
 from trainer.config import Config
 from trainer.features import cues
+from trainer.models.heads import one_hot
 from trainer.validation import cross_validation, validate
 from trainer.validation.cross_validation import Plan
 
@@ -47,10 +48,10 @@ def pooled(examples):
 def test_heads_judge_only_what_they_never_saw(examples, pooled):
     """Labels of one fold turned around: its own heads learn nothing of it, all others do."""
     plan = Plan.of(examples, np.arange(N), seed=1)
-    (before,) = cross_validation.log_odds(RECIPE, pooled, examples.labels, [plan], seed=1)
+    (before,) = cross_validation.log_odds(RECIPE, pooled, one_hot(examples.labels, 2), [plan], seed=1)
     held_out = plan.fold[0] == 2
     turned = np.where(held_out, 1 - examples.labels, examples.labels)
-    (after,) = cross_validation.log_odds(RECIPE, pooled, turned, [plan], seed=1)
+    (after,) = cross_validation.log_odds(RECIPE, pooled, one_hot(turned, 2), [plan], seed=1)
     np.testing.assert_allclose(after[0, held_out], before[0, held_out], atol=1e-4)
     assert np.abs(after[0, ~held_out] - before[0, ~held_out]).mean() > 0.05
 
@@ -58,7 +59,7 @@ def test_heads_judge_only_what_they_never_saw(examples, pooled):
 def test_log_odds_are_in_the_rows_order_of_each_plan(examples, pooled):
     plans = [Plan.of(examples, rows, seed=1) for rows in (np.arange(N), examples.rows("train"))]
     easy = pooled + 3 * (examples.labels == 0)[:, None, None].astype(np.float32)
-    whole, train = cross_validation.log_odds(RECIPE, easy, examples.labels, plans, seed=1)
+    whole, train = cross_validation.log_odds(RECIPE, easy, one_hot(examples.labels, 2), plans, seed=1)
     assert (whole.shape, train.shape) == ((5, N), (5, 48))
     for plan, odds in zip(plans, (whole, train), strict=True):
         for repeat in odds:
@@ -68,13 +69,13 @@ def test_log_odds_are_in_the_rows_order_of_each_plan(examples, pooled):
 def test_a_batch_larger_than_a_fold_is_made_smaller(examples, pooled):
     plan = Plan.of(examples, examples.rows("train"), seed=1)
     recipe = dataclasses.replace(RECIPE, batch_size=45, epochs=1)
-    (odds,) = cross_validation.log_odds(recipe, pooled, examples.labels, [plan], seed=1)
+    (odds,) = cross_validation.log_odds(recipe, pooled, one_hot(examples.labels, 2), [plan], seed=1)
     assert np.isfinite(odds).all()
 
 
 def test_figures_say_what_they_rest_on(examples, pooled):
     plan = Plan.of(examples, np.arange(N), seed=1)
-    (odds,) = cross_validation.log_odds(RECIPE, pooled, examples.labels, [plan], seed=1)
+    (odds,) = cross_validation.log_odds(RECIPE, pooled, one_hot(examples.labels, 2), [plan], seed=1)
     found = cross_validation.figures(examples, plan, odds, 0.9, calibrated=False)
     assert (found["folds"], found["repeats"], found["n"], found["patients"]) == (5, 5, N, 30)
     told = [roc_auc_score(examples.labels == 0, repeat) for repeat in odds]
@@ -108,7 +109,7 @@ def test_the_test_split_has_no_say_in_threshold_and_temperature(examples, pooled
 
     def judge(labels, array):
         table = Table(**{**vars(examples), "labels": labels})
-        cached = Cached(examples=table, recipe=RECIPE, seed=3, array=array)
+        cached = Cached(examples=table, recipe=RECIPE, seed=3, array=array, targets=one_hot(labels, 2))
         return validate.judge(cached, Config(weights="random", target_sensitivity=0.9))
 
     test = np.isin(np.arange(N), examples.rows("test"))

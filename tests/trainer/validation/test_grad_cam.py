@@ -8,7 +8,7 @@ from covid_tfds import phantom
 from covid_tfds.common.files import read_json
 from trainer import recipes
 from trainer.features import backbone_features, data
-from trainer.models import vgg16
+from trainer.models import heads
 from trainer.recipes import Recipe
 from trainer.run_folder import file_names
 from trainer.validation import grad_cam, regions
@@ -30,7 +30,7 @@ def by_hand(head, maps):
 
 
 def test_grad_cam_equals_a_hand_computation():
-    head = vgg16.head(Recipe(units=32), SHAPE, seed=1)
+    head = heads.build_head(Recipe(units=32), SHAPE, classes=2, seed=1)
     maps = random_maps(4)
     heat = grad_cam.grad_cam(head, maps)
     assert heat.shape == (4, 7, 7)
@@ -39,7 +39,7 @@ def test_grad_cam_equals_a_hand_computation():
 
 
 def test_one_channel_heat_is_that_channel():
-    head = vgg16.head(Recipe(depth=0), (2, 2, 2), seed=0)
+    head = heads.build_head(Recipe(depth=0), (2, 2, 2), classes=2, seed=0)
     # The logit of covid is the mean of channel 0 minus that of channel 1; where the sum is negative heat is cut to 0.
     head.set_weights([np.asarray([[1.0, 0.0], [-1.0, 0.0]]), np.zeros(2)])
     maps = np.zeros((1, 2, 2, 2), np.float32)
@@ -50,7 +50,7 @@ def test_one_channel_heat_is_that_channel():
 
 def test_a_sure_head_still_has_a_heat_map():
     """The probability's gradient underflows at a logit of thousands; the logit's does not."""
-    head = vgg16.head(Recipe(units=32), SHAPE, seed=1)
+    head = heads.build_head(Recipe(units=32), SHAPE, classes=2, seed=1)
     maps = random_maps(2)
     before = grad_cam.grad_cam(head, maps)
     head.set_weights([*head.get_weights()[:2], *(1e4 * weight for weight in head.get_weights()[2:])])
@@ -58,7 +58,7 @@ def test_a_sure_head_still_has_a_heat_map():
 
 
 def test_an_image_without_evidence_has_no_heat():
-    head = vgg16.head(Recipe(units=32), SHAPE, seed=1)
+    head = heads.build_head(Recipe(units=32), SHAPE, classes=2, seed=1)
     heat = grad_cam.grad_cam(head, np.zeros((1, *SHAPE), np.float32))
     assert not heat.any()
     assert np.isnan(grad_cam.share(heat, np.ones((7, 7), bool))).all()
@@ -66,7 +66,7 @@ def test_an_image_without_evidence_has_no_heat():
 
 @pytest.mark.parametrize(("side", "seen"), [(7, 4), (14, 12)])
 def test_blind_cells_are_those_that_change_nothing_and_have_no_heat(side, seen):
-    head = vgg16.head(Recipe(pooling="corner", units=32), (side, side, 6), seed=1)
+    head = heads.build_head(Recipe(pooling="corner", units=32), (side, side, 6), classes=2, seed=1)
     blind = grad_cam.blind_cells(head)
     assert (~blind).sum() == seen**2
     maps = random_maps(5, (side, side, 6))
@@ -82,7 +82,7 @@ def test_blind_cells_are_those_that_change_nothing_and_have_no_heat(side, seen):
 
 @pytest.mark.parametrize("pooling", ["average", "max", "average_and_max"])
 def test_other_poolings_are_not_blind(pooling):
-    assert not grad_cam.blind_cells(vgg16.head(Recipe(pooling=pooling), SHAPE, seed=1)).any()
+    assert not grad_cam.blind_cells(heads.build_head(Recipe(pooling=pooling), SHAPE, classes=2, seed=1)).any()
 
 
 def test_share_of_a_known_map():
@@ -108,9 +108,9 @@ def test_overlay_shows_heat_blindness_and_the_untouched_image():
     right = plain[:, 224:]
     assert (right[50, 50] == 90).all()
     assert not (right[105, 105] == 90).any()
-    hatched = grad_cam.overlay(image, heat, grad_cam.blind_cells(vgg16.head(Recipe(pooling="corner"), SHAPE, seed=1)))[
-        :, 224:
-    ]
+    hatched = grad_cam.overlay(
+        image, heat, grad_cam.blind_cells(heads.build_head(Recipe(pooling="corner"), SHAPE, classes=2, seed=1))
+    )[:, 224:]
     assert (hatched[50, 50] == 90).all()
     assert (hatched[200, 200] != 90).all()
 
@@ -167,7 +167,7 @@ def test_write_measures_the_test_images_and_the_worst_mistakes(cached, tmp_path)
         writer = csv.writer(file)
         writer.writerow(["image_id", "patient_id", "label", "repeat", "fold", "p_covid"])
         writer.writerows([f"image-{i}", "", "", repeat, 0, p] for repeat in (0, 1) for i, p in enumerate(held_out))
-    head = vgg16.head(cached.recipe, SHAPE, seed=1)
+    head = heads.build_head(cached.recipe, SHAPE, classes=2, seed=1)
     p_covid = np.full(12, 0.3)
     p_covid[[8, 9, 10, 11]] = [0.25, 0.3, 0.15, 0.22]  # test images: two covid (called wrong and right), two normal
     grad_cam.write(run, cached, head, p_covid, threshold=0.2)
@@ -189,7 +189,9 @@ def test_write_measures_the_test_images_and_the_worst_mistakes(cached, tmp_path)
 
 def test_a_large_test_split_is_measured_whole_and_shown_in_part(cached, tmp_path, monkeypatch):
     monkeypatch.setattr(grad_cam, "SHOWN", {"test": 2, "mistake": 6})
-    grad_cam.write(tmp_path, cached, vgg16.head(cached.recipe, SHAPE, seed=1), np.full(12, 0.5), threshold=0.5)
+    grad_cam.write(
+        tmp_path, cached, heads.build_head(cached.recipe, SHAPE, classes=2, seed=1), np.full(12, 0.5), threshold=0.5
+    )
     images = read_json(tmp_path / file_names.SALIENCY)["images"]
     assert [image["picture"] is not None for image in images] == [True, True, False, False]
     assert all(image["outside_lungs"] is not None for image in images)
@@ -205,7 +207,7 @@ def test_phantoms_opacities_are_compared_with_their_area(cached, tmp_path, monke
         upper = np.zeros(SHAPE, np.float32)
         upper[0] = 1
         drawn.write(row, 0, {"block5_pool": upper})
-    head = vgg16.head(dataclasses.replace(cached.recipe, pooling="average", depth=0), SHAPE, seed=1)
+    head = heads.build_head(dataclasses.replace(cached.recipe, pooling="average", depth=0), SHAPE, classes=2, seed=1)
     head.set_weights([np.tile([1.0, 0.0], (SHAPE[-1], 1)), np.zeros(2)])
     grad_cam.write(tmp_path, drawn, head, np.full(12, 0.5), threshold=0.5)
     result = read_json(tmp_path / file_names.SALIENCY)["opacities"]
