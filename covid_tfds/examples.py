@@ -1,17 +1,28 @@
-"""What a command wants to read: `DatasetRequest` and its flags. TensorFlow is imported only when a dataset is read."""
+"""The dataset that a command asks for, and the examples that it gets: `DatasetRequest` and `Examples`.
+
+`covid_tfds.datasets.load_examples` makes one from the other. NumPy only.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.flags import add_flag, flag
 
 BUILDER_CONFIGS = ("phantom", "curated", "source_matched", "as_published")
 MIN_EXAMPLES = 10
+POSITIVE_CLASS = "covid"
+FACTS = ("source", "finding", "view", "sex", "license")
+UNKNOWN = ""
 
 
 @dataclass(frozen=True)
@@ -67,3 +78,73 @@ def add_dataset_flags(
     for field in dataclasses.fields(DatasetRequest):
         group = which if field.name in ("config", "dataset") else parser
         add_flag(group, field, **changes.get(field.name, {}))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The images of a dataset in one fixed order: what is known of each without decoding it, and how to read them.
+
+    Attributes:
+        name: "covid_tfds/curated", or the folder's name.
+        version: of the builder; "folder" for a folder.
+        description: of the builder config; empty for a folder.
+        class_names: str, one a class; class 0 is the positive class.
+        image_id: str [n], unique.
+        patient_id: str [n]; UNKNOWN where nothing says whose image it is.
+        labels: int64 [n], index into `class_names`.
+        split: str [n], "train", "validation" or "test"; UNKNOWN in a folder that is not split yet.
+        sha256: str [n], hex digest of each encoded image.
+        facts: what the publisher says, by name: each of FACTS as str [n], UNKNOWN where not stated, and "age" in years
+            as float [n], NaN where not stated.
+        read: `read(rows)` gives the encoded images of some rows (int [m]), one at a time, in the order of `rows`.
+    """
+
+    name: str
+    version: str
+    description: str
+    class_names: tuple[str, ...]
+    image_id: np.ndarray
+    patient_id: np.ndarray
+    labels: np.ndarray
+    split: np.ndarray
+    sha256: np.ndarray
+    facts: dict[str, np.ndarray]
+    read: Callable[[np.ndarray], Iterator[bytes]]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Indices of the images of a split, int64, ascending."""
+        return np.flatnonzero(self.split == split)
+
+    def is_class(self, name: str) -> np.ndarray:
+        """Whether each image is of a class, bool [n]. Labels are compared here and nowhere else."""
+        return self.labels == self.class_names.index(name)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """What splits and folds must keep together, str [n]: the patient or, where unknown, the image alone."""
+        return np.where(self.patient_id == UNKNOWN, self.image_id, self.patient_id)
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether the patient of every image is known."""
+        return bool(np.all(self.patient_id != UNKNOWN))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over every image's id, group, label, split and content hash, whatever their order."""
+        columns = (self.image_id, self.groups, self.labels, self.split, self.sha256)
+        table = sorted([str(value) for value in row] for row in zip(*columns, strict=True))
+        return hashlib.sha256(json.dumps(table).encode()).hexdigest()
+
+    def subset(self, rows: np.ndarray) -> Examples:
+        """The same for some images, in the order of `rows` (int [m]); nothing of the others can be read from it."""
+        columns = ("image_id", "patient_id", "labels", "split", "sha256")
+        return dataclasses.replace(
+            self,
+            **{name: getattr(self, name)[rows] for name in columns},
+            facts={name: values[rows] for name, values in self.facts.items()},
+            read=lambda part: self.read(rows[part]),
+        )
