@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -122,7 +123,7 @@ class Examples:
         """Whether each image is of a class, bool [n]. Labels are compared here and nowhere else."""
         return self.labels == self.class_names.index(name)
 
-    @property
+    @functools.cached_property
     def groups(self) -> np.ndarray:
         """What splits and folds must keep together, str [n]: the patient or, where unknown, the image alone."""
         return np.where(self.patient_id == UNKNOWN, self.image_id, self.patient_id)
@@ -131,6 +132,11 @@ class Examples:
     def patients_known(self) -> bool:
         """Whether the patient of every image is known."""
         return bool(np.all(self.patient_id != UNKNOWN))
+
+    @property
+    def known_patients(self) -> np.ndarray | None:
+        """`groups`, or None where the patient of an image is unknown: what metrics count as patients."""
+        return self.groups if self.patients_known else None
 
     @property
     def fingerprint(self) -> str:

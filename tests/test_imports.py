@@ -23,7 +23,9 @@ FLOORS = {
         ["sources", "phantom", "manifests"],
         ["kermany_full", "building"],
         ["covid_tfds_dataset_builder"],
-        ["examples", "layouts"],
+        ["examples"],
+        ["layouts"],
+        ["datasets"],
         ["audit"],
     ],
     "trainer": [

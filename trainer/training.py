@@ -19,10 +19,12 @@ import tensorflow as tf
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import atomic, read_json, write_csv, write_json, write_text
 from covid_tfds.common.new_folder import clear, new_folder
+from covid_tfds.examples import Examples
 from trainer import fine_tune, recipes
 from trainer.config import Config
-from trainer.features import backbone_features, data, pipelines
+from trainer.features import backbone_features, pipelines
 from trainer.features.backbone_features import Backbone, Features
+from trainer.features.training_set import load_training_set
 from trainer.metrics import calibration
 from trainer.models import head_fitting, heads, strategies, vgg16
 from trainer.models.checkpoints import EpochCheckpoint
@@ -149,14 +151,14 @@ def _p_covid(cached: Features, head: keras.Model) -> np.ndarray:
     return heads.predict_positive(head.get_weights(), cached.pooled(np.arange(len(cached.examples)), 1)[:, 0])
 
 
-def _prepare(config: Config) -> tuple[data.Examples, Backbone]:
+def _prepare(config: Config) -> tuple[Examples, Backbone]:
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     backbone = Backbone.load(config.weights, config.seed, config.precision)
-    return data.load(config), backbone
+    return load_training_set(config), backbone
 
 
-def _recipe(folder: Path, config: Config, examples: data.Examples, backbone: Backbone) -> Recipe:
+def _recipe(folder: Path, config: Config, examples: Examples, backbone: Backbone) -> Recipe:
     """The recipe that the flags name or, with --tune, the best one found."""
     if config.tune:
         from trainer.tuning import searching  # KerasTuner takes its time to import
@@ -285,7 +287,7 @@ def environment(config: Config, cached: Features) -> dict:
             "version": examples.version,
             "fingerprint": examples.fingerprint,
             "class_names": list(examples.class_names),
-            "patient_grouped": examples.grouped,
+            "patient_grouped": examples.patients_known,
         },
         "notes": caveats.of(config, examples),
     }

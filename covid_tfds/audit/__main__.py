@@ -3,7 +3,7 @@
     python -m covid_tfds.audit --config as_published      # exit code 1: something invalidates an evaluation
     python -m covid_tfds.audit --dataset my_hospital      # a folder with covid/ and one other class in it
 
-50 films take 10 seconds on 2 cores, half of it for the start of TensorFlow, which a folder does without.
+50 images take 10 seconds on 2 cores, half of it for the start of TensorFlow, which a folder does without.
 """
 
 import argparse
@@ -12,10 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from covid_tfds import Builder
 from covid_tfds.common import cli
-from covid_tfds.common.errors import UsageError
+from covid_tfds.common.flags import from_namespace
 from covid_tfds.common.new_folder import clear, new_folder
+from covid_tfds.datasets import load_examples
+from covid_tfds.examples import DatasetRequest, add_dataset_flags
 
 ITEMS_PRINTED = 8
 
@@ -29,26 +30,7 @@ def parser() -> argparse.ArgumentParser:
         "something found invalidates an evaluation, 2 for what you can mend, else 0.",
         allow_abbrev=False,
     )
-    what = result.add_mutually_exclusive_group()
-    what.add_argument(
-        "--config",
-        default=Builder.DEFAULT_BUILDER_CONFIG_NAME,
-        choices=list(Builder.builder_configs),
-        help="builder config of covid_tfds, prepared first if need be (default: %(default)s)",
-    )
-    what.add_argument(
-        "--dataset",
-        metavar="DIR",
-        type=Path,
-        help="folder with one sub-folder of .jpg, .jpeg or .png files per class ('covid' and one other); an optional "
-        "patients.csv (path,patient_id) in it says whose films they are",
-    )
-    result.add_argument("--manual_dir", metavar="DIR", help="folder with radiographs you already have")
-    result.add_argument(
-        "--data_dir",
-        metavar="DIR",
-        help="where prepared TFDS datasets live (default: TFDS's own ~/tensorflow_datasets)",
-    )
+    add_dataset_flags(result)
     result.add_argument(
         "--output",
         metavar="DIR",
@@ -70,12 +52,15 @@ def _audit(asked: argparse.Namespace) -> int:
     # Imported late: they import pandas and SciPy, and --help needs neither.
     from covid_tfds.audit import pictures, report
 
-    output = asked.output or _default_output(asked)
-    collection = _collection(asked)
+    request = from_namespace(DatasetRequest, asked)
+    request.validate()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    examples = load_examples(request)
+    output = asked.output or Path("audits") / f"{request.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     with new_folder(output) as folder:
         try:
-            found = report.audit(collection)
-            shown = pictures.save(collection, found.near_duplicates, folder)
+            found = report.audit(examples)
+            shown = pictures.save(examples, found.near_duplicates, folder)
             (folder / "audit.md").write_text(report.to_markdown(found, pictures=shown), encoding="utf-8")
             (folder / "audit.json").write_text(report.to_json(found), encoding="utf-8")
         except BaseException:
@@ -84,22 +69,6 @@ def _audit(asked: argparse.Namespace) -> int:
     print(report.to_markdown(found, most_items=ITEMS_PRINTED))
     print(f"In full: {output / 'audit.md'} and audit.json")
     return 1 if found.invalid else 0
-
-
-def _default_output(asked: argparse.Namespace) -> Path:
-    name = asked.dataset.resolve().name if asked.dataset else asked.config
-    return Path("audits") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _collection(asked: argparse.Namespace):
-    from covid_tfds.audit.collection import from_config, from_folder
-
-    if asked.dataset:
-        return from_folder(asked.dataset)
-    if asked.manual_dir and not Path(asked.manual_dir).is_dir():
-        raise UsageError(f"--manual_dir {asked.manual_dir}: no such folder")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    return from_config(asked.config, asked.manual_dir, asked.data_dir)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from covid_tfds.audit.collection import Collection
 from covid_tfds.audit.pixels import grey, opened
+from covid_tfds.examples import Examples
 
 MOST = 20
 SIDE = 360
@@ -13,11 +14,11 @@ CAPTION = 34
 LETTERS = 56
 
 
-def save(collection: Collection, pairs: list[tuple[int, int]], folder: Path) -> dict[tuple[int, int], str]:
+def save(examples: Examples, pairs: list[tuple[int, int]], folder: Path) -> dict[tuple[int, int], str]:
     """Draw pairs of images.
 
     Args:
-        collection: what the pairs are positions in.
+        examples: what the pairs are positions in.
         pairs: of these the first MOST are drawn.
         folder: where the PNGs go.
 
@@ -25,18 +26,14 @@ def save(collection: Collection, pairs: list[tuple[int, int]], folder: Path) -> 
         The file name of each pair drawn.
     """
     names = {}
-    wanted = {position for pair in pairs[:MOST] for position in pair}
-    films = {
-        position: grey(opened(encoded))
-        for position, encoded in enumerate(collection.encoded() if wanted else ())
-        if position in wanted
-    }
+    wanted = np.unique(np.asarray(pairs[:MOST], dtype=np.int64))
+    images = {row: grey(opened(encoded)) for row, encoded in zip(wanted, examples.read(wanted), strict=True)}
     for number, pair in enumerate(pairs[:MOST], start=1):
         sheet = Image.new("L", (2 * SIDE, SIDE + CAPTION), 0)
         for column, position in enumerate(pair):
-            row = collection.table.iloc[position]
-            sheet.paste(ImageOps.pad(films[position], (SIDE, SIDE)), (column * SIDE, CAPTION))
-            caption = f"{row.split} {row.label}".strip() + f"\n{row.image_id[:LETTERS]}"
+            sheet.paste(ImageOps.pad(images[position], (SIDE, SIDE)), (column * SIDE, CAPTION))
+            label = examples.class_names[examples.labels[position]]
+            caption = f"{examples.split[position]} {label}".strip() + f"\n{examples.image_id[position][:LETTERS]}"
             ImageDraw.Draw(sheet).text((column * SIDE + 4, 4), caption, fill=255)
         names[pair] = f"near-duplicates-{number}.png"
         sheet.save(folder / names[pair])

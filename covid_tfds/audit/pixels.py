@@ -1,6 +1,5 @@
 """One look at every image: is it readable, what kind of file is it, and what does it show?"""
 
-import hashlib
 import io
 
 import numpy as np
@@ -9,29 +8,30 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from covid_tfds.audit import near_duplicates
-from covid_tfds.audit.collection import Collection
+from covid_tfds.examples import Examples
 from covid_tfds.imaging.limits import JPEG_SCAN, MAX_PIXELS, MAX_SCANS
 
 # Pillow knows more, among them some that start other programs.
 FORMATS = ("JPEG", "PNG")
 
 
-def look(collection: Collection) -> tuple[pd.DataFrame, dict[tuple[int, int], float]]:
+def look(examples: Examples) -> tuple[pd.DataFrame, dict[tuple[int, int], float]]:
     """Decode every image once.
 
     Args:
-        collection: what is audited.
+        examples: what is audited.
 
     Returns:
-        Its table with the new columns `sha256`, `problem` (why it cannot be decoded, else ""), `format` and `channels`
-        (text, "" unknown), `width` and `height` (pixels, NaN unknown); and the near-duplicates among the images that
-        can be decoded, as `near_duplicates.find` gives them, but by position in the table.
+        A table with one row an image, and the near-duplicates among the images that can be decoded, as
+        `near_duplicates.find` gives them, but by position in the table. The table's columns are `image_id`,
+        `patient_id`, `label`, `split`, `sha256` and the facts of `examples`; `problem` (why an image cannot be decoded,
+        else ""); `format` and `channels` (text, "" unknown); `width` and `height` (pixels, NaN unknown).
     """
     facts, decoded, fingerprints = [], [], []
-    progress = {"total": len(collection.table), "desc": collection.name, "unit": "image"}
-    for position, encoded in enumerate(tqdm(collection.encoded(), **progress, leave=False, disable=None)):
-        fact = {"sha256": hashlib.sha256(encoded).hexdigest(), "problem": "", "format": "", "channels": ""}
-        fact |= {"width": np.nan, "height": np.nan}
+    images = examples.read(np.arange(len(examples)))
+    progress = {"total": len(examples), "desc": examples.name, "unit": "image"}
+    for position, encoded in enumerate(tqdm(images, **progress, leave=False, disable=None)):
+        fact = {"problem": "", "format": "", "channels": "", "width": np.nan, "height": np.nan}
         try:
             with opened(encoded) as image:
                 fingerprints.append(near_duplicates.fingerprint(grey(image)))
@@ -45,7 +45,12 @@ def look(collection: Collection) -> tuple[pd.DataFrame, dict[tuple[int, int], fl
         facts.append(fact)
     near = near_duplicates.find(np.asarray(fingerprints)) if fingerprints else {}
     by_position = {(decoded[first], decoded[second]): share for (first, second), share in near.items()}
-    return pd.concat([collection.table, pd.DataFrame(facts)], axis=1), by_position
+    return pd.concat([_table(examples), pd.DataFrame(facts)], axis=1), by_position
+
+
+def _table(examples: Examples) -> pd.DataFrame:
+    columns = {name: getattr(examples, name) for name in ("image_id", "patient_id", "split", "sha256")}
+    return pd.DataFrame(columns | {"label": np.asarray(examples.class_names)[examples.labels]} | examples.facts)
 
 
 def opened(encoded: bytes) -> Image.Image:

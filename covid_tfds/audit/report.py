@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 
 from covid_tfds.audit import checks, near_duplicates, pixels, shortcuts
-from covid_tfds.audit.collection import Collection
 from covid_tfds.audit.findings import INVALIDATING, SEVERITIES, Finding
+from covid_tfds.examples import Examples
 
 MARKUP = re.compile(r"[\\`*\[\]|]")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -30,14 +30,14 @@ class Report:
     """What an audit found.
 
     Attributes:
-        dataset, version, description: of the collection.
+        dataset, version, description: of the examples.
         images: how many.
         patients: how many; None when unknown.
         groups: `split`, `class`, `images` and `patients` of each part.
         by_class: what `shortcuts.by_class` found.
         findings: the worst first.
         not_checked: what nothing is known of, so that silence about it is no good sign.
-        near_duplicates: pairs of positions in the collection that show one film, in files that differ.
+        near_duplicates: pairs of positions in the dataset that show one film, in files that differ.
     """
 
     dataset: str
@@ -57,10 +57,10 @@ class Report:
         return any(finding.severity == INVALIDATING for finding in self.findings)
 
 
-def audit(collection: Collection) -> Report:
+def audit(examples: Examples) -> Report:
     """Look at every image and run every check. About 0.1 s an image, and one pass more over all pairs of images."""
-    table, near = pixels.look(collection)
-    compared = shortcuts.by_class(table, collection.class_names)
+    table, near = pixels.look(examples)
+    compared = shortcuts.by_class(table, examples.class_names)
     findings = [
         *checks.unreadable(table),
         *checks.duplicates(table, near),
@@ -72,12 +72,12 @@ def audit(collection: Collection) -> Report:
     ]
     has_patients = (table.patient_id != "").any()
     return Report(
-        dataset=collection.name,
-        version=collection.version,
-        description=collection.description,
+        dataset=examples.name,
+        version=examples.version,
+        description=examples.description,
         images=len(table),
         patients=table.patient_id.nunique() if has_patients else None,
-        groups=_groups(table, collection.class_names, has_patients),
+        groups=_groups(table, examples.class_names, has_patients),
         by_class=compared,
         findings=sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)),
         not_checked=[

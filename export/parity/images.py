@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from covid_tfds import phantom, tf_data
+from covid_tfds import phantom
 from covid_tfds.common.errors import UsageError
+from covid_tfds.datasets import load_examples
 from trainer.run_folder.predictions import Prediction
 from trainer.run_folder.run import Run
 
@@ -37,47 +37,20 @@ def own(run: Run, rows: Sequence[Prediction]) -> list[Picture]:
 
     Raises UsageError when the dataset is no longer where it was, or has other images.
     """
-    wanted = {row.image_id for row in rows}
-    found = _from_folder(Path(run.config.data.dataset), wanted) if run.config.data.dataset else _from_tfds(run, wanted)
-    if missing := sorted(wanted - set(found)):
-        raise UsageError(
-            f"{len(missing)} image(s) of the run are not in {run.environment.dataset.name} any more, the first "
-            f"is {missing[0]}. An export is proved on the run's own images: restore them, or train again."
-        )
-    return [Picture(row.image_id, found[row.image_id], row.p_covid) for row in rows]
-
-
-def _from_folder(folder: Path, wanted: set[str]) -> dict[str, bytes]:
-    if not folder.is_dir():
-        raise UsageError(
-            f"{folder}, the folder that the run was trained on, is not there (a relative path counts from where "
-            "training was started). An export is proved on the run's own images: restore it, or train again."
-        )
-    files = {name: folder / name for name in wanted}
-    return {name: file.read_bytes() for name, file in files.items() if file.is_file()}
-
-
-def _from_tfds(run: Run, wanted: set[str]) -> dict[str, bytes]:
-    import tensorflow_datasets as tfds
-
-    import covid_tfds
-    from covid_tfds.common.errors import SourceError
-
-    config = run.config.data
-    which = covid_tfds.phantom_config(config.num_examples) if config.num_examples else config.config
-    builder = covid_tfds.Builder(config=which, data_dir=config.data_dir)
+    why = "An export is proved on the run's own images: restore them, or train again."
     try:
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=config.manual_dir))
-    except (SourceError, NotADirectoryError) as error:
-        raise UsageError(" ".join(str(error).split())) from error
-    skip, read_config = {"image": tfds.decode.SkipDecoding()}, tf_data.read_config()
-    raw = builder.as_dataset(split="all", decoders=skip, read_config=read_config)
-    found = {}
-    for example in raw:
-        name = example["image_id"].numpy().decode()
-        if name in wanted:
-            found[name] = example["image"].numpy()
-    return found
+        run.config.data.validate()
+        examples = load_examples(run.config.data)
+    except UsageError as error:
+        raise UsageError(f"The dataset of the run can't be read: {error} {why}") from error
+    row_of = {name: row for row, name in enumerate(examples.image_id)}
+    if missing := sorted({row.image_id for row in rows} - set(row_of)):
+        raise UsageError(
+            f"{len(missing)} image(s) of the run are not in {run.environment.dataset.name} any more, the first is "
+            f"{missing[0]}. {why}"
+        )
+    encoded = examples.read(np.asarray([row_of[row.image_id] for row in rows], dtype=np.int64))
+    return [Picture(row.image_id, image, row.p_covid) for row, image in zip(rows, encoded, strict=True)]
 
 
 def sample(rows: Sequence[Prediction], count: int) -> list[Prediction]:

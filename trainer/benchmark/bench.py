@@ -80,13 +80,14 @@ class Bench:
 
     def export_images(self) -> Path:
         """Writes the dataset as files for the tutorial's script, and its first image many times for prediction."""
+        import numpy as np
         from PIL import Image
 
         from trainer.config import from_argv
-        from trainer.features import data
+        from trainer.features.training_set import load_training_set
 
-        examples = data.load(from_argv(self.dataset))
-        for index, encoded in enumerate(examples.encoded().as_numpy_iterator()):
+        examples = load_training_set(from_argv(self.dataset))
+        for index, encoded in enumerate(examples.read(np.arange(len(examples)))):
             path = self.folder / "images" / examples.class_names[examples.labels[index]] / f"{index}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encoded)

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from covid_tfds.examples import DatasetRequest
+from covid_tfds.examples import DatasetRequest, Examples
 from trainer import recipes
 from trainer.config import Config
-from trainer.features import data, pipelines
+from trainer.features import pipelines
 from trainer.features.backbone_features import BATCH, Backbone, Features, default_folder
+from trainer.features.training_set import load_training_set
 from trainer.models import head_fitting, vgg16
 
 
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--data_dir", required=True)
     options = parser.parse_args()
     start = time.perf_counter()
-    examples = data.load(
+    examples = load_training_set(
         Config(
             data=DatasetRequest(config="phantom", num_examples=options.images, data_dir=options.data_dir),
             weights="random",
@@ -62,7 +63,7 @@ def time_in_turn(ways: dict[str, Callable[[], None]], repetitions: int) -> dict[
     return seconds
 
 
-def time_features(examples: data.Examples, repetitions: int) -> dict:
+def time_features(examples: Examples, repetitions: int) -> dict:
     """Times backbone features, from encoded images to files on disk, against the forward passes alone."""
     backbone = Backbone.load("random", 0)
     rows = np.arange(len(examples))
@@ -86,7 +87,7 @@ def time_features(examples: data.Examples, repetitions: int) -> dict:
     )
 
 
-def time_pipeline(examples: data.Examples, repetitions: int) -> dict:
+def time_pipeline(examples: Examples, repetitions: int) -> dict:
     """Times decoding and resizing of every image: the eval pipeline against the same calls in a plain loop."""
     from covid_tfds.imaging.tensorflow_decoder import decode_image
 
@@ -94,7 +95,7 @@ def time_pipeline(examples: data.Examples, repetitions: int) -> dict:
     resize = vgg16.build_preprocessing("unit").get_layer("resize")
 
     def plain() -> None:
-        for encoded in examples.encoded():
+        for encoded in examples.read(rows):
             resize(tf.cast(decode_image(encoded), tf.float32))
 
     def streamed() -> None:
@@ -104,7 +105,7 @@ def time_pipeline(examples: data.Examples, repetitions: int) -> dict:
     return time_in_turn({"plain loop": plain, "eval_pipeline": streamed}, repetitions)
 
 
-def time_phases(examples: data.Examples) -> dict:
+def time_phases(examples: Examples) -> dict:
     """Returns the seconds of each phase at this number of images: features, a trial of a search, prediction by Keras.
 
     The features are written where a training reads them; that folder must be empty.

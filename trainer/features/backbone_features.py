@@ -27,11 +27,13 @@ import tensorflow as tf
 from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import atomic
-from trainer.features import cues, data, pipelines
+from covid_tfds.examples import Examples
+from trainer.features import pipelines
 from trainer.models import heads, vgg16
 from trainer.recipes import CUTS, POOLINGS, Recipe
 
 BATCH = 8
+THUMBNAIL_SIDE = 32
 
 
 def default_folder() -> Path:
@@ -62,7 +64,7 @@ class Features:
     on_progress: told (done, total) of what is being computed, by a caller with a progress line of its own.
     """
 
-    examples: data.Examples
+    examples: Examples
     backbone: Backbone
     recipe: Recipe
     seed: int
@@ -166,7 +168,7 @@ class Features:
         return (feature_map for _, _, feature_map in self._arrays(rows, 1, self.recipe.cut))
 
     def thumbnails(self, rows: np.ndarray) -> np.ndarray:
-        """`cues.thumbnails` of the unaugmented images, float32 [len(rows), 32, 32] in 0..255."""
+        """`thumbnails` of the unaugmented images, float32 [len(rows), 32, 32] in 0..255."""
         return np.stack([thumbnail for _, _, thumbnail in self._arrays(rows, 1, "thumbnail")])
 
     def pooled(self, rows: np.ndarray, variants: int) -> np.ndarray:
@@ -213,6 +215,12 @@ class Features:
         return tuple(self.backbone.network.get_layer(self.recipe.cut).output.shape[1:])
 
 
+def thumbnails(images: tf.Tensor) -> tf.Tensor:
+    """Grey means of 7 x 7 pixels of images float32 [n, 224, 224, 3]: float32 [n, 32, 32]."""
+    block = vgg16.IMAGE_SIZE // THUMBNAIL_SIDE
+    return tf.reduce_mean(tf.reshape(images, (-1, THUMBNAIL_SIDE, block, THUMBNAIL_SIDE, block, 3)), (2, 4, 5))
+
+
 def _batches(items: Iterator, size: int = BATCH) -> Iterator[list]:
     batch = []
     for item in items:
@@ -236,7 +244,7 @@ def _forward(network: keras.Model, precision: str, scaling: str):
     def forward(images):
         maps = {cut: tf.cast(array, tf.float32) for cut, array in cuts(prepare(images), training=False).items()}
         pooled = {f"{cut}/{how}": pool(maps[cut]) for (cut, how), pool in pools.items()}
-        return {**maps, **pooled, "thumbnail": cues.thumbnails(images)}
+        return {**maps, **pooled, "thumbnail": thumbnails(images)}
 
     signature = [tf.TensorSpec((None, vgg16.IMAGE_SIZE, vgg16.IMAGE_SIZE, 3))]
     return tf.function(forward, input_signature=signature, autograph=False)

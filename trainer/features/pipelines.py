@@ -2,7 +2,7 @@
 
     for images in eval_pipeline(examples, examples.rows("test"), batch_size=8): ...
 
-Every image is decoded by covid_tfds.imaging.tensorflow_decoder and resized by the model's own first layer; datasets of
+Every image is decoded by covid_tfds.imaging.tensorflow_decoder and resized by the model's own first layer. Datasets of
 any size stream.
 """
 
@@ -11,19 +11,21 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from covid_tfds import tf_data
 from covid_tfds.common.errors import UsageError
-from trainer.features.data import Examples
+from covid_tfds.examples import Examples
+from covid_tfds.imaging.tensorflow_decoder import decode_image
 from trainer.models.heads import one_hot
 from trainer.models.vgg16 import build_preprocessing
 from trainer.recipes import Augmentation
 
-NAMED = 5
+MOST_NAMED = 5
 
 
 def augmenter(augmentation: Augmentation, seed: int) -> keras.Sequential:
@@ -45,39 +47,36 @@ def augmenter(augmentation: Augmentation, seed: int) -> keras.Sequential:
     return keras.Sequential(layers, name="augmentation")
 
 
-def _resized(examples: Examples, rows: np.ndarray) -> tf.data.Dataset:
-    """Decode and resize the images of `rows` (ascending), float32 [224, 224, 3] in 0..255, in table order."""
-    encoded = (examples if len(rows) == len(examples) else examples.subset(np.sort(rows))).encoded()
-    return encoded.map(_decode_and_resize(), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-
-
-@functools.lru_cache(maxsize=1)
-def _decode_and_resize() -> Callable[[tf.Tensor], tf.Tensor]:
-    """Traced once: every pipeline of a run would spend a fifth of a second on it again."""
-    from covid_tfds.imaging.tensorflow_decoder import decode_image
-
-    resize = build_preprocessing("unit").get_layer("resize")
-    signature = [tf.TensorSpec((), tf.string)]
-
-    def read(encoded):
-        return resize(tf.cast(decode_image(encoded), tf.float32))
-
-    return tf.function(read, input_signature=signature, autograph=False)
-
-
 def eval_pipeline(examples: Examples, rows: np.ndarray, batch_size: int) -> tf.data.Dataset:
-    """Images of `rows` in table order, as they are: float32 [batch, 224, 224, 3] in 0..255. Nothing is dropped."""
+    """Images as they are, in the order of `rows`; nothing is dropped.
+
+    Args:
+        examples: the dataset.
+        rows: int [m], which of its images.
+        batch_size: images in a batch; the last may hold fewer.
+
+    Returns:
+        Batches float32 [batch, 224, 224, 3] in 0..255.
+    """
     return _resized(examples, rows).batch(batch_size).prefetch(2)
 
 
 def train_pipeline(
     examples: Examples, rows: np.ndarray, augmentation: Augmentation, batch_size: int, seed: int
 ) -> tf.data.Dataset:
-    """(images, one-hot labels) of `rows`, shuffled and augmented anew each epoch.
+    """Images with their labels, shuffled and augmented anew in each epoch.
 
-    images float32 [batch, 224, 224, 3] in 0..255, labels float32 [batch, 2].
+    Args:
+        examples: the dataset.
+        rows: int [m], which of its images.
+        augmentation: how they are changed.
+        batch_size: images in a batch; the last may hold fewer.
+        seed: of the shuffling and the augmentation.
+
+    Returns:
+        Pairs of images, float32 [batch, 224, 224, 3] in 0..255, and one-hot labels, float32 [batch, classes].
     """
-    labels = tf.data.Dataset.from_tensor_slices(one_hot(examples.labels[np.sort(rows)], len(examples.class_names)))
+    labels = tf.data.Dataset.from_tensor_slices(one_hot(examples.labels[rows], len(examples.class_names)))
     augment = augmenter(augmentation, seed)
     # Cached before the random steps, so that a file is decoded once and still seen differently in every epoch.
     dataset = tf.data.Dataset.zip(_resized(examples, rows), labels).cache()
@@ -88,38 +87,61 @@ def train_pipeline(
     return dataset.prefetch(2)
 
 
+def _resized(examples: Examples, rows: np.ndarray) -> tf.data.Dataset:
+    """The images of `rows`, decoded and resized: float32 [224, 224, 3] in 0..255."""
+    encoded = tf.data.Dataset.from_generator(lambda: examples.read(rows), output_signature=tf.TensorSpec((), tf.string))
+    encoded = encoded.apply(tf.data.experimental.assert_cardinality(len(rows))).with_options(tf_data.options())
+    return encoded.map(_decode_and_resize(), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+@functools.lru_cache(maxsize=1)
+def _decode_and_resize() -> Callable[[tf.Tensor], tf.Tensor]:
+    """Traced once: every pipeline of a run would spend a fifth of a second on it again."""
+    resize = build_preprocessing("unit").get_layer("resize")
+    signature = [tf.TensorSpec((), tf.string)]
+
+    def decode_and_resize(encoded):
+        return resize(tf.cast(decode_image(encoded), tf.float32))
+
+    return tf.function(decode_and_resize, input_signature=signature, autograph=False)
+
+
 @contextlib.contextmanager
 def naming_undecodable(examples: Examples) -> Iterator[None]:
-    """Make a decoder's error in the block a UsageError that names every image that can't be decoded, and says why."""
+    """Turn an error of a pipeline over `examples` in the block into one that names every image it fails on.
+
+    Raises:
+        UsageError: images can't be decoded or read; says which and why.
+    """
     try:
         yield
-    except tf.errors.InvalidArgumentError as error:
+    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
         if not (bad := undecodable(examples)):
             raise
-        told = "; ".join(f"{name}: {why}" for name, why in list(bad.items())[:NAMED])
-        more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         raise UsageError(
-            f"{len(bad)} of {len(examples)} images in {examples.name} can't be decoded. Mend or remove: {told}{more}."
+            f"{len(bad)} of {len(examples)} images in {examples.name} can't be decoded. Mend or remove: "
+            f"{listed([f'{name}: {reason}' for name, reason in bad.items()])}."
         ) from error
 
 
 def undecodable(examples: Examples) -> dict[str, str]:
-    """{image_id: why} for every image that can't be decoded; about 0.02 s an image."""
-    from covid_tfds.imaging.tensorflow_decoder import decode_image
-
+    """{image_id: reason} for every image that can't be decoded; about 0.02 s an image."""
     bad = {}
-    # After an error it goes on with the next element.
-    decoded = iter(examples.encoded().map(decode_image))
-    for name in examples.image_id:
+    for name, encoded in zip(examples.image_id, examples.read(np.arange(len(examples))), strict=True):
         try:
-            next(decoded)
+            decode_image(encoded)
         except tf.errors.InvalidArgumentError as error:
-            bad[str(name)] = decoding_error(error)
+            bad[str(name)] = _reason(error)
     return bad
 
 
-def decoding_error(error: tf.errors.InvalidArgumentError) -> str:
+def listed(texts: Sequence[str]) -> str:
+    """The first of some texts in one line, and how many more there are."""
+    more = [f"and {len(texts) - MOST_NAMED} more"] if len(texts) > MOST_NAMED else []
+    return "; ".join([*texts[:MOST_NAMED], *more])
+
+
+def _reason(error: tf.errors.InvalidArgumentError) -> str:
     """What the decoder says, in one line and without TensorFlow's names of nodes."""
-    line = re.sub(r"\{\{.*?\}\}", "", error.message).strip().splitlines()[0]
-    line = re.sub(r"^Error in user-defined function .*? with iterator: \S+ ", "", line).split(" [Op:")[0]
+    line = re.sub(r"\{\{.*?\}\}", "", error.message).strip().splitlines()[0].split(" [Op:")[0]
     return re.sub(r"[\[\]]", "", line.removeprefix("assertion failed: "))

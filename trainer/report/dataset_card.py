@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from trainer.features.data import Examples
+    from covid_tfds.examples import Examples
 
 COUNTED = ("source", "finding", "view", "sex", "license")
 UNKNOWN = "not stated"
@@ -25,15 +25,15 @@ def describe(examples: Examples) -> dict:
         for index, name in enumerate(examples.class_names):
             rows = np.flatnonzero((examples.split == split) & (examples.labels == index))
             groups.append({"split": split, "class": name, **_group(examples, rows)})
-    train, test = (set(examples.patient_id[examples.split == split]) for split in ("train", "test"))
+    train, test = (set(examples.groups[examples.split == split]) for split in ("train", "test"))
     return {
         "name": examples.name,
         "version": examples.version,
-        "description": _description(examples.name),
+        "description": examples.description,
         "class_names": list(examples.class_names),
         "images": len(examples),
-        "patients": len(train | test) if examples.grouped else None,
-        "patients_in_both_splits": len(train & test) if examples.grouped else None,
+        "patients": len(train | test) if examples.patients_known else None,
+        "patients_in_both_splits": len(train & test) if examples.patients_known else None,
         "fingerprint": examples.fingerprint,
         "groups": groups,
     }
@@ -43,7 +43,7 @@ def _group(examples: Examples, rows: np.ndarray) -> dict:
     age = np.asarray(examples.facts["age"], dtype=float)[rows]
     return {
         "images": len(rows),
-        "patients": len(set(examples.patient_id[rows])) if examples.grouped else None,
+        "patients": len(set(examples.groups[rows])) if examples.patients_known else None,
         "age": _ages(age[np.isfinite(age)]),
         **{name: _counts(examples.facts[name][rows]) for name in COUNTED},
     }
@@ -57,14 +57,3 @@ def _counts(values: np.ndarray) -> dict[str, int]:
 def _ages(known: np.ndarray) -> dict:
     low, middle, high = np.percentile(known, (0, 50, 100)).tolist() if len(known) else (None, None, None)
     return {"known": len(known), "min": low, "median": middle, "max": high}
-
-
-def _description(name: str) -> str:
-    """What the builder says of its config; empty for a folder of the user's."""
-    package, _, config = name.partition("/")
-    if package != "covid_tfds":
-        return ""
-    import covid_tfds
-
-    known = covid_tfds.Builder.builder_configs.get(config)
-    return known.description if known else ""

@@ -10,7 +10,7 @@ from sklearn.metrics import classification_report
 from trainer.metrics import classification
 
 if TYPE_CHECKING:
-    from trainer.features.data import Examples
+    from covid_tfds.examples import Examples
     from trainer.validation.validate import Judgement
 
 HEADLINE = ("accuracy", "sensitivity", "specificity", "auroc")
@@ -26,7 +26,7 @@ def prediction_rows(examples: Examples, p_covid: np.ndarray) -> list[dict]:
     return [
         {
             "image_id": str(examples.image_id[row]),
-            "patient_id": str(examples.patient_id[row]),
+            "patient_id": str(examples.groups[row]),
             "split": str(examples.split[row]),
             "label": examples.class_names[examples.labels[row]],
             "p_covid": float(p_covid[row]),

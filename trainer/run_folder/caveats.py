@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from trainer.config import Config
 
 if TYPE_CHECKING:
-    from trainer.features.data import Examples
+    from covid_tfds.examples import Examples
 
 UNTRAINED = "The backbone is UNTRAINED (random weights): figures say nothing of what ImageNet weights would give."
 UNGROUPED = (
@@ -29,7 +29,7 @@ def of(config: Config, examples: Examples) -> list[str]:
     """The notes that apply to a run, in the order in which they are shown."""
     said = {
         UNTRAINED: config.weights == "random",
-        UNGROUPED: not examples.grouped,
+        UNGROUPED: not examples.patients_known,
         TUNED: config.tune,
         FINE_TUNED: config.fine_tune is not None,
     }

@@ -28,9 +28,9 @@ from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import read_sealed, write_json, write_sealed
 from covid_tfds.common.new_folder import destination, staging
+from covid_tfds.examples import Examples
 from trainer.config import Config
 from trainer.features.backbone_features import Backbone
-from trainer.features.data import Examples
 from trainer.recipes import Recipe
 from trainer.run_folder import file_names
 from trainer.tuning import distribution, hypermodel, oracles, results, selection, trial_summaries, trials

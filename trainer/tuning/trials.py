@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import read_sealed, write_sealed
+from covid_tfds.examples import Examples
 from trainer.config import Config
 from trainer.features.backbone_features import Backbone, Features, default_folder
-from trainer.features.data import Examples
 from trainer.metrics import folds
 from trainer.metrics.classification import POSITIVE
 from trainer.models import head_fitting, heads
@@ -56,9 +56,9 @@ class Problem:
             cached = Features(training, backbone, recipe, config.seed, default_folder(), on_progress)
             return cached.pooled(rows, recipe.variants)
 
-        fold = folds.assign(training.labels, training.patient_id, config.seed, repeats=1, count=config.folds)[0]
+        fold = folds.assign(training.labels, training.groups, config.seed, repeats=1, count=config.folds)[0]
         result = cls(
-            training.labels, training.image_id, training.patient_id, fold, features, config.batch_size, config.seed
+            training.labels, training.image_id, training.groups, fold, features, config.batch_size, config.seed
         )
         result.check(training.class_names)
         return result

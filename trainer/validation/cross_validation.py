@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from covid_tfds.common import progress
-from trainer.features.data import Examples
+from covid_tfds.examples import Examples
 from trainer.metrics import calibration, classification, folds, operating_point
 from trainer.models import head_fitting, heads
 from trainer.recipes import Recipe
@@ -30,7 +30,7 @@ class Plan:
     @classmethod
     def of(cls, examples: Examples, rows: np.ndarray, seed: int) -> Plan:
         """Repeated, stratified, patient-grouped folds of `rows`; raises UsageError as `folds.assign` does."""
-        return cls(rows, folds.assign(examples.labels[rows], examples.patient_id[rows], seed))
+        return cls(rows, folds.assign(examples.labels[rows], examples.groups[rows], seed))
 
     def parts(self) -> Iterator[tuple[int, np.ndarray]]:
         """For every fold its repeat and which of `rows` are held out, bool [m]; repeat after repeat."""
@@ -61,7 +61,7 @@ def figures(examples: Examples, plan: Plan, odds: np.ndarray, target_sensitivity
 
     The threshold for a fold (and its temperature, with `calibrated`) comes from the other folds of its repeat.
     """
-    labels, patients = examples.labels[plan.rows], examples.patient_id[plan.rows]
+    labels, patients = examples.labels[plan.rows], examples.groups[plan.rows]
     raw = calibration.probabilities(odds)
     # Dividing by a temperature moves the threshold along: the decisions are the same without it.
     called = raw >= operating_point.cross_fitted(labels, raw, plan.fold, target_sensitivity)
@@ -69,7 +69,7 @@ def figures(examples: Examples, plan: Plan, odds: np.ndarray, target_sensitivity
         "folds": int(plan.fold.max()) + 1,
         "repeats": len(plan.fold),
         "n": len(plan.rows),
-        "patients": len(np.unique(patients)) if examples.grouped else None,
+        "patients": len(np.unique(patients)) if examples.patients_known else None,
         "how": "In each repeat every image of the dataset is judged once, by a head that saw no image of its patient. "
         "A fold's threshold comes from the other folds. Values are means over repeats; intervals respect patients.",
         **classification.repeated(labels, patients, probabilities(labels, plan, odds, calibrated), called),
@@ -86,7 +86,7 @@ def rows(examples: Examples, plan: Plan, p_covid: np.ndarray) -> list[dict]:
     return [
         {
             "image_id": str(examples.image_id[row]),
-            "patient_id": str(examples.patient_id[row]),
+            "patient_id": str(examples.groups[row]),
             "label": examples.class_names[examples.labels[row]],
             "repeat": repeat,
             "fold": int(plan.fold[repeat, index]),

@@ -10,8 +10,9 @@ import tensorflow as tf
 from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import write_csv, write_json
-from covid_tfds.examples import DatasetRequest
-from trainer.features import data, pipelines
+from covid_tfds.datasets import load_examples
+from covid_tfds.examples import DatasetRequest, Examples
+from trainer.features import pipelines
 from trainer.metrics import classification
 from trainer.report import page, terminal
 from trainer.run_folder import file_names, keras_file
@@ -27,7 +28,7 @@ def validate(run: Run, request: DatasetRequest) -> Path:
     other files stay as they are. Images whose content or patient is in the run's own dataset are left out. Raises
     UsageError when none is left or the dataset can't be read.
     """
-    examples = data.load_whole(request)
+    examples = load_examples(request)
     known = known_rows(run, examples, same_ids=run.config.data.dataset is None and request.dataset is None)
     rows = np.flatnonzero(~known)
     if not len(rows):
@@ -44,18 +45,18 @@ def validate(run: Run, request: DatasetRequest) -> Path:
     return folder
 
 
-def known_rows(run: Run, examples: data.Examples, same_ids: bool) -> np.ndarray:
+def known_rows(run: Run, examples: Examples, same_ids: bool) -> np.ndarray:
     """Bool [n]: images that the run's dataset, train or test, holds byte for byte, or another image of the patient.
 
     same_ids: whether both datasets number patients alike, as the builder's configs do.
     """
     known = np.isin(examples.sha256, [row.sha256 for row in run.predictions])
     if same_ids:
-        known |= np.isin(examples.patient_id, [row.patient_id for row in run.predictions])
+        known |= np.isin(examples.groups, [row.patient_id for row in run.predictions])
     return known
 
 
-def predict(run: Run, examples: data.Examples) -> np.ndarray:
+def predict(run: Run, examples: Examples) -> np.ndarray:
     """The run's saved model on every image: probability of covid, float64 [n]. About 0.1 s an image."""
     model = keras_file.load(run.model_path)
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
@@ -68,7 +69,7 @@ def predict(run: Run, examples: data.Examples) -> np.ndarray:
     return np.concatenate(told).astype(np.float64)
 
 
-def judge(run: Run, examples: data.Examples, p_covid: np.ndarray, left_out: int) -> dict:
+def judge(run: Run, examples: Examples, p_covid: np.ndarray, left_out: int) -> dict:
     """external/<name>/metrics.json: "test" holds the figures of all images, at the run's own threshold."""
     threshold = run.metrics.threshold
     return {
@@ -81,7 +82,7 @@ def judge(run: Run, examples: data.Examples, p_covid: np.ndarray, left_out: int)
             "version": examples.version,
             "fingerprint": examples.fingerprint,
             "class_names": list(examples.class_names),
-            "patient_grouped": examples.grouped,
+            "patient_grouped": examples.patients_known,
         },
         "left_out": left_out,
         "test": classification.summary(examples.labels, p_covid, threshold, examples.known_patients),

@@ -18,7 +18,8 @@ import tensorflow as tf
 from PIL import Image
 
 from covid_tfds.common.files import atomic, read_csv, write_json
-from trainer.features import data, pipelines
+from covid_tfds.examples import Examples
+from trainer.features import pipelines
 from trainer.features.backbone_features import Features
 from trainer.metrics.classification import POSITIVE, POSITIVE_CLASS
 from trainer.models.vgg16 import IMAGE_SIZE
@@ -110,13 +111,13 @@ def _heat_maps(cached: Features, head: keras.Model, rows: np.ndarray) -> np.ndar
     return np.concatenate(parts)
 
 
-def _worst_first(examples: data.Examples, rows: np.ndarray, p_covid: np.ndarray, threshold: float) -> np.ndarray:
+def _worst_first(examples: Examples, rows: np.ndarray, p_covid: np.ndarray, threshold: float) -> np.ndarray:
     is_covid = examples.labels[rows] == POSITIVE
     right = (p_covid[rows] >= threshold) == is_covid
     return rows[np.lexsort((-np.abs(is_covid - p_covid[rows]), right))]
 
 
-def _worst_mistakes(folder: Path, examples: data.Examples, threshold: float) -> list[tuple[int, float]]:
+def _worst_mistakes(folder: Path, examples: Examples, threshold: float) -> list[tuple[int, float]]:
     """(row, mean out-of-fold probability) of the images decided wrongly, the surest mistake first."""
     path = folder / file_names.OUT_OF_FOLD
     if not path.is_file():
@@ -131,12 +132,12 @@ def _worst_mistakes(folder: Path, examples: data.Examples, threshold: float) -> 
     return [(int(row), float(mean[row])) for row in order[: SHOWN["mistake"]]]
 
 
-def _entry(examples: data.Examples, row: int, group: str, p_covid: np.ndarray) -> dict:
+def _entry(examples: Examples, row: int, group: str, p_covid: np.ndarray) -> dict:
     return {
         "row": row,
         "group": group,
         "image_id": str(examples.image_id[row]),
-        "patient_id": str(examples.patient_id[row]),
+        "patient_id": str(examples.groups[row]),
         "split": str(examples.split[row]),
         "label": examples.class_names[examples.labels[row]],
         "license": str(examples.facts["license"][row]),
@@ -145,7 +146,7 @@ def _entry(examples: data.Examples, row: int, group: str, p_covid: np.ndarray) -
     }
 
 
-def _measure(entries: list[dict], rows: np.ndarray, heat: np.ndarray, examples: data.Examples) -> None:
+def _measure(entries: list[dict], rows: np.ndarray, heat: np.ndarray, examples: Examples) -> None:
     """Add each image's shares of heat, None where undefined. heat: float [n, h, w]; enlarged, it would be too much."""
     not_lungs = ~regions.lung_mask(IMAGE_SIZE, IMAGE_SIZE)
     parts = (heat[start : start + BATCH] for start in range(0, len(heat), BATCH))

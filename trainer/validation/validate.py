@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.config import Config
-from trainer.features import cues
 from trainer.features.backbone_features import Backbone, Features
 from trainer.metrics import calibration, operating_point
-from trainer.validation import cross_validation, shortcuts
+from trainer.validation import cross_validation, file_facts, shortcuts
 from trainer.validation.cross_validation import Plan
 
 TUNED = (
@@ -46,18 +45,18 @@ def judge(cached: Features, config: Config) -> Judgement:
     p_covid = cross_validation.probabilities(labels, whole, odds, applied)
     point = operating_point.choose(
         labels[train.rows],
-        examples.patient_id[train.rows],
+        examples.groups[train.rows],
         calibration.probabilities(train_odds, temperature),
         config.target_sensitivity,
     )
     untrained = pooled[:, 0] if config.weights == "random" else _untrained(cached)
-    controls = shortcuts.controls(cached.thumbnails(everyone), cues.file_facts(examples), untrained, pooled[:, 0])
+    controls = shortcuts.controls(cached.thumbnails(everyone), file_facts.file_facts(examples), untrained, pooled[:, 0])
     validated = cross_validation.figures(examples, whole, odds, config.target_sensitivity, applied)
     if config.tune:
         validated["how"] += TUNED
     sections = {
         "cross_validation": validated,
-        "shortcuts": shortcuts.judge(controls, labels, examples.patient_id, whole.fold, p_covid, cached.seed),
+        "shortcuts": shortcuts.judge(controls, labels, examples.groups, whole.fold, p_covid, cached.seed),
         "operating_point": point,
         "calibration": calibrated,
     }

@@ -1,39 +1,36 @@
-"""What a control may look at: small grey pictures, and facts of a file that no radiologist would read."""
+"""Facts of an image file that say nothing of the lungs: what the `file_facts` control may use. Never TensorFlow."""
 
 from __future__ import annotations
 
 import io
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from covid_tfds.common.errors import UsageError
-from trainer.features import data
-from trainer.models.vgg16 import IMAGE_SIZE
+from covid_tfds.examples import Examples
 
-SIDE = 32
 # Sum of the luminance quantization table of quality 50 (ITU-T T.81, table K.1); libjpeg scales it for other qualities.
 QUALITY_50 = 3688
 
 
-def thumbnails(images: tf.Tensor) -> tf.Tensor:
-    """Grey means of 7 x 7 pixels of images float32 [n, 224, 224, 3]: float32 [n, 32, 32]."""
-    block = IMAGE_SIZE // SIDE
-    return tf.reduce_mean(tf.reshape(images, (-1, SIDE, block, SIDE, block, 3)), (2, 4, 5))
-
-
-def file_facts(examples: data.Examples) -> np.ndarray:
-    """Channels, log2 of width, height and aspect ratio, whether JPEG, JPEG quality; float64 [n, 6].
+def file_facts(examples: Examples) -> np.ndarray:
+    """Channels, log2 of width, height and aspect ratio, whether JPEG (0 or 1), JPEG quality (1 to 100).
 
     The length of the file is not among them: how well an image compresses depends on what the lungs show.
+
+    Returns:
+        float64 [n, 6].
+
+    Raises:
+        UsageError: Pillow can't read an image.
     """
-    files = examples.encoded().as_numpy_iterator()
+    files = examples.read(np.arange(len(examples)))
     return np.asarray([_facts(encoded, name) for encoded, name in zip(files, examples.image_id, strict=True)])
 
 
 def jpeg_quality(image: Image.Image) -> float:
-    """The quality in 1..100 that libjpeg would have been asked for, from the luminance table; 100 without one.
+    """The quality, 1 to 100, that libjpeg was given, from the luminance table; 100 for an image without one.
 
     Below 25 it comes out a little high, as the table's entries end at 255.
     """
