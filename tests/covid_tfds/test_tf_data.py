@@ -1,23 +1,31 @@
 import numpy as np
-import pytest
 
+from covid_tfds import datasets, layouts
 from covid_tfds.examples import DatasetRequest
-from trainer.config import Config
-from trainer.features import data, pipelines
+from trainer.features import pipelines
 from trainer.recipes import Augmentation
 
 
-@pytest.mark.parametrize("kind", ["builder config", "folder"])
-def test_no_iteration_waits_for_the_autotuner(kind, phantom_folder, tmp_path):
-    config = Config(data=DatasetRequest(dataset=str(phantom_folder)), batch_size=2)
-    if kind == "builder config":
-        config = Config(data=DatasetRequest(config="phantom", num_examples=10, data_dir=str(tmp_path)), batch_size=2)
-    examples = data.load(config)
-    rows = examples.rows("train")
+def test_no_pipeline_waits_for_the_autotuner(phantom_folder):
+    examples, rows = layouts.read_folder(phantom_folder), np.array([1, 4])
     for dataset in (
-        examples.encoded(),
-        pipelines.eval_pipeline(examples, np.arange(len(examples)), 2),
         pipelines.eval_pipeline(examples, rows, 2),
         pipelines.train_pipeline(examples, rows, Augmentation(rotation=5.0), 2, seed=1),
     ):
         assert dataset.options().autotune.enabled is False
+
+
+def test_no_prepared_dataset_waits_for_the_autotuner(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    configs = []
+    as_dataset = tfds.core.DatasetBuilder.as_dataset
+
+    def watched(builder, **options):
+        configs.append(options["read_config"])
+        return as_dataset(builder, **options)
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "as_dataset", watched)
+    datasets.load_examples(DatasetRequest(config="phantom", num_examples=10, data_dir=str(tmp_path)))
+    assert len(configs) == 2
+    assert not any(config.options.autotune.enabled or config.try_autocache for config in configs)

@@ -74,7 +74,7 @@ def test_a_dataset_that_has_gone_is_named(copy, capsys):
     write_text(copy / file_names.CONFIG, config.to_json())
     write_checksums(copy)
     assert __main__.main([str(copy)]) == 2
-    assert f"{copy / 'radiographs'}, the folder that the run was trained on, is not there" in error(capsys)
+    assert f"--dataset {copy / 'radiographs'}" in error(capsys)
     assert not (copy / "export").exists()
 
 
@@ -119,7 +119,6 @@ def test_images_come_from_tfds_too(tmp_path):
     import tensorflow_datasets as tfds
 
     import covid_tfds
-    from covid_tfds.examples import DatasetRequest
     from trainer.config import Config
 
     config = Config(data=DatasetRequest(config="phantom", num_examples=10, data_dir=str(tmp_path)), weights="random")

@@ -10,6 +10,7 @@ import sys
 from covid_tfds.common import logs
 from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
+from trainer.features.training_set import load_training_set
 
 
 def tiny():
@@ -42,12 +43,11 @@ def start(config: Config):
     """Features of a folder's films, and a head that has learnt nothing."""
     import dataclasses
 
-    from trainer.features import data
     from trainer.features.backbone_features import Features, default_folder
     from trainer.recipes import DEFAULT
 
     recipe = dataclasses.replace(DEFAULT, batch_size=config.batch_size)
-    cached = Features(data.load(config), tiny(), recipe, config.seed, default_folder())
+    cached = Features(load_training_set(config), tiny(), recipe, config.seed, default_folder())
     return cached, cached.build_head()
 
 

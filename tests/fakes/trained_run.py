@@ -9,6 +9,7 @@ from PIL import Image
 from covid_tfds import phantom
 from covid_tfds.common.files import write_checksums, write_csv, write_json, write_text
 from tests.fakes import run_files
+from trainer.features.training_set import load_training_set
 from trainer.run_folder.run import load
 
 IMAGES = 26  # 13 a class leave the 10 training images of each that int8 needs
@@ -33,14 +34,14 @@ def make_run(folder: Path, dataset: Path, **changes) -> Path:
     from covid_tfds.examples import DatasetRequest
     from trainer import training
     from trainer.config import Config
-    from trainer.features import backbone_features, data
+    from trainer.features import backbone_features
     from trainer.metrics import calibration
     from trainer.models import head_fitting, heads
     from trainer.recipes import Augmentation, Recipe
 
     config = Config(data=DatasetRequest(dataset=str(dataset)), weights="random")
     recipe = dataclasses.replace(Recipe(augmentation=Augmentation(), l2=0.05), **changes)
-    examples = data.load(config)
+    examples = load_training_set(config)
     cached = backbone_features.Features(
         examples,
         backbone_features.Backbone.load("random", config.seed),

@@ -24,8 +24,9 @@ def training(models: Path) -> Callable[[list[Path]], dict[str, str]]:
     import numpy as np
 
     from covid_tfds.common.errors import UsageError
+    from covid_tfds.datasets import load_examples
     from covid_tfds.examples import DatasetRequest
-    from trainer.features import data, pipelines
+    from trainer.features import pipelines
 
     def read(files: list[Path]) -> dict[str, str]:
         folder = models / "folder"
@@ -41,7 +42,7 @@ def training(models: Path) -> Callable[[list[Path]], dict[str, str]]:
             shutil.copy(file, copy)
             copies[copy.relative_to(folder).as_posix()] = file.name
         outcomes = dict.fromkeys(copies.values(), NUMBER)
-        examples = data.load_whole(DatasetRequest(dataset=str(folder)))
+        examples = load_examples(DatasetRequest(dataset=str(folder)))
         told = ""
         try:
             with pipelines.naming_undecodable(examples):
@@ -58,7 +59,7 @@ def training(models: Path) -> Callable[[list[Path]], dict[str, str]]:
             for name, why in bad.items():
                 outcomes[copies[name]] = why
                 (folder / name).unlink()
-            rest = data.load_whole(DatasetRequest(dataset=str(folder)))
+            rest = load_examples(DatasetRequest(dataset=str(folder)))
             for images in pipelines.eval_pipeline(rest, np.arange(len(rest)), 8):
                 assert np.isfinite(images.numpy()).all()
         return outcomes
@@ -106,16 +107,16 @@ def predictor(models: Path) -> Callable[[list[Path]], dict[str, str]]:
 
 
 def audit(models: Path) -> Callable[[list[Path]], dict[str, str]]:
-    """The files as a folder that is audited."""
-    import pandas as pd
+    """The files as images that are audited."""
+    import numpy as np
 
     from covid_tfds.audit import pixels
-    from covid_tfds.audit.collection import Collection
+    from tests.fakes.examples import make_examples
 
     def read(files: list[Path]) -> dict[str, str]:
-        table = pd.DataFrame({"image_id": [file.name for file in files]})
-        encoded = lambda: (file.read_bytes() for file in files)  # noqa: E731
-        looked, _ = pixels.look(Collection("hostile", "folder", "", ("covid", "normal"), table, encoded))
+        names = np.asarray([file.name for file in files])
+        examples = make_examples([0] * len(files), [file.read_bytes() for file in files], image_id=names)
+        looked, _ = pixels.look(examples)
         return {row.image_id: row.problem or NUMBER for row in looked.itertuples()}
 
     return read

@@ -12,6 +12,7 @@ from covid_tfds.common.files import CHECKSUMS, write_checksums, write_json
 from covid_tfds.examples import DatasetRequest
 from trainer import evaluate
 from trainer.config import Config
+from trainer.features.training_set import load_training_set
 from trainer.run_folder import file_names
 from trainer.run_folder.run import load
 
@@ -84,24 +85,22 @@ def test_a_flip_of_any_byte_of_the_feature_cache_is_found(tmp_path, tiny):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A prepared dataset of ten drawn radiographs, and what is read from it."""
-    from trainer.features import data
 
     folder = tmp_path_factory.mktemp("data")
     config = Config(data=DatasetRequest(config="phantom", num_examples=10, data_dir=str(folder)), batch_size=2)
-    return folder, config, read(data.load(config))
+    return folder, config, read(load_training_set(config))
 
 
 def read(examples):
-    encoded = [image.numpy() for image in examples.encoded()]
+    encoded = list(examples.read(np.arange(len(examples))))
     return examples.class_names, examples.fingerprint, {k: v.tolist() for k, v in examples.facts.items()}, encoded
 
 
 def read_or_refused(config):
     """(what is read, "") or (None, the error's line)."""
-    from trainer.features import data
 
     try:
-        return read(data.load(config)), ""
+        return read(load_training_set(config)), ""
     except UsageError as error:
         return None, str(error)
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from covid_tfds.common.files import read_csv
 from covid_tfds.common.new_folder import staging
+from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest
 from trainer.metrics import classification
 from trainer.models import head_fitting
@@ -144,7 +145,7 @@ def test_one_class_alone_is_undefined_and_says_why(train_tiny, tmp_path, monkeyp
     assert train_tiny(tmp_path / "run") == 0
     run = load(tmp_path / "run")
     others = films(tmp_path / "others", 1, 6)
-    examples = external.data.load_whole(DatasetRequest(dataset=str(others)))
+    examples = load_examples(DatasetRequest(dataset=str(others)))
     examples = examples.subset(np.flatnonzero(examples.labels == 1))
     told = external.judge(run, examples, np.linspace(0.1, 0.9, 6), 1)
     test = json.loads(json.dumps(told, allow_nan=False))["test"]

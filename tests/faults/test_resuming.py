@@ -9,8 +9,8 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.examples import DatasetRequest
 from trainer import training
 from trainer.config import Config
-from trainer.features import data
 from trainer.features.backbone_features import Features
+from trainer.features.training_set import load_training_set
 from trainer.recipes import TUTORIAL
 
 EPOCHS = 3
@@ -32,7 +32,7 @@ def deterministic():
 @pytest.fixture(scope="module")
 def fit(phantom_folder, tiny, tmp_path_factory):
     cached = Features(
-        data.load(Config(data=DatasetRequest(dataset=str(phantom_folder)))),
+        load_training_set(Config(data=DatasetRequest(dataset=str(phantom_folder)))),
         tiny,
         dataclasses.replace(TUTORIAL, epochs=EPOCHS),
         42,

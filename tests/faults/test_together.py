@@ -12,8 +12,8 @@ from covid_tfds.examples import DatasetRequest
 from tests.faults import commands
 from tests.faults.commands import COMMANDS
 from trainer.config import Config
-from trainer.features import data
 from trainer.features.backbone_features import Features
+from trainer.features.training_set import load_training_set
 from trainer.recipes import DEFAULT
 
 CACHE = """
@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np, keras
 from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
-from trainer.features import data
 from trainer.features.backbone_features import Backbone, Features
 from trainer.recipes import DEFAULT
 image = keras.Input((224, 224, 3))
@@ -30,7 +29,8 @@ x = keras.layers.AveragePooling2D(16)(image)
 x = keras.layers.Conv2D(4, 1, name="block4_pool", kernel_initializer=keras.initializers.HeNormal(seed=1))(x)
 x = keras.layers.MaxPooling2D(2, name="block5_pool")(x)
 backbone = Backbone(keras.Model(image, x), "tiny")
-cached = Features(data.load(Config(data=DatasetRequest(dataset=sys.argv[1]))), backbone, DEFAULT, 42, Path(sys.argv[2]))
+examples = load_training_set(Config(data=DatasetRequest(dataset=sys.argv[1])))
+cached = Features(examples, backbone, DEFAULT, 42, Path(sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()
 print(cached.pooled(np.arange(20), 3).sum(dtype=np.float64).hex())
@@ -57,9 +57,8 @@ def test_two_processes_on_one_feature_cache(phantom_folder, tiny, tmp_path):
         process.stdin.write("\n")
         process.stdin.flush()
     sums = [process.communicate(timeout=120)[0].strip() for process in both]
-    alone = Features(
-        data.load(Config(data=DatasetRequest(dataset=str(phantom_folder)))), tiny, DEFAULT, 42, tmp_path / "alone"
-    )
+    examples = load_training_set(Config(data=DatasetRequest(dataset=str(phantom_folder))))
+    alone = Features(examples, tiny, DEFAULT, 42, tmp_path / "alone")
     wanted = alone.pooled(np.arange(20), 3).sum(dtype=np.float64).hex()
     assert sums == [wanted, wanted]
     files = [path for path in (tmp_path / "shared").rglob("*") if path.is_file()]

@@ -11,10 +11,11 @@ from PIL import Image
 from covid_tfds import phantom
 from covid_tfds.common import cli
 from covid_tfds.common.files import read_json
+from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest
 from trainer import evaluate
 from trainer.__main__ import main as train
-from trainer.features import data, pipelines
+from trainer.features import pipelines
 from trainer.metrics import classification
 from trainer.run_folder import file_names
 from trainer.run_folder.run import load
@@ -72,7 +73,7 @@ def test_the_predictions_are_the_saved_models(finished, elsewhere):
     assert [row["label"] for row in rows] == ["covid"] * 3 + ["other"] * 3
     assert "covid/copied.png" not in [row["image_id"] for row in rows]
     model = keras.models.load_model(finished / "model.keras", safe_mode=True)
-    examples = data.load_whole(DatasetRequest(dataset=str(elsewhere)))
+    examples = load_examples(DatasetRequest(dataset=str(elsewhere)))
     images = np.concatenate(list(pipelines.eval_pipeline(examples, np.arange(7), 8)))
     told = dict(zip(examples.image_id, model.predict(images, verbose=0)[:, 0], strict=True))
     np.testing.assert_allclose(
@@ -93,7 +94,7 @@ def test_images_that_the_run_knows_are_no_external_validation(finished, phantom_
 
 
 def test_patients_that_the_run_knows_are_left_out_where_names_agree(finished, elsewhere):
-    run, examples = load(finished), data.load_whole(DatasetRequest(dataset=str(elsewhere)))
+    run, examples = load(finished), load_examples(DatasetRequest(dataset=str(elsewhere)))
     patients = [run.predictions[0].patient_id if row == 2 else name for row, name in enumerate(examples.patient_id)]
     examples = dataclasses.replace(examples, patient_id=np.asarray(patients))
     assert np.flatnonzero(external.known_rows(run, examples, same_ids=True)).tolist() == [2, 3]

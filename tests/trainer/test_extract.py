@@ -14,8 +14,9 @@ import pytest
 from covid_tfds.examples import DatasetRequest
 from trainer import extract
 from trainer.config import Config
-from trainer.features import backbone_features, data
+from trainer.features import backbone_features
 from trainer.features.backbone_features import Backbone, Features
+from trainer.features.training_set import load_training_set
 from trainer.recipes import DEFAULT
 
 TWO_WORKERS = ["--direct_num_workers", "2", "--direct_running_mode", "multi_processing"]
@@ -90,7 +91,7 @@ def test_ctrl_c_ends_it_and_its_workers_in_one_line(stopped):
 
 
 def test_begun_by_two_workers_and_gone_on_with_it_is_the_trainers_own(films, extracted, tmp_path, monkeypatch):
-    examples = data.load(Config(data=DatasetRequest(dataset=str(films))))
+    examples = load_training_set(Config(data=DatasetRequest(dataset=str(films))))
     train, test = examples.rows("train"), examples.rows("test")
     backbone = Backbone.load("random", 42)
     own = Features(examples, backbone, DEFAULT, 42, tmp_path)

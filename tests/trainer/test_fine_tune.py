@@ -17,7 +17,8 @@ from covid_tfds.examples import DatasetRequest
 from tests.fakes import fine_tuning
 from trainer import __main__, fine_tune
 from trainer.config import Config
-from trainer.features import backbone_features, data, pipelines
+from trainer.features import backbone_features, pipelines
+from trainer.features.training_set import load_training_set
 from trainer.models import strategies
 from trainer.recipes import Recipe
 from trainer.report import page
@@ -124,7 +125,7 @@ def test_the_terminal_shows_before_and_after(train, capsys):
 
 
 def test_the_saved_model_gives_the_predictions(tuned, phantom_folder):
-    examples = data.load(Config(data=DatasetRequest(dataset=str(phantom_folder))))
+    examples = load_training_set(Config(data=DatasetRequest(dataset=str(phantom_folder))))
     loaded = keras.models.load_model(tuned.model_path, safe_mode=True)
     images = np.concatenate(list(pipelines.eval_pipeline(examples, np.arange(len(examples)), 8)))
     np.testing.assert_allclose(loaded.predict(images, verbose=0)[:, 0], p_covid(tuned), atol=1e-5)

@@ -9,7 +9,8 @@ from covid_tfds.common.files import read_json
 from covid_tfds.examples import DatasetRequest
 from trainer.__main__ import main
 from trainer.config import Config
-from trainer.features import data, pipelines
+from trainer.features import pipelines
+from trainer.features.training_set import load_training_set
 from trainer.run_folder.run import load
 
 
@@ -75,7 +76,7 @@ def test_metrics_follow_from_the_predictions(finished):
 
 
 def test_the_saved_model_gives_the_predictions(finished, phantom_folder):
-    examples = data.load(Config(data=DatasetRequest(dataset=str(phantom_folder))))
+    examples = load_training_set(Config(data=DatasetRequest(dataset=str(phantom_folder))))
     loaded = keras.models.load_model(finished.model_path, safe_mode=True)
     images = np.concatenate(list(pipelines.eval_pipeline(examples, np.arange(len(examples)), 8)))
     told = [row.p_covid for row in finished.predictions]

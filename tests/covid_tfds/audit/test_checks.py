@@ -2,14 +2,15 @@
 
 import io
 
-import pandas as pd
+import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
 from covid_tfds import phantom
 from covid_tfds.audit import report
-from covid_tfds.audit.collection import TEXTS, Collection
 from covid_tfds.audit.findings import INVALIDATING, NOTE, WARNING
+from covid_tfds.examples import FACTS
+from tests.fakes.examples import make_examples
 
 
 def png(image):
@@ -42,17 +43,17 @@ ALTERATIONS = {
 }
 
 
-def collection(rows):
+def examples_of(rows):
     """Images by hand: dicts of `encoded` and of whatever columns the case is about."""
-    blank = dict.fromkeys((*TEXTS, "split"), "") | {"label": "covid", "age": float("nan"), "license": "MIT"}
-    table = pd.DataFrame([blank | {"image_id": f"film-{n}"} | row for n, row in enumerate(rows)])
-    return Collection(
-        name="made up",
-        version="1",
-        description="",
-        class_names=("covid", "normal"),
-        table=table.drop(columns="encoded"),
-        encoded=lambda: iter(table.encoded),
+    blank = dict.fromkeys(("patient_id", "split", *FACTS), "") | {"label": "covid", "age": np.nan, "license": "MIT"}
+    columns = {name: np.asarray([(blank | row)[name] for row in rows]) for name in blank}
+    return make_examples(
+        [phantom.LABELS.index(label) for label in columns.pop("label")],
+        [row["encoded"] for row in rows],
+        image_id=np.asarray([f"film-{n}" for n in range(len(rows))]),
+        patient_id=columns.pop("patient_id"),
+        split=columns.pop("split"),
+        facts=columns,
     )
 
 
@@ -76,7 +77,7 @@ def sound(drawn_films):
 
 def found(rows):
     """The findings of an audit by what was checked."""
-    return {finding.check: finding for finding in report.audit(collection(rows)).findings}
+    return {finding.check: finding for finding in report.audit(examples_of(rows)).findings}
 
 
 def test_nothing_is_found_where_nothing_is_wrong(drawn_films):
@@ -202,6 +203,6 @@ def test_an_unreadable_image_is_named_and_the_others_are_still_compared(drawn_fi
 
 def test_when_no_image_is_readable():
     broken = [{"encoded": bytes([number]), "label": label} for number, label in enumerate(phantom.LABELS)]
-    audit = report.audit(collection(broken))
+    audit = report.audit(examples_of(broken))
     assert [finding.check for finding in audit.findings] == ["unreadable images"]
     assert "2 of 2 images cannot be decoded" in report.to_markdown(audit)

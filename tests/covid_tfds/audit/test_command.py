@@ -125,7 +125,7 @@ def test_bad_usage_is_one_line_and_leaves_nothing(folder, tmp_path, capsys):
     (folder / "patients.csv").write_text("file,who\n")
     assert "path,patient_id" in refused("--dataset", str(folder), *new)
     (folder / "patients.csv").write_text("path,patient_id\ncovid/0.png,1\n")
-    assert "9 of the images" in refused("--dataset", str(folder), *new)
+    assert "9 image" in refused("--dataset", str(folder), *new)
     (folder / "patients.csv").write_bytes(b"path,patient_id\n\xff\xfe,1\n")
     assert "UTF-8" in refused("--dataset", str(folder), *new)
 

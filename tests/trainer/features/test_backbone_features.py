@@ -7,8 +7,9 @@ import pytest
 from covid_tfds.common.errors import UsageError
 from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
-from trainer.features import backbone_features, data, pipelines
+from trainer.features import backbone_features, pipelines
 from trainer.features.backbone_features import Backbone, Features
+from trainer.features.training_set import load_training_set
 from trainer.models import heads, vgg16
 from trainer.recipes import DEFAULT, TUTORIAL
 
@@ -22,7 +23,7 @@ def backbone():
 
 @pytest.fixture(scope="module")
 def examples(phantom_folder):
-    return data.load(Config(data=DatasetRequest(dataset=str(phantom_folder))))
+    return load_training_set(Config(data=DatasetRequest(dataset=str(phantom_folder))))
 
 
 @pytest.fixture
@@ -104,13 +105,11 @@ def test_variants_differ_from_the_original_and_each_other(cached):
 
 
 def test_an_undecodable_image_is_named(examples, backbone, tmp_path):
-    import tensorflow as tf
-
-    encoded = [image.numpy() for image in examples.encoded()]
+    encoded = list(examples.read(np.arange(len(examples))))
     encoded[3] = b"not an image"
     spoiled = dataclasses.replace(
         examples,
-        encoded=lambda: tf.data.Dataset.from_tensor_slices(encoded),
+        read=lambda rows: (encoded[row] for row in rows),
         sha256=np.asarray([f"spoiled-{i}" for i in range(len(examples))]),
     )
     with pytest.raises(UsageError) as error:

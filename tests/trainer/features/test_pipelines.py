@@ -3,7 +3,8 @@ import pytest
 
 from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
-from trainer.features import data, pipelines
+from trainer.features import pipelines
+from trainer.features.training_set import load_training_set
 from trainer.recipes import Augmentation
 
 ROTATION = Augmentation(rotation=15.0)
@@ -11,7 +12,7 @@ ROTATION = Augmentation(rotation=15.0)
 
 @pytest.fixture(scope="module")
 def examples(phantom_folder):
-    return data.load(Config(data=DatasetRequest(dataset=str(phantom_folder))))
+    return load_training_set(Config(data=DatasetRequest(dataset=str(phantom_folder))))
 
 
 def test_eval_pipeline_keeps_order_and_every_image(examples):

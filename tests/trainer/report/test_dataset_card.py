@@ -3,27 +3,20 @@ import dataclasses
 import numpy as np
 import pytest
 
-from trainer.features.data import FACTS, Examples
+from covid_tfds.examples import UNKNOWN
+from tests.fakes.examples import make_examples
 from trainer.report import dataset_card
 
 
 @pytest.fixture
 def examples():
-    facts = {name: np.full(6, "") for name in FACTS}
-    facts["sex"] = np.asarray(["F", "M", "F", "", "", ""])
-    facts["age"] = np.asarray([30, 50, np.nan, 4, np.nan, np.nan])
-    return Examples(
-        name="folder",
-        version="folder",
-        class_names=("covid", "normal"),
-        image_id=np.asarray(list("abcdef")),
+    sex, age = np.asarray(["F", "M", "F", "", "", ""]), np.asarray([30, 50, np.nan, 4, np.nan, np.nan])
+    return make_examples(
+        [0, 0, 0, 1, 1, 1],
         patient_id=np.asarray(["p1", "p1", "p2", "p3", "p4", "p5"]),
-        labels=np.asarray([0, 0, 0, 1, 1, 1]),
         split=np.asarray(["train", "train", "test", "train", "train", "test"]),
-        sha256=np.asarray(list("012345")),
-        facts=facts,
-        encoded=lambda: None,
-        grouped=True,
+        facts={"sex": sex, "age": age},
+        description="Made by hand.",
     )
 
 
@@ -36,7 +29,7 @@ def test_groups_are_counted(examples):
     assert group["sex"] == {"F": 1, "M": 1}
     assert card["groups"][3]["age"] == {"known": 0, "min": None, "median": None, "max": None}
     assert card["groups"][3]["sex"] == {"not stated": 1}
-    assert card["description"] == ""
+    assert card["description"] == "Made by hand."
 
 
 def test_a_patient_in_both_splits_is_counted(examples):
@@ -45,12 +38,7 @@ def test_a_patient_in_both_splits_is_counted(examples):
 
 
 def test_unknown_patients_are_not_counted(examples):
-    card = dataset_card.describe(dataclasses.replace(examples, grouped=False))
+    card = dataset_card.describe(dataclasses.replace(examples, patient_id=np.full(6, UNKNOWN)))
     assert card["patients"] is None
     assert card["patients_in_both_splits"] is None
     assert card["groups"][0]["patients"] is None
-
-
-def test_a_builder_config_is_described_in_its_own_words(examples):
-    card = dataset_card.describe(dataclasses.replace(examples, name="covid_tfds/as_published"))
-    assert "18 of its 25 'normal' files are pneumonia" in card["description"]

@@ -10,8 +10,8 @@ from covid_tfds.examples import DatasetRequest
 from tests.fakes import search_process
 from tests.fakes.search_process import outcome
 from trainer.config import Config
-from trainer.features import data
 from trainer.features.backbone_features import Features, default_folder
+from trainer.features.training_set import load_training_set
 from trainer.recipes import TUTORIAL
 from trainer.tuning import searching
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner"
 
 @pytest.fixture(scope="module")
 def examples(phantom_folder):
-    return data.load(Config(data=DatasetRequest(dataset=str(phantom_folder))))
+    return load_training_set(Config(data=DatasetRequest(dataset=str(phantom_folder))))
 
 
 @pytest.mark.parametrize("change", [{"seed": 43}, {"folds": 4}, {"trials": 31}, {"tuner": "random"}, {"batch_size": 4}])
@@ -40,18 +40,16 @@ def test_data_weights_and_space_are_in_the_settings(examples, tiny, monkeypatch)
 
 
 def poisoned(examples, how):
-    import tensorflow as tf
-
     test = examples.rows("test")
     labels = examples.labels.copy()
     labels[test] = np.random.default_rng(1).permutation(1 - labels[test])
     changes = {"labels": labels, "sha256": examples.sha256.copy()}
     changes["sha256"][test] = [f"{how}-{row}" for row in test]
     if how == "undecodable":
-        encoded = [image.numpy() for image in examples.encoded()]
+        encoded = list(examples.read(np.arange(len(examples))))
         for row in test:
             encoded[row] = b"NaN"
-        changes["encoded"] = lambda: tf.data.Dataset.from_tensor_slices(encoded)
+        changes["read"] = lambda rows: (encoded[row] for row in rows)
     return dataclasses.replace(examples, **changes)
 
 

@@ -5,35 +5,25 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from tests.fakes.examples import make_examples
 from trainer import recipes
 from trainer.config import Config
-from trainer.features import cues
 from trainer.models.heads import one_hot
-from trainer.validation import cross_validation, validate
+from trainer.validation import cross_validation, file_facts, validate
 from trainer.validation.cross_validation import Plan
 
 RECIPE = dataclasses.replace(recipes.DEFAULT, epochs=12, units=8, learning_rate=1e-2)
 N = 60
 
 
-class Table(SimpleNamespace):
-    """What cross-validation asks of examples."""
-
-    def __len__(self):
-        return len(self.labels)
-
-
 @pytest.fixture(scope="module")
 def examples():
     """Sixty images of thirty patients, a fifth of them in the test split."""
     patients = np.repeat(np.arange(30), 2)
-    return Table(
-        labels=patients % 2,
+    return make_examples(
+        patients % 2,
         patient_id=np.asarray([f"patient-{patient}" for patient in patients]),
-        image_id=np.asarray([f"image-{index}" for index in range(N)]),
-        class_names=("covid", "normal"),
-        grouped=True,
-        rows=lambda split: np.flatnonzero((patients >= 24) == (split == "test")),
+        split=np.where(patients >= 24, "test", "train"),
     )
 
 
@@ -105,10 +95,10 @@ class Cached(SimpleNamespace):
 
 def test_the_test_split_has_no_say_in_threshold_and_temperature(examples, pooled, monkeypatch):
     random = np.random.default_rng(1)
-    monkeypatch.setattr(cues, "file_facts", lambda _: random.random((N, 6)))
+    monkeypatch.setattr(file_facts, "file_facts", lambda _: random.random((N, 6)))
 
     def judge(labels, array):
-        table = Table(**{**vars(examples), "labels": labels})
+        table = dataclasses.replace(examples, labels=labels)
         cached = Cached(examples=table, recipe=RECIPE, seed=3, array=array, targets=one_hot(labels, 2))
         return validate.judge(cached, Config(weights="random", target_sensitivity=0.9))
 

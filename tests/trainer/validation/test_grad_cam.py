@@ -6,8 +6,9 @@ import pytest
 
 from covid_tfds import phantom
 from covid_tfds.common.files import read_json
+from tests.fakes.examples import make_examples
 from trainer import recipes
-from trainer.features import backbone_features, data
+from trainer.features import backbone_features
 from trainer.models import heads
 from trainer.recipes import Recipe
 from trainer.run_folder import file_names
@@ -120,7 +121,6 @@ def cached(tmp_path):
     """Twelve made-up images whose feature maps are already on disk, so that no network runs."""
     import io
 
-    import tensorflow as tf
     from PIL import Image
 
     recipe = Recipe(augmentation=recipes.Augmentation(), units=4, pooling="corner")
@@ -132,19 +132,7 @@ def cached(tmp_path):
         return file.getvalue()
 
     encoded = [png(i) for i in range(12)]
-    examples = data.Examples(
-        name="made-up",
-        version="folder",
-        class_names=("covid", "normal"),
-        image_id=np.asarray([f"image-{i}" for i in range(12)]),
-        patient_id=np.asarray([f"patient-{i}" for i in range(12)]),
-        labels=np.arange(12) % 2,
-        split=np.asarray(["train"] * 8 + ["test"] * 4),
-        sha256=np.asarray([f"{i:064d}" for i in range(12)]),
-        facts={name: np.full(12, "") for name in data.FACTS} | {"age": np.full(12, np.nan)},
-        encoded=lambda: tf.data.Dataset.from_tensor_slices(encoded),
-        grouped=True,
-    )
+    examples = make_examples(np.arange(12) % 2, encoded, split=np.asarray(["train"] * 8 + ["test"] * 4))
 
     class Network:
         def get_layer(self, _):

@@ -9,10 +9,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from covid_tfds import phantom
+from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest
-from trainer.features import cues, data, pipelines
+from trainer.features import backbone_features, pipelines
 from trainer.metrics import folds
-from trainer.validation import regions, shortcuts
+from trainer.validation import file_facts, regions, shortcuts
 
 BLIND = {"border_only", "lungs_blacked_out", "file_facts"}
 
@@ -97,7 +98,7 @@ def test_noise_is_hardly_ever_taken_for_a_cue():
 def test_jpeg_quality_is_what_was_asked_for(quality):
     file = io.BytesIO()
     Image.new("L", (16, 16)).save(file, "JPEG", quality=quality)
-    assert cues.jpeg_quality(Image.open(file)) == pytest.approx(quality, abs=1)
+    assert file_facts.jpeg_quality(Image.open(file)) == pytest.approx(quality, abs=1)
 
 
 def test_file_facts_do_not_depend_on_what_the_image_shows(tmp_path):
@@ -107,7 +108,7 @@ def test_file_facts_do_not_depend_on_what_the_image_shows(tmp_path):
             pixels = 100 + np.random.default_rng(index).normal(0, noise, (60, 80))
             picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
             picture.save(tmp_path / name / f"{index}.jpg", quality=80)
-    facts = cues.file_facts(data.load_whole(DatasetRequest(dataset=str(tmp_path))))
+    facts = file_facts.file_facts(load_examples(DatasetRequest(dataset=str(tmp_path))))
     np.testing.assert_array_equal(facts, np.broadcast_to(facts[0], facts.shape))
     channels, width, height, aspect, is_jpeg, quality = facts[0]
     assert (channels, width, height, is_jpeg) == (1, np.log2(80), np.log2(60), 1)
@@ -117,7 +118,7 @@ def test_file_facts_do_not_depend_on_what_the_image_shows(tmp_path):
 
 def seen_small(examples):
     batches = pipelines.eval_pipeline(examples, np.arange(len(examples)), 8)
-    return np.concatenate([cues.thumbnails(batch) for batch in batches])
+    return np.concatenate([backbone_features.thumbnails(batch) for batch in batches])
 
 
 def test_thumbnails_are_grey_means(tmp_path):
@@ -126,7 +127,7 @@ def test_thumbnails_are_grey_means(tmp_path):
         picture = Image.new("L", (448, 448), 10)
         picture.paste(grey, (0, 0, 14, 448))  # the leftmost column of 32
         picture.save(tmp_path / name / "0.png")
-    thumbnails = seen_small(data.load_whole(DatasetRequest(dataset=str(tmp_path))))
+    thumbnails = seen_small(load_examples(DatasetRequest(dataset=str(tmp_path))))
     assert thumbnails.shape == (2, 32, 32)
     np.testing.assert_allclose(thumbnails[:, :, 0], [[200] * 32, [50] * 32], atol=0.5)
     np.testing.assert_allclose(thumbnails[:, :, 1:], 10, atol=0.5)
@@ -147,13 +148,13 @@ def judged(films, folder, marked):
             ImageDraw.Draw(picture).rectangle((203, 203, 216, 216), fill=255)
         (folder / label).mkdir(exist_ok=True)
         picture.save(folder / label / f"{index}.png")
-    examples = data.load_whole(DatasetRequest(dataset=str(folder)))
+    examples = load_examples(DatasetRequest(dataset=str(folder)))
     thumbnails = seen_small(examples)
     whole = thumbnails.reshape(len(thumbnails), -1)
-    assignment = folds.assign(examples.labels, examples.patient_id, 42)
+    assignment = folds.assign(examples.labels, examples.groups, 42)
     scores = shortcuts.out_of_fold(whole, examples.labels, assignment)
-    controls = shortcuts.controls(thumbnails, cues.file_facts(examples), whole, whole)
-    return shortcuts.judge(controls, examples.labels, examples.patient_id, assignment, scores, 42)
+    controls = shortcuts.controls(thumbnails, file_facts.file_facts(examples), whole, whole)
+    return shortcuts.judge(controls, examples.labels, examples.groups, assignment, scores, 42)
 
 
 def test_phantom_has_no_shortcut(films, tmp_path):
