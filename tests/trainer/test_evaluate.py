@@ -95,7 +95,7 @@ def test_images_that_the_run_knows_are_no_external_validation(finished, phantom_
 
 def test_patients_that_the_run_knows_are_left_out_where_names_agree(finished, elsewhere):
     run, examples = load(finished), load_examples(DatasetRequest(dataset=str(elsewhere)))
-    patients = [run.predictions[0].patient_id if row == 2 else name for row, name in enumerate(examples.patient_id)]
+    patients = [run.predictions[0].patient_id if row == 2 else name for row, name in enumerate(examples.groups)]
     examples = dataclasses.replace(examples, patient_id=np.asarray(patients))
     assert np.flatnonzero(external.known_rows(run, examples, same_ids=True)).tolist() == [2, 3]
     assert np.flatnonzero(external.known_rows(run, examples, same_ids=False)).tolist() == [3]

@@ -108,7 +108,7 @@ def everything(cached):
 
 
 def test_a_class_of_one_patient_can_not_be_folded(examples, tiny):
-    patients = np.where(examples.labels == 0, "one patient with all covid images", examples.patient_id)
+    patients = np.where(examples.labels == 0, "one patient with all covid images", examples.groups)
     one = dataclasses.replace(examples, patient_id=patients)
     with pytest.raises(UsageError, match="at least two patients"):
         searching.search(Path("unused"), Config(tune=True), one, tiny)
