@@ -2,10 +2,12 @@
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 SEED = 42
 
@@ -15,6 +17,25 @@ def seed():
     """Seed every generator that a library could draw from; TensorFlow only where a test has imported it."""
     random.seed(SEED)
     np.random.seed(SEED)  # noqa: NPY002  (Keras and scikit-learn draw from it)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Path:
+    """A folder that all processes of this test run have in common: what costs much is made there once."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # the process's own lies in that of the whole run
+    (folder / "shared").mkdir(exist_ok=True)
+    return folder / "shared"
+
+
+def make_once(shared: Path, name: str, make: Callable[[], object]) -> None:
+    """Have the first process that comes here make something; the others wait for it and take it as it is."""
+    done = shared / f"{name}.done"
+    with FileLock(shared / f"{name}.lock"):
+        if not done.exists():
+            make()
+            done.touch()
 
 
 @pytest.fixture(scope="session")
@@ -59,46 +80,58 @@ def drawn_films():
 
 
 @pytest.fixture(scope="session")
-def phantom_folder(tmp_path_factory) -> Path:
-    """Ten small drawn radiographs a class in the layout that --dataset takes."""
+def phantom_folder(shared) -> Path:
+    """Ten small drawn radiographs a class in the layout that --dataset takes. Not to be changed."""
     from PIL import Image
 
     from covid_tfds import phantom
 
-    folder = tmp_path_factory.mktemp("phantom_folder")
-    for index in range(20):
-        film = phantom.draw(index)
-        path = folder / film.label / f"{film.image_id}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(film.image).resize((112, 96)).save(path)
+    folder = shared / "phantom_folder"
+
+    def make() -> None:
+        for index in range(20):
+            drawn = phantom.draw(index)
+            path = folder / drawn.label / f"{drawn.image_id}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(drawn.image).resize((112, 96)).save(path)
+
+    make_once(shared, "phantom_folder", make)
     return folder
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_caches(tmp_path_factory):
+def own_caches(shared):
     """Keep the features that tests compute out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
         yield
 
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory, own_caches) -> Path:
-    """A run folder with a small, unsaturated head, trained on 26 drawn radiographs of all kinds."""
+def trained_run(shared, own_caches) -> Path:
+    """A run folder with a small, unsaturated head, trained on 26 drawn radiographs of all kinds. Not to be changed."""
     from tests.fakes import trained_run
 
-    folder = tmp_path_factory.mktemp("trained")
-    return trained_run.make_run(folder / "run", trained_run.make_dataset(folder / "radiographs"))
+    folder = shared / "trained"
+    make_once(
+        shared,
+        "trained_run",
+        lambda: trained_run.make_run(folder / "run", trained_run.make_dataset(folder / "radiographs")),
+    )
+    return folder / "run"
 
 
 @pytest.fixture(scope="session")
-def exported(trained_run) -> Path:
+def exported(shared, trained_run) -> Path:
     """That run's export with int8, by the command itself; parity on a part of the run's images to save time."""
     from export import __main__, exporting
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "OWN_IMAGES", 8)
-        assert __main__.main([str(trained_run), "--int8"]) == 0
+    def make() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exporting, "OWN_IMAGES", 8)
+            assert __main__.main([str(trained_run), "--int8"]) == 0
+
+    make_once(shared, "exported", make)
     return trained_run / "export"
 
 
@@ -127,15 +160,10 @@ def offered(publisher, wanted):
 @pytest.fixture(scope="session")
 def tiny():
     """A frozen network with VGG16's layer names and almost no arithmetic."""
-    import keras
-
+    from tests.fakes import small_network
     from trainer.features.backbone_features import Backbone
 
-    image = keras.Input((224, 224, 3))
-    x = keras.layers.AveragePooling2D(16)(image)
-    x = keras.layers.Conv2D(4, 1, name="block4_pool", kernel_initializer=keras.initializers.HeNormal(seed=1))(x)
-    x = keras.layers.MaxPooling2D(2, name="block5_pool")(x)
-    return Backbone(keras.Model(image, x), "tiny")
+    return Backbone(small_network.backbone(), "tiny")
 
 
 @pytest.fixture

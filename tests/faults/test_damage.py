@@ -42,24 +42,24 @@ def test_a_damaged_run_folder_is_refused_by_all_that_read_it(run, name, capsys):
         error = capsys.readouterr().err.strip()
         assert "\n" not in error
         assert (name if name != CHECKSUMS else str(run)) in error
-        assert "is not the file that SHA256SUMS lists" in error
+        assert CHECKSUMS in error
     assert not list(run.glob("export*"))
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "named"),
     [
-        ({"data": {"from_the_future": 1}}, "fields this version does not know (from_the_future)"),
-        ({"from_the_future": 1}, "fields this version does not know (from_the_future)"),
-        ({"recipe": "vision_transformer"}, "the recipe 'vision_transformer', this version knows default, tutorial"),
+        ({"data": {"from_the_future": 1}}, "from_the_future"),
+        ({"from_the_future": 1}, "from_the_future"),
+        ({"recipe": "vision_transformer"}, "'vision_transformer'"),
     ],
 )
-def test_a_config_of_a_newer_version_is_refused(run, change, told, capsys):
+def test_a_config_of_a_newer_version_is_refused(run, change, named, capsys):
     config = json.loads((run / file_names.CONFIG).read_text())
     write_json(run / file_names.CONFIG, config | change)
     write_checksums(run)
     assert evaluate.main([str(run), "--config", "phantom"]) == 2
-    assert told in capsys.readouterr().err
+    assert named in capsys.readouterr().err
 
 
 def test_a_flip_of_any_byte_of_the_feature_cache_is_found(tmp_path, tiny):
@@ -116,8 +116,7 @@ def test_a_damaged_prepared_dataset_is_named_or_does_no_harm(prepared, tmp_path)
             flip(copy / path.relative_to(folder), at)
             found, error = read_or_refused(dataclasses.replace(config, data_dir=str(copy)))
             if error:
-                assert f"The prepared dataset in {copy}" in error
-                assert "is damaged" in error
+                assert str(copy) in error
                 refused |= {name: count + 1 for name, count in refused.items() if name in path.name}
             else:
                 assert repr(found) == repr(wanted), path
@@ -134,7 +133,7 @@ def test_a_damaged_onnx_model_is_refused(exported, tmp_path, name):
         for file in (name, CHECKSUMS):
             shutil.copy(exported / file, tmp_path)
         flip(tmp_path / name, at)
-        with pytest.raises(model_file.ModelError, match="is damaged: it is not the file that SHA256SUMS lists"):
+        with pytest.raises(model_file.ModelError, match=rf"{name}.*{CHECKSUMS}"):
             model_file.read(tmp_path / name)
 
 
@@ -152,7 +151,7 @@ def test_a_changed_number_in_a_search_is_found(quick, tmp_path, name, capsys):
     path.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
     json.loads(path.read_text())
     if name == "search.json":
-        with pytest.raises(UsageError, match=r"search\.json is damaged or was changed"):
+        with pytest.raises(UsageError, match=r"search\.json"):
             search(tmp_path / "run", 6)
         return
     quick.clear()

@@ -1,5 +1,6 @@
 """Full, read-only and vanished folders, odd paths and links: one clear line, and what was there before stays."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from covid_tfds.common.files import CHECKSUMS
 from trainer.run_folder import file_names
 from trainer.run_folder.run import load
 
+FULL, READ_ONLY = os.strerror(errno.ENOSPC), os.strerror(errno.EROFS)
 ODD = f"run mit ünïcödé 肺 'quotes' & {'x' * 150}"
 
 
@@ -40,7 +42,7 @@ def test_training_on_a_full_disk_says_so_and_goes_on_with_room(train_tiny, small
     disk = earlier(small_disk(size))
     assert train_tiny(disk / "run") == 2
     error = one_line(capsys)
-    assert "No space left on device" in error
+    assert FULL in error
     assert str(disk / "run") in error
     assert kept(disk)
     assert not (disk / "run").exists()
@@ -54,7 +56,7 @@ def test_a_full_disk_under_the_feature_cache(train_tiny, small_disk, tmp_path, m
     monkeypatch.setenv("XDG_CACHE_HOME", str(disk))
     assert train_tiny(tmp_path / "run") == 2
     error = one_line(capsys)
-    assert "No space left on device" in error
+    assert FULL in error
     assert str(disk) in error
     assert not (tmp_path / "run").exists()
 
@@ -69,7 +71,8 @@ def test_building_on_a_full_disk(small_disk):
     assert process.returncode not in (0, None)
     assert "Traceback" not in told
     (line,) = (line for line in told.splitlines() if "SourceError" in line)
-    assert "1.0.0 cannot be prepared: No space left on device" in line
+    assert "covid_tfds/phantom" in line
+    assert FULL in line
     assert kept(disk)
     assert not list(disk.glob("covid_tfds/phantom/1.0.0"))
     assert not list(disk.glob("covid_tfds/phantom/incomplete*"))
@@ -82,7 +85,7 @@ def test_exporting_on_a_full_disk(trained_run, small_disk, capsys, size):
     disk = earlier(small_disk(size))
     assert __main__.main([str(trained_run), "--output", str(disk / "export")]) == 2
     error = one_line(capsys)
-    assert "No space left on device" in error
+    assert FULL in error
     assert kept(disk)
     assert not (disk / "export").exists()
 
@@ -108,7 +111,7 @@ def test_predicting_on_a_full_disk(exported, films, small_disk, capsys, flag):
     assert predict.main([str(exported / "model.onnx"), str(films), flag, str(target)]) == 2
     error = one_line(capsys)
     assert error.startswith(f"error: {flag} {target}")
-    assert error.endswith("can't be written: No space left on device")
+    assert FULL in error
     assert before.read_text() == "earlier"
     assert kept(disk)
 
@@ -120,7 +123,7 @@ def test_a_folder_that_can_not_be_written(train_tiny, trained_run, exported, fil
 
     folder = tmp_path / "read-only"
     folder.mkdir()
-    run = shutil.copytree(trained_run, folder / "run", ignore=shutil.ignore_patterns("export"))
+    run = shutil.copytree(trained_run, folder / "run", ignore=shutil.ignore_patterns("export*"))
     read_only(earlier(folder))
     said = {}
     assert train_tiny(folder / "new") == 2
@@ -132,7 +135,7 @@ def test_a_folder_that_can_not_be_written(train_tiny, trained_run, exported, fil
     assert evaluate.main([str(run), "--config", "phantom", "--data_dir", str(folder / "data")]) == 2
     said["evaluate"] = one_line(capsys)
     for command, error in said.items():
-        assert "Read-only file system" in error, (command, error)
+        assert READ_ONLY in error, (command, error)
         assert str(folder) in error
     assert kept(folder)
 
@@ -145,7 +148,7 @@ def test_building_where_nothing_can_be_written(read_only, tmp_path):
     folder.mkdir()
     builder = covid_tfds.Builder(config=covid_tfds.phantom_config(10), data_dir=folder)
     read_only(folder)
-    with pytest.raises(SourceError, match=r"1\.0\.0 cannot be prepared: Read-only file system"):
+    with pytest.raises(SourceError, match=rf"covid_tfds/phantom_10.*{READ_ONLY}"):
         builder.download_and_prepare()
 
 
@@ -176,7 +179,9 @@ def test_permission_denied(tmp_path):
     if "setpriv" in told or "No module" in told or "can't open" in told:
         pytest.skip(f"another user can't run Python here: {told[:100]}")
     assert process.returncode == 2
-    assert told == f"error: --output {tmp_path / 'run'} can't be written: Permission denied. Choose another.\n"
+    (line,) = told.splitlines()
+    assert line.startswith(f"error: --output {tmp_path / 'run'} ")
+    assert os.strerror(errno.EACCES) in line
 
 
 def test_a_folder_that_vanishes(train_tiny, tmp_path, monkeypatch, capsys):
@@ -192,7 +197,7 @@ def test_a_folder_that_vanishes(train_tiny, tmp_path, monkeypatch, capsys):
     assert train_tiny(tmp_path / "run") == 2
     error = one_line(capsys)
     assert str(tmp_path / "run.incomplete") in error
-    assert "No such file or directory" in error
+    assert os.strerror(errno.ENOENT) in error
 
 
 def test_odd_paths(train_tiny, tmp_path):
@@ -214,7 +219,7 @@ def test_a_link_in_the_output_s_place_is_not_touched(train_tiny, tmp_path, capsy
     (tmp_path / "somewhere").mkdir()
     for link in tmp_path.glob("link to *"):
         assert train_tiny(link) == 2
-        assert "exists and is not touched" in one_line(capsys)
+        assert str(link) in one_line(capsys)
     assert list((tmp_path / "somewhere").iterdir()) == []
 
 

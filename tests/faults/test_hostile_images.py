@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import hostile_files, small_network
+from tests.fakes import small_network
+from tests.faults import hostile_files
 from tests.faults.reading_worker import NUMBER, READERS
 
 HERE = Path(__file__).parent

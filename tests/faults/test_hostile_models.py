@@ -42,7 +42,7 @@ def model_of(tmp_path, *layers) -> Path:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_model_with_foreign_parts_is_refused_in_one_line(tmp_path, layer, named):
-    with pytest.raises(UsageError, match=f"is refused: it holds {named}, which no run") as caught:
+    with pytest.raises(UsageError, match=rf"model\.keras .*{named}") as caught:
         keras_file.load(model_of(tmp_path, DENSE, layer))
     assert "\n" not in str(caught.value)
 
@@ -52,7 +52,7 @@ def test_a_lambda_layer_of_keras_itself_is_refused(tmp_path):
 
     path = tmp_path / "model.keras"
     keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x * 2)]).save(path)
-    with pytest.raises(UsageError, match="is refused: it holds Lambda"):
+    with pytest.raises(UsageError, match=r"model\.keras .*Lambda"):
         keras_file.load(path)
 
 
@@ -64,7 +64,7 @@ def test_a_lambda_layer_of_keras_itself_is_refused(tmp_path):
 def test_a_model_that_is_none_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "model.keras"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match="can't be read as a Keras model: ") as caught:
+    with pytest.raises(UsageError, match=r"model\.keras") as caught:
         keras_file.load(path)
     assert "\n" not in str(caught.value)
 
@@ -74,7 +74,7 @@ def test_a_config_that_is_none_is_refused(tmp_path, text):
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", text)
-    with pytest.raises(UsageError, match="can't be read as a Keras model: "):
+    with pytest.raises(UsageError, match=r"model\.keras"):
         keras_file.load(path)
 
 
@@ -85,7 +85,7 @@ def test_the_commands_refuse_it_before_anything_is_made(trained_run, tmp_path, c
     from export import __main__ as export
     from trainer import evaluate
 
-    run = shutil.copytree(trained_run, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
+    run = shutil.copytree(trained_run, tmp_path / "run", ignore=shutil.ignore_patterns("export*"))
     model_of(tmp_path, {"class_name": "Lambda", "config": {}}).replace(run / file_names.MODEL)
     write_checksums(run)
     dataset = load(run).config.data.dataset
@@ -96,7 +96,7 @@ def test_the_commands_refuse_it_before_anything_is_made(trained_run, tmp_path, c
     assert evaluate.main([str(run), "--dataset", str(tmp_path / "others")]) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2
-    assert all("is refused: it holds Lambda" in line for line in errors)
+    assert all(re.search(r"model\.keras .*Lambda", line) for line in errors)
     assert not (tmp_path / "exported").exists()
     assert not (run / file_names.EXTERNAL).exists()
 

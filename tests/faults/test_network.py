@@ -36,7 +36,7 @@ def test_an_answer_that_drips_is_given_up(offered, wanted):
     offered.replies[github_path(rows[0])] = Reply(images[rows[0].image_id], drip=0.05)
     kept, failures = fetch(rows)
     assert list(failures) == [row.image_id for row in rows[:3]]
-    assert re.search(rf"{rows[0].path}: not done within 0.6 seconds", failures[rows[0].image_id])
+    assert re.search(rf"{rows[0].path}: .* 0\.6 seconds", failures[rows[0].image_id])
     assert kept == {row.image_id: images[row.image_id] for row in rows[3:]}
 
 
@@ -46,12 +46,12 @@ def test_a_zip_that_drips_is_given_up(offered, wanted):
     offered.replies["/mendeley.zip"] = Reply(body, ranges=True, drip=0.05)
     kept, failures = fetch(rows)
     assert list(failures) == [row.image_id for row in rows[3:]]
-    assert all(f"{downloads.MENDELEY}: not done within 0.6 seconds" in why for why in failures.values())
+    assert all(re.search(rf"{downloads.MENDELEY}: .* 0\.6 seconds", why) for why in failures.values())
     # Its directory comes, a member does not.
     offered.replies["/mendeley.zip"] = [Reply(body, ranges=True), Reply(body, ranges=True, drip=0.05)]
     kept, failures = fetch(rows[3:])
     assert kept == {}
-    assert re.search(r"mendeley.zip chest_xray/.*: not done within 0.6 seconds", failures[rows[3].image_id])
+    assert re.search(r"mendeley.zip chest_xray/.*: .* 0\.6 seconds", failures[rows[3].image_id])
 
 
 def test_a_connection_that_is_reset_is_tried_once_more(offered, wanted):
@@ -71,7 +71,7 @@ def test_a_connection_that_is_always_reset_costs_one_file(offered, wanted):
     offered.replies[bad] = Reply(images[rows[1].image_id], reset=True)
     _, failures = fetch(rows)
     assert list(failures) == [rows[1].image_id]
-    assert "the connection broke off" in failures[rows[1].image_id]
+    assert bad in failures[rows[1].image_id]
     assert offered.asked.count(bad) == 2
 
 
@@ -160,9 +160,8 @@ def test_what_had_come_before_a_fault_is_kept_and_the_rest_is_fetched_at_the_nex
     bad = github_path(rows[1])
     good = offered.replies[bad]
     offered.replies[bad] = Reply(images[rows[1].image_id], drip=0.05)
-    with pytest.raises(SourceError, match="2 of its 6 images cannot be had") as caught:
+    with pytest.raises(SourceError, match=r"2 of its 6 images.*0\.6 seconds"):
         locate.locate("covid_tfds/made_up", rows, tmp_path, None)
-    assert "not done within" in str(caught.value)
     assert not list(tmp_path.rglob("*incomplete*"))
     offered.replies[bad] = good
     offered.asked.clear()

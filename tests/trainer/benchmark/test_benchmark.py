@@ -1,10 +1,19 @@
+import contextlib
+import io
 import json
+import runpy
+import signal
+import sys
+import warnings
 
 import pytest
 from matplotlib import pyplot as plt
 
+from covid_tfds.common import cli
 from trainer.benchmark import __main__ as benchmark
 from trainer.benchmark import growth, processes, table
+from trainer.features import backbone_features
+from trainer.models import vgg16
 
 
 def test_a_row_shows_the_median_and_the_spread():
@@ -59,9 +68,47 @@ def test_an_existing_output_is_not_touched(tmp_path, capsys):
     assert "exists" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_the_quick_benchmark_works(tmp_path, capsys):
-    output = tmp_path / "benchmark.json"
+@pytest.fixture
+def in_this_process(tiny, monkeypatch):
+    """The measured commands run in this process and with a network that costs nothing."""
+
+    def run(module, *arguments, cache, log):
+        printed = io.StringIO()
+        handlers = {number: signal.getsignal(number) for number in cli.SIGNALS}
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # runpy's: most modules are imported already
+            patch.setenv("XDG_CACHE_HOME", str(cache))
+            patch.setattr(sys, "argv", [module, *arguments])
+            code = None
+            try:
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
+            except SystemExit as end:
+                code = end.code
+            finally:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+        assert not code, (module, arguments)
+        return processes.Measurement(len(calls), 100.0, printed.getvalue())
+
+    calls = []
+    monkeypatch.setattr(backbone_features.Backbone, "load", lambda *_: tiny)
+    monkeypatch.setattr(vgg16, "in_precision", lambda network, _: network)
+    monkeypatch.setattr(processes, "run", lambda *args, **kwargs: (calls.append(args), run(*args, **kwargs))[1])
+    return calls
+
+
+def test_the_quick_benchmark_measures_every_command(in_this_process, tmp_path, capsys):
+    check_quick(tmp_path / "benchmark.json", capsys)
+    assert {module for module, *_ in in_this_process} >= set(benchmark.COMMANDS)
+
+
+@pytest.mark.trial
+def test_the_quick_benchmark_as_it_is(tmp_path, capsys):
+    check_quick(tmp_path / "benchmark.json", capsys)
+
+
+def check_quick(output, capsys):
+    """Run `--quick`, and look at what it prints and writes."""
     assert benchmark.main(["--quick", "--output", str(output)]) == 0
     written = json.loads(output.read_text())
     printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
