@@ -114,7 +114,9 @@ def test_a_damaged_prepared_dataset_is_named_or_does_no_harm(prepared, tmp_path)
         for at in (0.02, 0.5, 0.97):
             copy = shutil.copytree(folder, tmp_path / "copy")
             flip(copy / path.relative_to(folder), at)
-            found, error = read_or_refused(dataclasses.replace(config, data_dir=str(copy)))
+            found, error = read_or_refused(
+                dataclasses.replace(config, data=dataclasses.replace(config.data, data_dir=str(copy)))
+            )
             if error:
                 assert str(copy) in error
                 refused |= {name: count + 1 for name, count in refused.items() if name in path.name}

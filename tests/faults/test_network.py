@@ -160,7 +160,7 @@ def test_what_had_come_before_a_fault_is_kept_and_the_rest_is_fetched_at_the_nex
     bad = github_path(rows[1])
     good = offered.replies[bad]
     offered.replies[bad] = Reply(images[rows[1].image_id], drip=0.05)
-    with pytest.raises(SourceError, match=r"2 of its 6 images.*0\.6 seconds"):
+    with pytest.raises(SourceError, match=r"(?s)2 of its 6 images.*0\.6 seconds"):
         locate.locate("covid_tfds/made_up", rows, tmp_path, None)
     assert not list(tmp_path.rglob("*incomplete*"))
     offered.replies[bad] = good

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 
 from covid_tfds.common import cli
 from trainer.benchmark import __main__ as benchmark
-from trainer.benchmark import growth, processes, table
+from trainer.benchmark import growth, processes, suite, table
 from trainer.features import backbone_features
 from trainer.models import vgg16
 
@@ -92,14 +92,14 @@ def in_this_process(tiny, monkeypatch):
 
     calls = []
     monkeypatch.setattr(backbone_features.Backbone, "load", lambda *_: tiny)
-    monkeypatch.setattr(vgg16, "in_precision", lambda network, _: network)
+    monkeypatch.setattr(vgg16, "convert_precision", lambda network, _: network)
     monkeypatch.setattr(processes, "run", lambda *args, **kwargs: (calls.append(args), run(*args, **kwargs))[1])
     return calls
 
 
 def test_the_quick_benchmark_measures_every_command(in_this_process, tmp_path, capsys):
     check_quick(tmp_path / "benchmark.json", capsys)
-    assert {module for module, *_ in in_this_process} >= set(benchmark.COMMANDS)
+    assert {module for module, *_ in in_this_process} >= set(suite.COMMANDS)
 
 
 @pytest.mark.trial
