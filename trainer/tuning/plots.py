@@ -1,128 +1,133 @@
-"""tuning.png: what each trial of a search scored, the tutorial's point among them, and what mattered."""
+"""tuning.png: what each trial of a search scored, the tutorial's point among them, and which hyperparameters mattered."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.preprocessing import OrdinalEncoder
 
-from trainer.report import plots
-from trainer.tuning.selection import TUTORIAL_TRIAL
+from trainer.report.plots import plt
+from trainer.tuning.summary import EndedTrial, ScoredTrial, SearchSummary
 
 TRIAL_COLOUR, TUTORIAL_COLOUR, BEST_COLOUR = "#0072b2", "#d55e00", "#009e73"
 SHOWN = 3
 HYPERBAND_OWN = {f"tuner/{name}" for name in ("initial_epoch", "bracket", "round", "trial_id")}
 FEWEST = 8  # completed trials below which a ranking of hyperparameters would be noise alone
+TUTORIAL_STYLE = {"marker": "s", "markersize": 8, "color": TUTORIAL_COLOUR, "linestyle": ""}
+BEST_STYLE = {"marker": "*", "markersize": 14, "color": BEST_COLOUR, "linestyle": ""}
 
 
-def importances(rows: list[dict]) -> dict[str, float]:
-    """How much each hyperparameter has to do with the score, largest first; the shares add up to 1.
+def rank_hyperparameters(completed: list[EndedTrial]) -> dict[str, float]:
+    """Return how much each hyperparameter has to do with the score, largest first; the shares add up to 1.
 
-    rows: completed trials, as `results.Table` keeps them. The shares are the decrease of impurity in a random
-    forest fitted to the scores: a description of these trials, no more. Empty when the trials are too few.
+    The shares are the decrease of impurity in a random forest fitted to the scores: a description of these trials, no
+    more. Empty when fewer than FEWEST trials completed.
     """
-    if len(rows) < FEWEST:
+    if len(completed) < FEWEST:
         return {}
-    names = sorted({name for row in rows for name in row["hyperparameters"]} - HYPERBAND_OWN)
-    values = [[str(row["hyperparameters"].get(name, "")) for name in names] for row in rows]
-    numeric = {name for name in names if isinstance(rows[0]["hyperparameters"].get(name), (int, float))}
+    names = sorted({name for trial in completed for name in trial.hyperparameters} - HYPERBAND_OWN)
+    values = [[str(trial.hyperparameters.get(name, "")) for name in names] for trial in completed]
     encoded = OrdinalEncoder().fit_transform(values)
     for column, name in enumerate(names):
-        if name in numeric:
-            encoded[:, column] = [float(row["hyperparameters"].get(name, -1)) for row in rows]
+        if isinstance(completed[0].hyperparameters.get(name), (int, float)):
+            encoded[:, column] = [float(trial.hyperparameters.get(name, -1)) for trial in completed]
     forest = RandomForestRegressor(n_estimators=200, random_state=0)
-    forest.fit(encoded, [row["judged"].score for row in rows])
+    forest.fit(encoded, [trial.score.score for trial in completed])
     shares = dict(zip(names, map(float, forest.feature_importances_), strict=True))
     return {name: shares[name] for name in sorted(shares, key=lambda name: (-shares[name], name)) if shares[name] > 0}
 
 
-def draw(path: Path, rows: list[dict], summary: dict) -> None:
-    """Draw tuning.png. rows: all trials in order, as in `results.Table`. summary: tuning.json's content."""
-    completed = [row for row in rows if row["judged"] is not None]
-    shown = list(importances(completed).items())[:SHOWN]
-    mosaic = [["auroc"] * SHOWN, ["loss"] * SHOWN, [f"hp{index}" for index in range(SHOWN)]]
+def draw_search(trials: list[EndedTrial], summary: SearchSummary) -> Figure:
+    """Draw AUROC and log-loss by trial, and the score by the hyperparameters that have most to do with it.
+
+    Args:
+        trials: All ended trials, by number.
+        summary: tuning.json's content.
+    """
+    completed = [trial for trial in trials if trial.score]
+    shares = list(rank_hyperparameters(completed).items())[:SHOWN]
+    rows = [["auroc"] * SHOWN, ["log_loss"] * SHOWN, [f"hp{index}" for index in range(SHOWN)]]
     figure, axes = plt.subplot_mosaic(
-        mosaic if shown else mosaic[:2],
-        figsize=(10, 9 if shown else 6),
+        rows if shares else rows[:2],
+        figsize=(10, 9 if shares else 6),
         layout="constrained",
-        height_ratios=[3, 2, 3] if shown else [3, 2],
+        height_ratios=[3, 2, 3] if shares else [3, 2],
     )
     axes["auroc"].set_title(
-        f"{len(rows)} trials ({summary['tuner']}), {summary['folds']} folds of the training split: "
-        f"{summary['images']} images, {summary['patients']} patients"
+        f"{len(trials)} trials ({summary.tuner}), {summary.folds} folds of the training split: "
+        f"{summary.images} images, {summary.patients} patients"
     )
-    _auroc(axes["auroc"], rows, completed, summary)
-    _log_loss(axes["loss"], completed, summary)
-    for index in range(SHOWN if shown else 0):
-        axis = axes[f"hp{index}"]
-        if index < len(shown):
-            _hyperparameter(axis, completed, summary, *shown[index])
-        else:
-            axis.axis("off")
-    if shown:
+    _draw_auroc(axes["auroc"], trials, completed, summary)
+    _draw_log_loss(axes["log_loss"], completed, summary)
+    for name in ("auroc", "log_loss"):
+        axes[name].set_xlim(-0.7, trials[-1].number + 0.7)
+        axes[name].xaxis.get_major_locator().set_params(integer=True)
+        axes[name].grid(alpha=0.3)
+    if shares:
         axes["hp0"].set_ylabel("score")
+        for index in range(SHOWN):
+            if index < len(shares):
+                _draw_hyperparameter(axes[f"hp{index}"], completed, summary, *shares[index])
+            else:
+                axes[f"hp{index}"].axis("off")
     handles = {
         label: handle
-        for name in ("auroc", "loss")
+        for name in ("auroc", "log_loss")
         for handle, label in zip(*axes[name].get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, fontsize=9)
-    plots.save(figure, path)
+    return figure
 
 
-def _auroc(axis, rows: list[dict], completed: list[dict], summary: dict) -> None:
-    number = [row["trial"] for row in completed]
-    mean = np.asarray([row["judged"].auroc.mean() for row in completed])
-    for row in completed:
-        folds = row["judged"].auroc
-        axis.plot([row["trial"]] * len(folds), folds, ".", color=TRIAL_COLOUR, alpha=0.25, markersize=5, zorder=1)
-    axis.plot(number, mean, "o", color=TRIAL_COLOUR, markersize=5, label="mean (dots: each fold)", zorder=2)
-    axis.plot(number, np.maximum.accumulate(mean), color=TRIAL_COLOUR, linewidth=1, alpha=0.6, label="best mean so far")
-    failed = [row["trial"] for row in rows if row["judged"] is None]
-    if failed:
-        low = axis.get_xaxis_transform()
-        axis.plot(failed, [0.02] * len(failed), "x", color="black", transform=low, label="failed")
-    _mark(axis, summary, "auroc_mean")
-    if (unbiased := summary["without_selection_bias"]) is not None:
-        value, (low, high) = unbiased["auroc"]["value"], unbiased["auroc"]["ci95"]
-        axis.axhspan(low, high, color=BEST_COLOUR, alpha=0.08, linewidth=0)
-        axis.axhline(
-            value, color=BEST_COLOUR, linestyle="--", linewidth=1, label="the choice without selection bias, 95 % CI"
-        )
+def _draw_auroc(axis: Axes, trials: list[EndedTrial], completed: list[EndedTrial], summary: SearchSummary) -> None:
+    numbers = [trial.number for trial in completed]
+    means = [trial.score.auroc_mean for trial in completed]
+    for trial in completed:
+        folds = trial.score.auroc_folds
+        axis.plot([trial.number] * len(folds), folds, ".", color=TRIAL_COLOUR, alpha=0.25, markersize=5, zorder=1)
+    axis.plot(numbers, means, "o", color=TRIAL_COLOUR, markersize=5, label="mean (dots: each fold)", zorder=2)
+    best_so_far = np.maximum.accumulate(means)
+    axis.plot(numbers, best_so_far, color=TRIAL_COLOUR, linewidth=1, alpha=0.6, label="best mean so far")
+    if failed := [trial.number for trial in trials if not trial.score]:
+        bottom = axis.get_xaxis_transform()
+        axis.plot(failed, [0.02] * len(failed), "x", color="black", transform=bottom, label="failed")
+    _mark_trials(axis, summary, "auroc_mean")
+    if corrected := summary.without_selection_bias:
+        axis.axhspan(*corrected.auroc.ci95, color=BEST_COLOUR, alpha=0.08, linewidth=0)
+        label = "corrected for picking the best, 95 % CI"
+        axis.axhline(corrected.auroc.value, color=BEST_COLOUR, linestyle="--", linewidth=1, label=label)
     axis.set_ylabel("AUROC, held out")
     axis.tick_params(labelbottom=False)
     axis.set_ylim(top=min(axis.get_ylim()[1], 1.02))
-    _finish(axis, rows)
 
 
-def _log_loss(axis, completed: list[dict], summary: dict) -> None:
-    axis.plot([row["trial"] for row in completed], [row["judged"].log_loss for row in completed], "o", markersize=5)
-    _mark(axis, summary, "log_loss")
+def _draw_log_loss(axis: Axes, completed: list[EndedTrial], summary: SearchSummary) -> None:
+    axis.plot([trial.number for trial in completed], [trial.score.log_loss for trial in completed], "o", markersize=5)
+    _mark_trials(axis, summary, "log_loss")
     axis.set_yscale("log")
     for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
         ticks(ticker.StrMethodFormatter("{x:g}"))
     axis.yaxis.get_minor_locator().set_params(subs=(2, 5))
-    axis.axhline(np.log(2), color="grey", linestyle=":", linewidth=1, label="log-loss of a tossed coin")
+    axis.axhline(np.log(2), color="grey", linestyle=":", linewidth=1, label="log-loss at chance")
     axis.set_ylabel("log-loss, held out")
     axis.set_xlabel("trial")
-    _finish(axis, completed)
 
 
-def _hyperparameter(axis, completed: list[dict], summary: dict, name: str, share: float) -> None:
-    having = [row for row in completed if name in row["hyperparameters"]]
-    values = [row["hyperparameters"][name] for row in having]
-    continuous = all(isinstance(value, float) for value in values) and len(set(values)) > 6
+def _draw_hyperparameter(
+    axis: Axes, completed: list[EndedTrial], summary: SearchSummary, name: str, share: float
+) -> None:
+    having = [trial for trial in completed if name in trial.hyperparameters]
+    values = [trial.hyperparameters[name] for trial in having]
     ticks = sorted(set(values))
+    continuous = all(isinstance(value, float) for value in values) and len(ticks) > 6
     place = {value: value if continuous else ticks.index(value) for value in ticks}
-    axis.plot([place[value] for value in values], [row["judged"].score for row in having], "o", markersize=5, alpha=0.7)
-    for key, marker, colour, size in (("tutorial", "s", TUTORIAL_COLOUR, 8), ("best", "*", BEST_COLOUR, 14)):
-        point = summary[key]
-        if point and name in point["hyperparameters"]:
-            axis.plot(place[point["hyperparameters"][name]], point["score"], marker, color=colour, markersize=size)
+    axis.plot([place[value] for value in values], [trial.score.score for trial in having], "o", markersize=5, alpha=0.7)
+    for trial, style in _marked(summary):
+        if name in trial.hyperparameters:
+            axis.plot(place[trial.hyperparameters[name]], trial.score, **style)
     if continuous:
         axis.set_xscale("log")
     else:
@@ -135,15 +140,13 @@ def _hyperparameter(axis, completed: list[dict], summary: dict, name: str, share
     axis.grid(alpha=0.3)
 
 
-def _mark(axis, summary: dict, figure: str) -> None:
-    best, tutorial = summary["best"], summary["tutorial"]
-    if tutorial:
-        style = {"color": TUTORIAL_COLOUR, "markersize": 8, "label": "tutorial's point", "zorder": 3}
-        axis.plot(TUTORIAL_TRIAL, tutorial[figure], "s", **style)
-    axis.plot(best["trial"], best[figure], "*", color=BEST_COLOUR, markersize=14, label="best score", zorder=4)
+def _marked(summary: SearchSummary) -> list[tuple[ScoredTrial, dict]]:
+    """The trials with a marker of their own: the tutorial's point, and the best on top of it."""
+    marked = [(summary.tutorial, TUTORIAL_STYLE), (summary.best, BEST_STYLE)]
+    return [(trial, style) for trial, style in marked if trial]
 
 
-def _finish(axis, rows: list[dict]) -> None:
-    axis.set_xlim(-0.7, max(row["trial"] for row in rows) + 0.7)
-    axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.grid(alpha=0.3)
+def _mark_trials(axis: Axes, summary: SearchSummary, metric: str) -> None:
+    for trial, style in _marked(summary):
+        label = "best score" if trial is summary.best else "tutorial's point"
+        axis.plot(trial.trial, getattr(trial, metric), label=label, zorder=3, **style)

@@ -1,7 +1,7 @@
-"""A search on several processes or machines: which part each plays, and who is still there.
+"""A search on several processes or machines: which role each has, and which of them are alive. No TensorFlow.
 
-KerasTuner's chief hands out trials over gRPC; its workers share the chief's run folder. A worker holds a file lock
-while it lives: the system lets go of it when the process dies, however it dies. Never TensorFlow.
+KerasTuner's chief gives out trials over gRPC; its workers share the chief's run folder. A worker holds a file lock
+while it lives: the operating system releases it when the process dies, however it dies.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ POLL_SECONDS = 0.2  # between two looks at what another process does
 WATCH_SECONDS = 1.0
 
 
-def role(config: Config) -> str:
-    """ "alone", "chief" or "worker", from KerasTuner's environment variables.
+def find_role(config: Config) -> str:
+    """Return "alone", "chief" or "worker", from KerasTuner's environment variables.
 
-    Raises UsageError when one of them, or a worker's --output, is missing.
+    Raises:
+        UsageError: If one of the variables, or --output, is missing.
     """
     if "KERASTUNER_ORACLE_IP" not in os.environ:
         return "alone"
@@ -43,43 +44,51 @@ def role(config: Config) -> str:
 
 
 def wait_for_chief(output: Path) -> None:
-    """Return when the chief of a run has prepared its dataset and begun; raises UsageError when the run is over."""
-    told = False
+    """Return when the chief of a run has begun its search.
+
+    Raises:
+        UsageError: If the run is finished.
+    """
+    printed = False
     while not (staging(output) / file_names.TUNER / SETTINGS).exists():
         if output.exists():
             raise UsageError(f"--output {output} exists: its search is over.")
-        if not told:
+        if not printed:
             print(f"Waiting for the chief to begin {output} (Ctrl-C to give up)", file=sys.stderr, flush=True)
-            told = True
+            printed = True
         time.sleep(POLL_SECONDS)
 
 
 @contextlib.contextmanager
-def present(project: Path) -> Iterator[None]:
-    """Be seen as a living worker of the search in `project`; raises UsageError when another has this id."""
-    me = os.environ["KERASTUNER_TUNER_ID"]
-    lock = _lock(project, me)
+def registered(project: Path) -> Iterator[None]:
+    """Hold the lock of a living worker of the search in `project`.
+
+    Raises:
+        UsageError: If another process has the same KERASTUNER_TUNER_ID.
+    """
+    tuner_id = os.environ["KERASTUNER_TUNER_ID"]
+    lock = _lock(project, tuner_id)
     try:
         lock.acquire(timeout=10)
     except filelock.Timeout as error:
-        raise UsageError(f"KERASTUNER_TUNER_ID {me} is taken by a running process: give each its own.") from error
+        raise UsageError(f"KERASTUNER_TUNER_ID {tuner_id} is taken by a running process: give each its own.") from error
     with lock:
         yield
+
+
+def is_alive(project: Path, tuner_id: str) -> bool:
+    """Return whether a process is registered as this worker."""
+    try:
+        with _lock(project, tuner_id).acquire(timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
 
 
 def _lock(project: Path, tuner_id: str) -> filelock.BaseFileLock:
     path = project / WORKERS / f"{tuner_id}.lock"
     path.parent.mkdir(exist_ok=True)
     return filelock.FileLock(path)
-
-
-def is_alive(project: Path, tuner_id: str) -> bool:
-    """Whether a process is present as this worker."""
-    try:
-        with _lock(project, tuner_id).acquire(timeout=0):
-            return False
-    except filelock.Timeout:
-        return True
 
 
 @contextlib.contextmanager
@@ -90,7 +99,7 @@ def watching(project: Path, retry_lost_trials: Callable[[Callable[[str], bool]],
     def watch() -> None:
         while not stop.wait(WATCH_SECONDS):
             for lost in retry_lost_trials(lambda tuner_id: is_alive(project, tuner_id)):
-                print(f"Worker {lost} is gone; its trial goes to the next that asks.", file=sys.stderr, flush=True)
+                print(f"Worker {lost} is gone; its trial goes to another worker.", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=watch, name="watch", daemon=True)
     thread.start()
