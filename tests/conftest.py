@@ -169,8 +169,6 @@ def tiny():
 @pytest.fixture
 def quick(monkeypatch):
     """Trials of a search that take no time, their result made up from the recipe; gives the recipes that were run."""
-    import dataclasses
-
     from trainer.tuning import trials
 
     ran = []
@@ -178,10 +176,10 @@ def quick(monkeypatch):
     def run(problem, recipe, on_progress):
         ran.append(recipe)
         random = np.random.default_rng([recipe.epochs, recipe.units, int(recipe.learning_rate * 1e6)])
-        odds = random.normal(np.where(problem.labels == 0, 0.5, -0.5), 1.0)
-        return trials.Result(dataclasses.asdict(recipe), odds, None, 0.0), []
+        odds = random.normal(np.where(problem.held_out.is_positive, 0.5, -0.5), 1.0)
+        return trials.TrialResult(recipe, odds, None, 0.0), []
 
-    monkeypatch.setattr(trials, "run", run)
-    monkeypatch.setattr("trainer.tuning.trial_summaries.write_trial", lambda *_: None)
-    monkeypatch.setattr("trainer.tuning.plots.draw", lambda *_: None)
+    monkeypatch.setattr(trials, "run_trial", run)
+    for name in ("tensorboard.write_trial", "plots.draw_search", "search.save"):
+        monkeypatch.setattr(f"trainer.tuning.{name}", lambda *_: None)
     return ran

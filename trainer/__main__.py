@@ -4,7 +4,7 @@ import sys
 
 from covid_tfds.common import cli, logs
 from trainer import config
-from trainer.tuning import distribution
+from trainer.tuning import workers
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def _train(wanted: config.Config) -> None:
         from trainer import training
         from trainer.models import strategies
 
-    if wanted.tune and distribution.role(wanted) == "worker":
+    if wanted.tune and workers.find_role(wanted) == "worker":
         training.help_tune(wanted)
     elif strategies.is_helper(wanted):
         training.help_fine_tune(wanted)

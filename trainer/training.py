@@ -32,7 +32,7 @@ from trainer.recipes import Recipe
 from trainer.report import dataset_card, page, plots, tensorboard, terminal
 from trainer.run_folder import caveats, file_names
 from trainer.run_folder.run import default_output
-from trainer.tuning import distribution
+from trainer.tuning import workers
 from trainer.validation import grad_cam, validate
 from trainer.validation.validate import Judgement
 
@@ -99,11 +99,12 @@ def train(config: Config) -> Path:
 
 
 def help_tune(config: Config) -> None:
-    """Run trials of another process's `--tune` until it has no more; see `searching.work`."""
-    from trainer.tuning import searching
+    """Run trials of another process's `--tune` until it has no more; see `search.work`."""
+    from trainer.tuning import search
+    from trainer.tuning.trials import Problem
 
-    distribution.wait_for_chief(Path(config.output))
-    searching.work(config, *_prepare(config))
+    workers.wait_for_chief(Path(config.output))
+    search.work(config, Problem.of(config, *_prepare(config)))
 
 
 def help_fine_tune(config: Config) -> None:
@@ -161,9 +162,10 @@ def _prepare(config: Config) -> tuple[Examples, Backbone]:
 def _recipe(folder: Path, config: Config, examples: Examples, backbone: Backbone) -> Recipe:
     """The recipe that the flags name or, with --tune, the best one found."""
     if config.tune:
-        from trainer.tuning import searching  # KerasTuner takes its time to import
+        from trainer.tuning import search  # imported late: KerasTuner takes a second
+        from trainer.tuning.trials import Problem
 
-        return searching.search(folder, config, examples, backbone)
+        return search.search(folder, config, Problem.of(config, examples, backbone))
     if (folder / file_names.TUNER).exists():
         raise UsageError(f"{folder} holds an unfinished search: add --tune to go on with it, or remove it.")
     return recipes.named(

@@ -1,6 +1,6 @@
 """A search over made-up features, for tests; as a script, for those that need processes of their own.
 
-python tests/made_up_search.py OUTPUT TRIALS TUNER       what `python -m trainer --tune` does, without a dataset
+python tests/fakes/search_process.py OUTPUT TRIALS TUNER       what `python -m trainer --tune` does, without a dataset
 """
 
 import csv
@@ -15,53 +15,53 @@ import numpy as np
 from covid_tfds.common import logs
 from covid_tfds.common.new_folder import new_folder
 from trainer.config import Config
-from trainer.metrics.classification import POSITIVE
-from trainer.tuning import distribution
+from trainer.tuning import workers
 
-SETTINGS = {"seed": 42}
 N, WIDTH = 40, 6
+IS_POSITIVE = np.arange(N) % 2 == 0
 
 
 def config(output, trials, tuner="random", **changes) -> Config:
     return Config(tune=True, trials=trials, tuner=tuner, output=str(output), **changes)
 
 
-def problem(features=None):
-    """Forty images of thirty patients in five folds; some poolings, cuts and scalings tell the classes better."""
+def problem(features=None, seed=42):
+    """Forty images of thirty patients in five folds; some poolings, cuts and scalings separate the classes better."""
+    from trainer.tuning.scores import HeldOut
     from trainer.tuning.trials import Problem
 
     labels = np.arange(N) % 2
     patients = np.asarray([f"patient-{min(i // 2 * 2 + labels[i], 29 + labels[i])}" for i in range(N)])
     _, patient = np.unique(patients, return_inverse=True)
     return Problem(
-        labels=labels,
+        held_out=HeldOut(IS_POSITIVE, patients, patient % 5),
+        targets=np.eye(2, dtype=np.float32)[labels],
         image_id=np.asarray([f"image-{i:02d}" for i in range(N)]),
-        patient_id=patients,
-        fold=patient % 5,
         features=features or made_up_features,
         batch_size=8,
         seed=42,
+        settings={"seed": seed},
     )
 
 
 def made_up_features(recipe, on_progress):
     random = np.random.default_rng([len(recipe.pooling), len(recipe.cut), len(recipe.scaling)])
     features = random.normal(size=(N, recipe.variants, WIDTH)).astype(np.float32)
-    features[np.arange(N) % 2 == POSITIVE, :, 0] += 0.1 * len(recipe.pooling)
+    features[IS_POSITIVE, :, 0] += 0.1 * len(recipe.pooling)
     on_progress(N, N)
     return features
 
 
-def search(output, trials, tuner="random", the_problem=None, **changes):
+def run_search(output, trials, tuner="random", the_problem=None, **changes):
     """Run a search, or go on with one, in the run folder `output`; returns the recipe."""
     import tensorflow as tf
 
-    from trainer.tuning import searching
+    from trainer.tuning import search
 
     tf.config.experimental.enable_op_determinism()  # as training does: without it the last bits differ
     wanted = config(output, trials, tuner, **changes)
     with new_folder(Path(output)) as folder:
-        return searching.run(folder, wanted, the_problem or problem(), SETTINGS)
+        return search.search(folder, wanted, the_problem or problem())
 
 
 def interrupt_after(quick, count, run, trials_wanted=6):
@@ -71,7 +71,7 @@ def interrupt_after(quick, count, run, trials_wanted=6):
     from trainer.tuning import trials
 
     quick.clear()
-    run_quickly = trials.run
+    run_quickly = trials.run_trial
 
     def interrupted(*arguments):
         if len(quick) == count:
@@ -79,9 +79,9 @@ def interrupt_after(quick, count, run, trials_wanted=6):
         return run_quickly(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trials, "run", interrupted)
+        patch.setattr(trials, "run_trial", interrupted)
         with pytest.raises(KeyboardInterrupt) as stop:
-            search(run, trials_wanted, "bayesian")
+            run_search(run, trials_wanted, "bayesian")
     return str(stop.value)
 
 
@@ -95,7 +95,7 @@ def outcome(run: Path) -> dict:
 
 
 def hanging_features(recipe, on_progress):
-    """Features of a worker that gets stuck in its second trial, and says so by a file that HANG names."""
+    """Features of a worker that hangs in its second trial and then makes the file that HANG names."""
     marker = Path(os.environ["HANG"])
     if marker.with_suffix(".first").exists():
         marker.touch()
@@ -107,14 +107,14 @@ def hanging_features(recipe, on_progress):
 
 def main(output: str, trials: str, tuner: str) -> None:
     with logs.silenced():
-        from trainer.tuning import searching
+        from trainer.tuning import search
 
     wanted = config(output, int(trials), tuner)
-    if distribution.role(wanted) == "worker":
-        distribution.wait_for_chief(Path(output))
-        searching.serve(wanted, problem(hanging_features if "HANG" in os.environ else None), SETTINGS)
+    if workers.find_role(wanted) == "worker":
+        workers.wait_for_chief(Path(output))
+        search.work(wanted, problem(hanging_features if "HANG" in os.environ else None))
     else:
-        search(output, int(trials), tuner)
+        run_search(output, int(trials), tuner)
 
 
 if __name__ == "__main__":

@@ -182,7 +182,7 @@ def make_oracle(kind: str, trials: int, seed: int) -> Restartable:
     if kind == "random":
         return Random(max_trials=trials, **common)
     fixed = keras_tuner.HyperParameters()
-    fixed.Fixed("epochs", TUTORIAL.epochs)  # Hyperband's own tuner/epochs says how many; see `trial.recipe_of`
+    fixed.Fixed("epochs", TUTORIAL.epochs)  # Hyperband's own tuner/epochs says how many; see `trials.recipe_of`
     oracle = Hyperband(
         max_epochs=HYPERBAND_EPOCHS,
         factor=HYPERBAND_FACTOR,

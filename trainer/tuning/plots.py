@@ -1,4 +1,4 @@
-"""tuning.png: what each trial of a search scored, the tutorial's point among them, and which hyperparameters mattered."""
+"""tuning.png: the score of each trial of a search, and of the hyperparameters that have most to do with it."""
 
 from __future__ import annotations
 

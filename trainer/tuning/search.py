@@ -29,7 +29,7 @@ from trainer.report.plots import save
 from trainer.run_folder import file_names
 from trainer.tuning import oracles, plots, tensorboard, workers
 from trainer.tuning.summary import SearchTable
-from trainer.tuning.trial import RESULT, Problem, TrialResult
+from trainer.tuning.trials import RESULT, Problem, TrialResult
 from trainer.tuning.tuner import Tuner, quiet_keras_tuner
 
 DAMAGE = (OSError, UsageError, ValueError, KeyError, TypeError, AttributeError)

@@ -13,7 +13,7 @@ from covid_tfds.common.files import to_json, write_csv
 from trainer.run_folder import file_names
 from trainer.run_folder.results import Estimate
 from trainer.tuning.scores import TUTORIAL_TRIAL, CorrectedScores, TrialScore, correct_for_selection, score_trial
-from trainer.tuning.trial import Problem, TrialResult
+from trainer.tuning.trials import Problem, TrialResult
 
 HOW = (
     "Score: mean AUROC over patient-grouped, stratified folds of the training split; log-loss decides between equals. "

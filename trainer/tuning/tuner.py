@@ -15,9 +15,9 @@ from keras_tuner.engine.trial import Trial
 
 from covid_tfds.common.files import write_sealed
 from trainer.run_folder import file_names
-from trainer.tuning import hypermodel, tensorboard, trial, workers
+from trainer.tuning import hypermodel, tensorboard, trials, workers
 from trainer.tuning.scores import score_trial
-from trainer.tuning.trial import Problem, TrialResult
+from trainer.tuning.trials import Problem, TrialResult
 
 
 class Tuner(BaseTuner):
@@ -51,15 +51,15 @@ class Tuner(BaseTuner):
         score = score_trial(self.problem.held_out, result.log_odds)
         return {"score": score.score, "auroc": score.auroc_mean, "log_loss": score.log_loss}
 
-    def _run_or_read(self, keras_trial: Trial) -> TrialResult:
+    def _run_or_read(self, trial: Trial) -> TrialResult:
         """Return the result on disk, if it is of the same recipe, or else run the trial."""
-        folder = Path(self.get_trial_dir(keras_trial.trial_id))
-        recipe = trial.recipe_of(keras_trial.hyperparameters, self.problem.batch_size)
+        folder = Path(self.get_trial_dir(trial.trial_id))
+        recipe = trials.recipe_of(trial.hyperparameters, self.problem.batch_size)
         result = TrialResult.read(folder)
         if result is None or result.recipe != recipe:
-            result, history = trial.run_trial(self.problem, recipe, self.on_progress)
+            result, history = trials.run_trial(self.problem, recipe, self.on_progress)
             score = None if result.failed else score_trial(self.problem.held_out, result.log_odds)
-            tensorboard.write_trial(self.folder, keras_trial, score, history)
+            tensorboard.write_trial(self.folder, trial, score, history)
             result.write(folder)
         return result
 

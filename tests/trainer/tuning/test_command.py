@@ -11,7 +11,7 @@ import pytest
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import to_json
 from tests.fakes import search_process
-from tests.fakes.search_process import interrupt_after, outcome, search
+from tests.fakes.search_process import interrupt_after, outcome, run_search
 from trainer.__main__ import main
 from trainer.models import head_fitting
 from trainer.recipes import TUTORIAL
@@ -29,7 +29,7 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "finished"
-    recipe = search(run, 9, "bayesian")
+    recipe = run_search(run, 9, "bayesian")
     return run, recipe
 
 
@@ -74,7 +74,7 @@ def test_folds_are_told_and_share_no_patient(finished):
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_the_tutorials_point_is_first_and_the_seed_decides_the_rest(quick, tmp_path, tuner):
     for name, seed in (("one", 42), ("same", 42), ("other", 7)):
-        search(tmp_path / name, 8, tuner, seed=seed)
+        run_search(tmp_path / name, 8, tuner, seed=seed)
     assert quick[0] == quick[8] == quick[16] == TUTORIAL
     assert outcome(tmp_path / "one") == outcome(tmp_path / "same")
     assert outcome(tmp_path / "one") != outcome(tmp_path / "other")
@@ -82,8 +82,8 @@ def test_the_tutorials_point_is_first_and_the_seed_decides_the_rest(quick, tmp_p
 
 
 def test_a_seed_of_zero_is_a_seed(quick, tmp_path):
-    search(tmp_path / "one", 4, seed=0)
-    search(tmp_path / "two", 4, seed=0)
+    run_search(tmp_path / "one", 4, seed=0)
+    run_search(tmp_path / "two", 4, seed=0)
     assert outcome(tmp_path / "one") == outcome(tmp_path / "two")
 
 
@@ -92,7 +92,7 @@ def test_a_bad_combination_is_one_failed_trial_with_its_reason(tmp_path):
         result = search_process.made_up_features(recipe, on_progress)
         return result * np.inf if recipe.pooling == "max" else result
 
-    search(tmp_path / "run", 8, the_problem=search_process.problem(features))
+    run_search(tmp_path / "run", 8, the_problem=search_process.problem(features))
     table = outcome(tmp_path / "run")["table"]
     failed = [row for row in table if row["pooling"] == "max"]
     assert 0 < len(failed) < 8
@@ -110,7 +110,7 @@ def test_any_other_error_stops_the_search_as_it_is(tmp_path, error):
         return search_process.made_up_features(recipe, on_progress)
 
     with pytest.raises(type(error), match=str(error)):
-        search(tmp_path / "run", 3, the_problem=search_process.problem(features))
+        run_search(tmp_path / "run", 3, the_problem=search_process.problem(features))
     assert not (tmp_path / "run").exists()
 
 
@@ -119,13 +119,13 @@ def test_a_search_whose_trials_all_fail_says_why(tmp_path):
         raise head_fitting.DivergedError("The loss is not finite in epoch 1.")
 
     with pytest.raises(UsageError, match=r"All 3 trials failed.*not finite in epoch 1"):
-        search(tmp_path / "run", 3, the_problem=search_process.problem(features))
+        run_search(tmp_path / "run", 3, the_problem=search_process.problem(features))
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_killed_at_any_write_it_ends_the_same(quick, tmp_path, monkeypatch, tuner):
     """A kill between any two files, or in the middle of one: the trial under way may be repeated, no other."""
-    search(tmp_path / "whole", 4, tuner)
+    run_search(tmp_path / "whole", 4, tuner)
     wanted = outcome(tmp_path / "whole")
     writes = 0
     real = os.replace
@@ -139,7 +139,7 @@ def test_killed_at_any_write_it_ends_the_same(quick, tmp_path, monkeypatch, tune
 
     monkeypatch.setattr(Path, "replace", lambda self, target: counted(self, target))
     killed_at, points = 0, 0
-    search(tmp_path / "counted", 4, tuner)
+    run_search(tmp_path / "counted", 4, tuner)
     points = writes
     assert points > 4 * 4
     for killed_at in range(1, points - 2, 1 if tuner == "random" else 11):
@@ -147,21 +147,21 @@ def test_killed_at_any_write_it_ends_the_same(quick, tmp_path, monkeypatch, tune
         writes = 0
         quick.clear()
         with pytest.raises(Killed):
-            search(run, 4, tuner)
+            run_search(run, 4, tuner)
         killed_at, kept = 0, killed_at
-        search(run, 4, tuner)
+        run_search(run, 4, tuner)
         assert outcome(run) == wanted, kept
         assert len(quick) <= 4 + 1, kept
 
 
 @pytest.mark.parametrize("name", ["oracle.json", "tuner0.json", "trial_2/trial.json", "trial_2/result.json"])
 def test_a_damaged_file_costs_no_other_trial(quick, tmp_path, capsys, name):
-    search(tmp_path / "whole", 6, "bayesian")
+    run_search(tmp_path / "whole", 6, "bayesian")
     interrupt_after(quick, 4, tmp_path / "run")
     path = tmp_path / "run.incomplete" / "tuner" / name
     path.write_bytes(path.read_bytes()[:-7])
     quick.clear()
-    search(tmp_path / "run", 6, "bayesian")
+    run_search(tmp_path / "run", 6, "bayesian")
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
     assert len(quick) <= 3
     assert "replayed" in capsys.readouterr().err
@@ -173,16 +173,15 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(quick, tmp_path):
     assert f"python -m trainer --tune --trials 6 --output {tmp_path / 'run'}" in message
     with (tmp_path / "run.incomplete" / "tuning.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
-    search(tmp_path / "run", 6, "bayesian")
-    search(tmp_path / "whole", 6, "bayesian")
+    run_search(tmp_path / "run", 6, "bayesian")
+    run_search(tmp_path / "whole", 6, "bayesian")
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
 def test_another_search_in_the_folder_is_refused(quick, tmp_path, monkeypatch):
     interrupt_after(quick, 2, tmp_path / "run")
-    monkeypatch.setattr(search, "SETTINGS", {"seed": 43})
-    with pytest.raises(UsageError, match="another seed: 42 then, 43 now"):
-        search(tmp_path / "run", 6, "bayesian")
+    with pytest.raises(UsageError, match="seed: 42 then, 43 now"):
+        run_search(tmp_path / "run", 6, "bayesian", search_process.problem(seed=43))
 
 
 @pytest.mark.parametrize(

@@ -1,70 +1,146 @@
 import numpy as np
 import pytest
-from PIL import Image
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
 
+from trainer.run_folder.results import Estimate
 from trainer.tuning import plots
-from trainer.tuning.selection import Judgement
+from trainer.tuning.scores import CorrectedScores, TrialScore
+from trainer.tuning.summary import EndedTrial, ScoredTrial, SearchSummary
 
 
-def row(number, score, failed=False, **hyperparameters):
-    judged = None if failed else Judgement(np.linspace(score - 0.1, score + 0.1, 5), 0.5 - score / 3, score)
+def ended(number, score, **hyperparameters):
+    """A trial with this score, or, for None, a failed one."""
     values = {"learning_rate": 1e-3, "pooling": "corner", "epochs": 25, "units": 64} | hyperparameters
-    return {"trial": number, "judged": judged, "hyperparameters": values}
+    if score is None:
+        return EndedTrial(number, values, None, None, "diverged")
+    folds = tuple(np.linspace(score - 0.1, score + 0.1, 5))
+    return EndedTrial(number, values, None, TrialScore(score, score, 0.08, folds, 0.5 - score / 3), "")
 
 
-def summary(rows, **changes):
-    def told(one):
-        return {
-            "trial": one["trial"],
-            "score": one["judged"].score,
-            "auroc_mean": one["judged"].auroc.mean(),
-            "log_loss": one["judged"].log_loss,
-            "hyperparameters": one["hyperparameters"],
-        }
+def summary(trials, has_correction=True):
+    def scored(trial):
+        return ScoredTrial(**vars(trial.score), trial=trial.number, hyperparameters=trial.hyperparameters, recipe={})
 
-    completed = [one for one in rows if one["judged"]]
-    return {
-        "tuner": "random",
-        "folds": 5,
-        "images": 40,
-        "patients": 30,
-        "tutorial": told(rows[0]) if rows[0]["judged"] else None,
-        "best": told(max(completed, key=lambda one: one["judged"].score)),
-        "without_selection_bias": {"auroc": {"value": 0.8, "ci95": [0.6, 0.9]}},
-    } | changes
+    completed = [trial for trial in trials if trial.score]
+    corrected = CorrectedScores(*[Estimate(0.8, (0.6, 0.9), 40)] * 6, draws=2000, patients=30)
+    return SearchSummary(
+        trials=len(trials),
+        failed=len(trials) - len(completed),
+        folds=5,
+        images=40,
+        patients=30,
+        tuner="random",
+        how="",
+        best=scored(max(completed, key=lambda trial: trial.score.score)),
+        tutorial=scored(trials[0]) if trials[0].score else None,
+        without_selection_bias=corrected if has_correction else None,
+        seconds_in_trials=1.0,
+    )
 
 
 def many(count):
+    """Trials whose pooling decides the score, and nothing else does."""
     random = np.random.default_rng(0)
     for number in range(count):
         rate, pooling = 10 ** random.uniform(-4, -2), str(random.choice(["corner", "average", "max"]))
         units = int(random.choice([16, 64, 256]))
-        yield row(number, 0.6 + 0.2 * (pooling == "max"), learning_rate=rate, pooling=pooling, units=units)
+        yield ended(number, 0.6 + 0.2 * (pooling == "max"), learning_rate=rate, pooling=pooling, units=units)
 
 
-def test_what_decides_the_score_is_found_to_matter_most():
-    shares = plots.importances(list(many(40)))
+@pytest.fixture
+def drawn():
+    """Draw a search; gives its axes by label of the y axis, or, below these, by title."""
+    figures = []
+
+    def draw(trials, has_correction=True):
+        figures.append(plots.draw_search(trials, summary(trials, has_correction)))
+        return {axis.get_ylabel() or axis.get_title(): axis for axis in figures[-1].axes}
+
+    yield draw
+    for figure in figures:
+        plt.close(figure)
+
+
+def lines_of(axis, label):
+    return [line.get_xydata().tolist() for line in axis.lines if line.get_label() == label]
+
+
+def test_the_deciding_hyperparameter_ranks_first():
+    shares = plots.rank_hyperparameters(list(many(40)))
     assert next(iter(shares)) == "pooling"
     assert shares["pooling"] > 0.8
     assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_too_few_trials_rank_nothing():
-    assert plots.importances(list(many(5))) == {}
+    assert plots.rank_hyperparameters(list(many(5))) == {}
 
 
-@pytest.mark.parametrize(
-    ("rows", "changes"),
-    [
-        (list(many(20)), {}),
-        ([row(0, 0.7)], {"without_selection_bias": None}),
-        ([row(0, 0, failed=True), row(1, 0.7), row(2, 0, failed=True)], {"without_selection_bias": None}),
-        ([row(number, 0.9, **{"tuner/epochs": 4 + number, "tuner/bracket": 2}) for number in range(9)], {}),
-    ],
-    ids=["many", "one", "failures", "hyperband"],
-)
-def test_a_picture_is_drawn_of_any_search(tmp_path, rows, changes):
-    plots.draw(tmp_path / "tuning.png", rows, summary(rows, **changes))
-    with Image.open(tmp_path / "tuning.png") as picture:
-        assert picture.size[0] == 1200
-        assert len(picture.convert("RGB").getcolors(1 << 20)) > 100
+def test_each_trial_has_its_mean_and_its_folds(drawn):
+    trials = [ended(0, 0.6), ended(1, 0.8), ended(2, 0.7)]
+    axis = drawn(trials)["AUROC, held out"]
+    assert lines_of(axis, "mean (dots: each fold)") == [[[0, 0.6], [1, 0.8], [2, 0.7]]]
+    assert lines_of(axis, "best mean so far") == [[[0, 0.6], [1, 0.8], [2, 0.8]]]
+    dots = [line.get_xydata().tolist() for line in axis.lines if line.get_marker() == "."]
+    assert dots == [[[trial.number, auroc] for auroc in trial.score.auroc_folds] for trial in trials]
+
+
+def test_best_and_tutorial_are_marked_in_their_colours(drawn):
+    axes = drawn([ended(0, 0.6), ended(1, 0.8), ended(2, 0.7)])
+    for label, best, tutorial in (("AUROC, held out", 0.8, 0.6), ("log-loss, held out", 0.5 - 0.8 / 3, 0.3)):
+        assert lines_of(axes[label], "best score") == [[[1, pytest.approx(best)]]]
+        assert lines_of(axes[label], "tutorial's point") == [[[0, pytest.approx(tutorial)]]]
+        colours = {line.get_label(): to_hex(line.get_color()) for line in axes[label].lines}
+        assert colours["best score"] == plots.BEST_COLOUR
+        assert colours["tutorial's point"] == plots.TUTORIAL_COLOUR
+
+
+def test_the_corrected_auroc_is_a_line_in_a_band(drawn):
+    axis = drawn([ended(0, 0.6), ended(1, 0.8)])["AUROC, held out"]
+    (line,) = [line for line in axis.lines if "corrected" in line.get_label()]
+    assert line.get_ydata() == [0.8, 0.8]
+    (band,) = axis.patches
+    assert (band.get_y(), band.get_height()) == (0.6, pytest.approx(0.3))
+
+
+def test_without_the_tutorials_point_there_is_no_correction_and_no_mark(drawn):
+    axis = drawn([ended(0, None), ended(1, 0.7), ended(2, None)], has_correction=False)["AUROC, held out"]
+    labels = {line.get_label() for line in axis.lines}
+    assert not any("corrected" in label or "tutorial" in label for label in labels)
+    assert not axis.patches
+    assert [[x for x, _ in line] for line in lines_of(axis, "failed")] == [[0, 2]]
+
+
+def test_log_loss_is_drawn_by_trial_beside_chance(drawn):
+    axis = drawn([ended(0, 0.6), ended(1, 0.9)])["log-loss, held out"]
+    assert axis.lines[0].get_xydata().tolist() == [[0, pytest.approx(0.3)], [1, pytest.approx(0.2)]]
+    assert lines_of(axis, "log-loss at chance")[0][0][1] == pytest.approx(np.log(2))
+    assert axis.get_yscale() == "log"
+    assert axis.get_xlabel() == "trial"
+
+
+def test_every_label_is_in_the_legend(drawn):
+    axes = drawn([ended(0, 0.6), ended(1, None), ended(2, 0.8)])
+    (legend,) = axes["AUROC, held out"].figure.legends
+    labels = {line.get_label() for axis in axes.values() for line in axis.lines}
+    assert {text.get_text() for text in legend.texts} == {label for label in labels if not label.startswith("_")}
+
+
+def test_few_trials_have_two_panels_and_many_have_three_hyperparameters_more(drawn):
+    assert len(drawn([ended(0, 0.7)])) == 2
+    axes = drawn(list(many(20)))
+    assert len(axes) == 5
+    pooling = axes["score"]
+    assert pooling.get_title().startswith("pooling (importance ")
+    assert [text.get_text() for text in pooling.get_xticklabels()] == ["average", "corner", "max"]
+    wanted = {(["average", "corner", "max"].index(t.hyperparameters["pooling"]), t.score.score) for t in many(20)}
+    assert {tuple(point) for point in pooling.lines[0].get_xydata().tolist()} == wanted
+    (rate,) = [axis for label, axis in axes.items() if label.startswith("learning rate")]
+    assert rate.get_xscale() == "log"
+    assert rate.lines[0].get_xdata().tolist() == [trial.hyperparameters["learning_rate"] for trial in many(20)]
+
+
+def test_equal_scores_rank_nothing(drawn):
+    trials = [ended(number, 0.9, **{"tuner/epochs": 4 + number, "tuner/bracket": 2}) for number in range(9)]
+    assert len(drawn(trials)) == 2

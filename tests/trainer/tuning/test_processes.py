@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import search_process
-from tests.fakes.search_process import outcome, search
+from tests.fakes.search_process import outcome, run_search
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")]
 
@@ -38,7 +38,7 @@ def wait_until(condition, process, seconds=300):
 
 @pytest.mark.parametrize("tuner", ["bayesian", "hyperband"])
 def test_sigkill_and_resume(tmp_path, tuner):
-    search(tmp_path / "whole", 7, tuner)
+    run_search(tmp_path / "whole", 7, tuner)
     process = start(tmp_path / "run", 7, tuner)
     project = tmp_path / "run.incomplete" / "tuner"
     wait_until((project / "trial_3" / "result.json").exists, process)

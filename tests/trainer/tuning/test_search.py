@@ -1,5 +1,4 @@
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,8 @@ from trainer.config import Config
 from trainer.features.backbone_features import Features, default_folder
 from trainer.features.training_set import load_training_set
 from trainer.recipes import TUTORIAL
-from trainer.tuning import searching
+from trainer.tuning import search
+from trainer.tuning.trials import Problem
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
 
@@ -27,16 +27,19 @@ def examples(phantom_folder):
 def test_what_decides_a_search_is_in_its_settings(examples, tiny, change):
     one = Config(tune=True)
     other = dataclasses.replace(one, **change)
-    assert searching.settings(one, examples, tiny) != searching.settings(other, examples, tiny)
+    assert Problem.of(one, examples, tiny).settings != Problem.of(other, examples, tiny).settings
 
 
 def test_data_weights_and_space_are_in_the_settings(examples, tiny, monkeypatch):
-    before = searching.settings(Config(), examples, tiny)
+    def settings(examples, backbone):
+        return Problem.of(Config(), examples, backbone).settings
+
+    before = settings(examples, tiny)
     relabelled = dataclasses.replace(examples, labels=1 - examples.labels)
-    assert searching.settings(Config(), relabelled, tiny)["dataset"] != before["dataset"]
-    assert searching.settings(Config(), examples, dataclasses.replace(tiny, sha256="other")) != before
+    assert settings(relabelled, tiny)["dataset"] != before["dataset"]
+    assert settings(examples, dataclasses.replace(tiny, sha256="other"))["backbone"] != before["backbone"]
     monkeypatch.setattr("trainer.tuning.hypermodel.CUTS", ("block5_pool",))
-    assert searching.settings(Config(), examples, tiny)["space"] != before["space"]
+    assert settings(examples, tiny)["space"] != before["space"]
 
 
 def poisoned(examples, how):
@@ -66,7 +69,7 @@ def test_a_poisoned_test_split_changes_no_bit(examples, tiny, tmp_path, how):
     wanted = Config(tune=True, trials=4, folds=3)
     for run, given in (("clean", examples), ("poisoned", bad)):
         with new_folder(tmp_path / run) as folder:
-            searching.search(folder, wanted, given, tiny)
+            search.search(folder, wanted, Problem.of(wanted, given, tiny))
     assert outcome(tmp_path / "clean") == outcome(tmp_path / "poisoned")
     if how == "nan":
         assert np.isnan(cached.pooled(bad.rows("test"), 1)).all()
@@ -79,9 +82,11 @@ def test_the_result_does_not_depend_on_the_cache(examples, tiny, tmp_path, monke
     """Empty, half full, full, or filled for the test split, too, and in another order."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
+    wanted = Config(tune=True, trials=4, folds=3)
+
     def searched(name):
         with new_folder(tmp_path / name) as folder:
-            searching.search(folder, Config(tune=True, trials=4, folds=3), examples, tiny)
+            search.search(folder, wanted, Problem.of(wanted, examples, tiny))
         return outcome(tmp_path / name)
 
     empty = searched("empty")
@@ -110,17 +115,18 @@ def everything(cached):
 def test_a_class_of_one_patient_can_not_be_folded(examples, tiny):
     patients = np.where(examples.labels == 0, "one patient with all covid images", examples.groups)
     one = dataclasses.replace(examples, patient_id=patients)
-    with pytest.raises(UsageError, match="at least two patients"):
-        searching.search(Path("unused"), Config(tune=True), one, tiny)
+    with pytest.raises(UsageError, match="two patients"):
+        Problem.of(Config(tune=True), one, tiny)
 
 
 def test_a_fold_that_holds_out_one_class_only_is_refused():
     problem = search_process.problem()
-    lacking = dataclasses.replace(problem, fold=np.where(problem.labels == 0, problem.fold % 4, problem.fold))
-    with pytest.raises(UsageError, match=r"Fold 5 of 5 would hold out no 'covid' image.*fewer --folds"):
+    fold = np.where(search_process.IS_POSITIVE, problem.held_out.fold % 4, problem.held_out.fold)
+    lacking = dataclasses.replace(problem, held_out=dataclasses.replace(problem.held_out, fold=fold))
+    with pytest.raises(UsageError, match=r"Fold 5 of 5 .* 'covid'"):
         lacking.check(("covid", "normal"))
 
 
 def test_a_batch_larger_than_what_a_fold_leaves(examples, tiny):
     with pytest.raises(UsageError, match="--batch_size 14 is larger than what fold"):
-        searching.search(Path("unused"), Config(tune=True, folds=4, batch_size=14), examples, tiny)
+        Problem.of(Config(tune=True, folds=4, batch_size=14), examples, tiny)
