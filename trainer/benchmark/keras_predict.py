@@ -1,16 +1,18 @@
 """Predict image files with model.keras in TensorFlow: the alternative to `export.predict`.
 
-python -m trainer.benchmark.keras_predict MODEL IMAGE...
+python -m trainer.benchmark.keras_predict MODEL IMAGES       an image file or a folder of them
 """
 
 import sys
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 
-def main(model: str, files: list[str]) -> None:
+def main(model: str, images: Path) -> None:
     """Prints each file's probability of the positive class."""
+    files = [str(path) for path in (sorted(images.iterdir()) if images.is_dir() else [images])]
     network = keras.models.load_model(model, safe_mode=True)
 
     def decode(file):
@@ -23,4 +25,4 @@ def main(model: str, files: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -56,104 +56,78 @@ def measure_inner_loops(bench: Bench) -> list[Row]:
     size, many = min(bench.scale.sizes), bench.scale.many
     features, _ = bench.run_kernel("features", size)
     pipeline, _ = bench.run_kernel("pipeline", many)
+    floor = divide(features["float32"], features["floor"])
+    bfloat16 = divide(features["float32"], features["bfloat16"])
+    loop = divide(pipeline["plain loop"], pipeline["eval_pipeline"])
     return [
-        Row(
-            f"features of {size} images",
-            "the forward passes (floor)",
-            "<= 1.15",
-            divide(features["float32"], features["floor"]),
-        ),
-        Row("the same, --precision bfloat16", "float32", ">= 1.8", divide(features["float32"], features["bfloat16"])),
-        Row(
-            f"input pipeline, {many} images",
-            "plain loop",
-            ">= 1.7",
-            divide(pipeline["plain loop"], pipeline["eval_pipeline"]),
-        ),
+        Row(f"features of {size} images", "the forward passes (floor)", "<= 1.15", floor),
+        Row("the same, --precision bfloat16", "float32", ">= 1.8", bfloat16),
+        Row(f"input pipeline, {many} images", "plain loop", ">= 1.7", loop),
     ]
 
 
 def measure_training(bench: Bench) -> list[Row]:
     """Whole processes that train or search, against the tutorial's whole process."""
     images, scale = bench.export_images(), bench.scale
-    tutorial: list[Measurement] = []
-    cold: list[Measurement] = []
-    warm: list[Measurement] = []
-    tuned: list[Measurement] = []
+    runs: dict[str, list[Measurement]] = {"tutorial": [], "cold": [], "warm": [], "tune": []}
     for _ in range(scale.repetitions):
-        tutorial.append(bench.run("trainer.benchmark.tutorial", str(images), str(scale.epochs)))
-        cold.append(bench.train())
-        warm.append(bench.train(cache=bench.warm))
-        tuned.append(bench.train("--tune", "--trials", str(scale.trials), "--folds", str(scale.folds)))
+        runs["tutorial"].append(bench.run("trainer.benchmark.tutorial", str(images), str(scale.epochs)))
+        runs["cold"].append(bench.train())
+        runs["warm"].append(bench.train(cache=bench.warm))
+        runs["tune"].append(bench.train("--tune", "--trials", str(scale.trials), "--folds", str(scale.folds)))
 
-    def row(work: str, against: str, goal: str, own: list[Measurement], tutorials: int = 1) -> Row:
-        times = divide((tutorials * slow.seconds for slow in tutorial), (fast.seconds for fast in own))
-        return Row(work, against, goal, times, max(fast.mebibytes for fast in own))
+    def row(work: str, against: str, goal: str, name: str, tutorials: int = 1) -> Row:
+        slow = (tutorials * run.seconds for run in runs["tutorial"])
+        ratios = divide(slow, (run.seconds for run in runs[name]))
+        return Row(work, against, goal, ratios, max(run.mebibytes for run in runs[name]))
 
     fits = scale.trials * scale.folds
-    search, many = f"--tune, {scale.trials} trials x {scale.folds} folds, cold", f"{fits} tutorial processes"
+    search = f"--tune, {scale.trials} trials x {scale.folds} folds, cold"
     return [
-        row("python -m trainer, cold caches", "the tutorial's process", ">= 6", cold),
-        row("python -m trainer, features cached", "the tutorial's process", ">= 12", warm),
-        row(search, f"{many} (one, multiplied)", ">= 120", tuned, fits),
+        row("python -m trainer, cold caches", "the tutorial's process", ">= 6", "cold"),
+        row("python -m trainer, features cached", "the tutorial's process", ">= 12", "warm"),
+        row(search, f"{fits} tutorial processes (one, multiplied)", ">= 120", "tune", fits),
     ]
 
 
 def measure_prediction(bench: Bench, run_folder: Path) -> list[Row]:
     """The exported model, against Keras; per image, so that start-up counts only in the first row."""
     bench.run("export", str(run_folder), "--int8")
-    files = [str(path) for path in sorted((bench.folder / "many").iterdir())]
-    exported = run_folder / "export"
+    onnx, int8 = (str(run_folder / "export" / name) for name in ("model.onnx", "model.int8.onnx"))
+    bulk = {"1 worker": ("export.bulk", "--model", onnx)}
+    if bench.scale.two_workers:
+        two = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
+        bulk["2 workers, each a process"] = (*bulk["1 worker"], *two)
     ways = {
         "keras": ("trainer.benchmark.keras_predict", str(run_folder / file_names.MODEL)),
-        "onnx": ("export.predict", str(exported / "model.onnx")),
-        "int8": ("export.predict", str(exported / "model.int8.onnx")),
+        "onnx": ("export.predict", onnx),
+        "int8": ("export.predict", int8),
+        **bulk,
     }
     first: dict[str, list[float]] = {name: [] for name in ways}
     rest: dict[str, list[float]] = {name: [] for name in ways}
-    memory: dict[str, float] = {}
+    memory: dict[str, float | None] = {}
+
+    def predict(way: tuple[str, ...], images: Path) -> Measurement:
+        if way[0] == "export.bulk":
+            return bench.run(*way, "--input", str(images), "--output", str(bench.new_output()))
+        return bench.run(*way, str(images))
+
     for _ in range(bench.scale.repetitions):
-        for name, (module, model) in ways.items():
-            one, many = bench.run(module, model, files[0]), bench.run(module, model, *files)
+        for name, way in ways.items():
+            one, many = predict(way, bench.folder / "many" / "0000.png"), predict(way, bench.folder / "many")
             first[name].append(one.seconds)
             rest[name].append(many.seconds - one.seconds)
             memory[name] = many.mebibytes
-    keras, onnx, int8 = (rest[name] for name in ways)
-    images = f"{len(files)} images"
+    memory["2 workers, each a process"] = None  # the peak memory of a process does not count its workers'
+    images = f"{bench.scale.many} images"
+    start_up = divide(first["keras"], first["onnx"])
     return [
-        Row(
-            "first answer of export.predict", "model.keras in TensorFlow", ">= 8", divide(first["keras"], first["onnx"])
+        Row("first answer of export.predict", "model.keras in TensorFlow", ">= 8", start_up),
+        Row(f"{images}, float ONNX", "Keras predict", ">= 1.2", divide(rest["keras"], rest["onnx"]), memory["onnx"]),
+        Row(f"{images}, int8 ONNX", "float ONNX", ">= 2.5", divide(rest["onnx"], rest["int8"]), memory["int8"]),
+        *(
+            Row(f"{images}, export.bulk, {name}", "export.predict", "", divide(rest["onnx"], rest[name]), memory[name])
+            for name in bulk
         ),
-        Row(f"{images}, float ONNX", "Keras predict", ">= 1.2", divide(keras, onnx), memory["onnx"]),
-        Row(f"{images}, int8 ONNX", "float ONNX", ">= 2.5", divide(onnx, int8), memory["int8"]),
-        *measure_bulk_prediction(bench, exported / "model.onnx", onnx),
-    ]
-
-
-def measure_bulk_prediction(bench: Bench, model: Path, loop: list[float]) -> list[Row]:
-    """`export.bulk` without its start-up, against `loop`: seconds of export.predict for the same images."""
-    ways: dict[str, tuple[str, ...]] = {"1 worker": ()}
-    if bench.scale.two_workers:
-        ways["2 workers, each a process"] = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
-    images = bench.folder / "many"
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    memory: dict[str, float] = {}
-    for _ in loop:
-        for name, flags in ways.items():
-            output = bench.new_output()
-            model_and = ("--model", str(model), *flags, "--input")
-            one = bench.run("export.bulk", *model_and, str(images / "0000.png"), "--output", str(output))
-            many = bench.run("export.bulk", *model_and, str(images), "--output", f"{output}-many")
-            seconds[name].append(many.seconds - one.seconds)
-            memory[name] = many.mebibytes
-    return [
-        Row(
-            f"{bench.scale.many} images, export.bulk, {name}",
-            "export.predict",
-            "",
-            divide(loop, seconds[name]),
-            # The peak memory of a process does not count its workers'.
-            None if flags else memory[name],
-        )
-        for name, flags in ways.items()
     ]

@@ -51,7 +51,7 @@ def test_the_table_has_a_row_a_trial(finished):
     assert float(table[0]["learning_rate"]) == TUTORIAL.learning_rate
 
 
-def test_the_best_trial_is_returned_and_told(finished):
+def test_the_best_trial_is_returned_and_written(finished):
     run, recipe = finished
     table, summary = outcome(run)["table"], outcome(run)["summary"]
     best = max(table, key=lambda row: float(row["score"]))
@@ -59,10 +59,10 @@ def test_the_best_trial_is_returned_and_told(finished):
     assert summary["best"]["recipe"] == dataclasses.asdict(recipe)
     assert recipe.learning_rate == float(best["learning_rate"])
     assert summary["tutorial"]["recipe"] == dataclasses.asdict(TUTORIAL)
-    assert set(summary["without_selection_bias"]["auroc_gain"]) == {"value", "ci95"}
+    assert set(summary["without_selection_bias"]["auroc_gain"]) == {"value", "ci95", "n"}
 
 
-def test_folds_are_told_and_share_no_patient(finished):
+def test_folds_are_written_and_share_no_patient(finished):
     run, _ = finished
     folds = json.loads((run / "folds.json").read_text())["folds"]
     assert sorted(image for fold in folds for image in fold["images"]) == list(search_process.problem().image_id)
@@ -97,7 +97,7 @@ def test_a_bad_combination_is_one_failed_trial_with_its_reason(tmp_path):
     failed = [row for row in table if row["pooling"] == "max"]
     assert 0 < len(failed) < 8
     assert {row["status"] for row in failed} == {"failed"}
-    assert all("not finite in epoch 1" in row["reason"] and not row["score"] for row in failed)
+    assert all("epoch 1" in row["reason"] and not row["score"] for row in failed)
     assert {row["status"] for row in table if row["pooling"] != "max"} == {"completed"}
     assert outcome(tmp_path / "run")["summary"]["failed"] == len(failed)
 
@@ -118,7 +118,7 @@ def test_a_search_whose_trials_all_fail_says_why(tmp_path):
     def features(recipe, on_progress):
         raise head_fitting.DivergedError("The loss is not finite in epoch 1.")
 
-    with pytest.raises(UsageError, match=r"All 3 trials failed.*not finite in epoch 1"):
+    with pytest.raises(UsageError, match=r"All 3 trials .*epoch 1"):
         run_search(tmp_path / "run", 3, the_problem=search_process.problem(features))
 
 
@@ -169,7 +169,7 @@ def test_a_damaged_file_costs_no_other_trial(quick, tmp_path, capsys, name):
 
 def test_ctrl_c_keeps_everything_and_says_how_to_go_on(quick, tmp_path):
     message = interrupt_after(quick, 3, tmp_path / "run")
-    assert "Stopped after 3 of 6 trials" in message
+    assert "3 of 6 trials" in message
     assert f"python -m trainer --tune --trials 6 --output {tmp_path / 'run'}" in message
     with (tmp_path / "run.incomplete" / "tuning.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
@@ -185,42 +185,42 @@ def test_another_search_in_the_folder_is_refused(quick, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "named"),
     [
-        (["--tune", "--epochs", "50"], "--tune searches for the epochs"),
-        (["--tune", "--recipe", "tutorial"], "--tune searches for the recipe"),
-        (["--tune", "--folds", "1"], "--folds must be at least 2"),
-        (["--tune", "--trials", "0"], "--trials must be at least 1"),
+        (["--tune", "--epochs", "50"], "--epochs"),
+        (["--tune", "--recipe", "tutorial"], "--recipe"),
+        (["--tune", "--folds", "1"], "--folds"),
+        (["--tune", "--trials", "0"], "--trials"),
     ],
 )
-def test_flags_that_make_no_sense(flags, told, capsys):
+def test_flags_that_make_no_sense(flags, named, capsys):
     assert main(flags) == 2
-    assert told in capsys.readouterr().err
+    assert named in capsys.readouterr().err
 
 
 def test_a_plain_run_does_not_finish_a_search(quick, phantom_folder, tmp_path, capsys):
     interrupt_after(quick, 2, tmp_path / "run")
     code = main(["--dataset", str(phantom_folder), "--weights", "random", "--output", str(tmp_path / "run")])
     assert code == 2
-    assert "add --tune to go on" in capsys.readouterr().err
+    assert "--tune" in capsys.readouterr().err
 
 
 def test_ctrl_c_gives_130(monkeypatch, capsys):
     def interrupted(config):
-        raise KeyboardInterrupt("Stopped after 3 of 30 trials.")
+        raise KeyboardInterrupt("3 of 30 trials")
 
     monkeypatch.setattr("trainer.training.train", interrupted)
     assert main(["--tune"]) == 130
-    assert "Stopped after 3 of 30 trials." in capsys.readouterr().err
+    assert "3 of 30 trials" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_the_best_trial_is_refitted_and_saved_like_any_run(phantom_folder, tmp_path, capsys):
     flags = ["--tune", "--trials", "4", "--folds", "3", "--dataset", str(phantom_folder), "--weights", "random"]
     assert main([*flags, "--output", str(tmp_path / "run")]) == 0
-    told = capsys.readouterr()
-    assert "Search: 4 trials, 3 folds of the training split (16 images, 16 patients)" in told.out
-    assert "search: 4/4 trial" in told.err
+    printed = capsys.readouterr()
+    assert "4 trials, 3 folds" in printed.out
+    assert "search: 4/4 trial" in printed.err
     run = load(tmp_path / "run")
     summary = outcome(run.path)["summary"]
     assert to_json(run.environment.recipe) == summary["best"]["recipe"]

@@ -84,7 +84,7 @@ def test_a_trial_that_loses_two_workers_fails(tmp_path):
         trial = one.create_trial(tuner_id)
         one.retry_lost_trials(lambda _: False)
     assert one.trials[trial.trial_id].status == TrialStatus.FAILED
-    assert "2 workers ended" in one.trials[trial.trial_id].message
+    assert "2 workers" in one.trials[trial.trial_id].message
     assert one.create_trial("c").trial_id != trial.trial_id
 
 
