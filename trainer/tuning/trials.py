@@ -68,7 +68,7 @@ class Problem:
         targets = heads.one_hot(training.labels, len(training.class_names))
         fold = folds.assign(training.labels, training.groups, config.seed, repeats=1, count=config.folds)[0]
         problem = cls(
-            held_out=HeldOut(targets[:, 0] == 1, training.groups, fold),
+            held_out=HeldOut(training.is_class(training.class_names[0]), training.groups, fold),
             targets=targets,
             image_id=training.image_id,
             features=pooled_features,
