@@ -6,6 +6,7 @@ from pathlib import Path
 
 from covid_tfds.common import cli, logs
 from covid_tfds.common.errors import INTENDED_USE
+from export.file_names import PAGE
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,11 +26,11 @@ def _export(options: argparse.Namespace) -> int:
 
     output = _output(options)
     try:
-        exporting.export(options.run_dir, output, options.int8)
+        exporting.export_run(options.run_dir, output, options.int8)
     except exporting.ParityError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"Exported: {output}\nPage to read first: {output / exporting.page.PAGE}")
+    print(f"Exported: {output}\nPage to read first: {output / PAGE}")
     return 0
 
 
@@ -41,8 +42,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(
         prog="python -m export",
-        description="Turn a run folder into a SavedModel and an ONNX model, and prove that they answer as the trained "
-        f"model does. {INTENDED_USE}",
+        description="Turn a run folder into a SavedModel and an ONNX model, and check them against the trained "
+        f"model. {INTENDED_USE}",
         allow_abbrev=False,
     )
     result.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="finished run folder of `python -m trainer`")

@@ -1,4 +1,4 @@
-"""The whole export: run folder -> SavedModel, ONNX, int8, golden answers, proof of parity, page."""
+"""Export a run: run folder -> SavedModel, ONNX, int8, golden answers, parity check, page."""
 
 from __future__ import annotations
 
@@ -7,70 +7,91 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from covid_tfds.common.files import write_json
+from covid_tfds.common.files import to_json, write_json
 from covid_tfds.common.new_folder import clear, new_folder
-from export import page
-from export.graph import metadata, onnx_graph, quantize, saved_model
+from export.file_names import GOLDEN, ONNX, ONNX_INT8, PARITY, SAVED_MODEL
+from export.graph.metadata import collect_metadata
 from export.graph.network import Network
-from export.parity import check, golden, images
+from export.graph.onnx_graph import write_onnx
+from export.graph.quantize import write_int8
+from export.graph.saved_model import write_saved_model
+from export.page import write_page
+from export.parity.check import ParityReport, check_parity, make_report
+from export.parity.drawn_images import draw_images
+from export.parity.golden import write_golden
 from export.parity.reference import Reference
+from export.parity.stages import Stages
+from export.run_images import EncodedImage, choose_calibration_rows, read_run_images, sample_evenly
 from trainer.run_folder.run import Run, load
 
-PARITY = "parity.json"
-OWN_IMAGES = 100  # of the run's; more of the same kind prove nothing more
+MAX_RUN_IMAGES = 100  # compared in the parity check; more images of the same kinds show nothing new
 
 
 class ParityError(Exception):
-    """The artefacts do not answer as the Keras model does."""
+    """The artefacts do not give the Keras model's answers."""
 
 
-def export(run_dir: Path, output: Path, int8: bool) -> dict:
-    """Export a run and return what parity.json says.
+def export_run(run_dir: Path, output: Path, int8: bool) -> ParityReport:
+    """Export a run.
 
-    Raises UsageError for what the user can mend, before anything is at `output`, and ParityError, with nothing at
-    `output`, when an artefact differs from the model by more than its tolerance.
+    Args:
+        run_dir: A finished run folder.
+        output: Folder to make.
+        int8: Whether to write the int8 model, too.
+
+    Raises:
+        UsageError: For bad input.
+        ParityError: If an artefact differs from the Keras model by more than its tolerance.
+
+    After an error there is nothing at `output`.
     """
     run = load(run_dir)
-    calibration = quantize.calibration_rows(run) if int8 else []
+    calibration = choose_calibration_rows(run) if int8 else []
     with new_folder(output) as folder:
         clear(folder)
         with _step("the run's own images"):
-            pictures, left_out = _pictures(run)
+            images, left_out = _read_images(run)
         with _step("the trained model"):
             network = Network.load(run.model_path)
+            info = collect_metadata(run, network)
         with _step("SavedModel"):
-            saved_model.write(network, folder / check.SAVED_MODEL)
+            write_saved_model(network, folder / SAVED_MODEL)
         with _step("ONNX"):
-            about = metadata.collect(run, network)
-            onnx_graph.write(network, about, folder / check.FLOAT)
+            write_onnx(network, info, folder / ONNX)
         if int8:
             with _step(f"int8, calibrated on {len(calibration)} training images"):
-                quantize.write(folder / check.FLOAT, folder / check.INT8, images.own(run, calibration))
+                encoded = [image.encoded for image in read_run_images(run, calibration)]
+                write_int8(folder / ONNX, info, encoded, folder / ONNX_INT8)
         with _step("golden answers"):
             reference = Reference(network)
-            golden.write(folder / golden.FOLDER, reference, about["labels"])
-        with _step(f"parity on {len(pictures)} images"):
-            stages = check.check(reference, folder, pictures, run.config.precision)
-        result = check.report(stages, pictures, left_out)
-        write_json(folder / PARITY, result)
-        for name, stage in stages.items():
-            print(f"  {'ok' if stage.passed else 'FAILED':<6}  {name:<11}  {stage}")
-        failed = [(name, stage) for name, stage in stages.items() if not stage.passed]
-        if failed:
-            name, stage = failed[0]
+            cases = write_golden(folder / GOLDEN, reference, info.labels)
+        with _step(f"parity on {len(images)} images"):
+            stages = check_parity(reference, folder, images, run.config.precision)
+        report = make_report(stages, images, left_out)
+        write_json(folder / PARITY, to_json(report))
+        _require_parity(stages, folder)
+        n_train = sum(row.split == "train" for row in run.predictions)
+        write_page(folder, info, report, cases, network.map_shape, n_train)
+    return report
+
+
+def _read_images(run: Run) -> tuple[list[EncodedImage], list[str]]:
+    """The images to compare on, and the names of the run's images that are left out."""
+    own = read_run_images(run, sample_evenly(run.predictions, MAX_RUN_IMAGES))
+    turned = [image.name for image in own if image.is_turned]
+    return [image for image in own if image.name not in turned] + draw_images(), turned
+
+
+def _require_parity(stages: Stages, folder: Path) -> None:
+    """Print every stage; raise ParityError for the first that failed."""
+    for name, stage in stages.items():
+        print(f"  {'ok' if stage.passed else 'FAILED':<6}  {name:<11}  {stage}")
+    for name, stage in stages.items():
+        if not stage.passed:
             raise ParityError(
                 f"parity failed at stage '{name}', on {stage.where or 'nothing'}: {stage}. {stage.advice} Nothing was "
                 f"exported; what was made and compared is in {folder}, see {PARITY}."
             )
-        page.write(folder, run, about, result, network.map_shape)
-    return result
-
-
-def _pictures(run: Run) -> tuple[list[images.Picture], list[str]]:
-    """What parity is checked on, and the run's images that are left out of it."""
-    own = images.own(run, images.sample(run.predictions, OWN_IMAGES))
-    turned = [picture.name for picture in own if picture.is_turned]
-    return [picture for picture in own if picture.name not in turned] + images.phantoms(), turned
 
 
 @contextmanager

@@ -56,10 +56,18 @@ def write_checksums(folder: Path, unlisted: Iterable[str] = ()) -> None:
     write_text(folder / CHECKSUMS, "".join(lines))
 
 
+def read_checksums(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file that a folder's SHA256SUMS lists; empty where there is none."""
+    try:
+        lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
 def verify(folder: Path, names: Iterable[str]) -> None:
     """Raise UsageError unless files of a folder are those that its SHA256SUMS lists."""
-    lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
-    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    listed = read_checksums(folder)
     for name in names:
         if sha256(folder / name) != listed.get(name):
             raise UsageError(
@@ -139,22 +147,34 @@ def read_json(path: Path):
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict]) -> None:
-    """Write a CSV file with a header.
+    """Write a CSV file with a header, its lines as `format_csv_row` makes them."""
+    names = list(columns)
+    write_text(path, "".join(format_csv_row(names, row) for row in [dict(zip(names, names, strict=True)), *rows]))
+
+
+def format_csv_row(columns: Iterable[str], row: dict) -> str:
+    """Returns one line of a CSV file, safe to open in a spreadsheet.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front, as OWASP advises, and so does one
     that begins with an apostrophe: `read_csv` takes it away again. Numbers stay as they are.
+
+    Args:
+        columns: Keys of the row in the order of the file; missing values stay empty.
+        row: Value by column.
+
+    Raises:
+        ValueError: If the row has a key that is no column.
+
+    Example:
+        >>> format_csv_row(["image", "p_covid"], {"image": "=1+1", "p_covid": -0.5})
+        "'=1+1,-0.5\\n"
     """
     text = io.StringIO()
-    names = list(columns)
-    plain, quoted = (
-        csv.DictWriter(text, names, lineterminator="\n", quoting=q) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
-    )
-    plain.writeheader()
-    for row in rows:
-        # Python quotes a carriage return only where it ends lines; unquoted, it would begin a new row.
-        writer = quoted if any("\r" in str(value) for value in row.values()) else plain
-        writer.writerow({name: _no_formula(value) for name, value in row.items()})
-    write_text(path, text.getvalue())
+    # Python quotes a carriage return only where it ends lines; unquoted, it would begin a new row.
+    quoting = csv.QUOTE_ALL if any("\r" in str(value) for value in row.values()) else csv.QUOTE_MINIMAL
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n", quoting=quoting)
+    writer.writerow({name: _no_formula(value) for name, value in row.items()})
+    return text.getvalue()
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

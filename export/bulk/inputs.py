@@ -19,8 +19,7 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from covid_tfds.common.errors import UsageError
-from covid_tfds.imaging.reader import SUFFIXES
-from export.predict import looks_like_image
+from export.runtime.image_files import find_images
 
 TFDS_NAME = re.compile(r"[a-z]\w*(/[\w.-]+)?(:\d+\.\d+\.\d+)?")
 
@@ -97,12 +96,16 @@ def find(wanted: str, data_dir: str | None) -> Files | Dataset:
     anything else is the name of a prepared TFDS dataset.
     """
     if Path(wanted).is_dir():
-        names = sorted(str(file) for file in Path(wanted).rglob("*") if looks_like_image(file))
-        return Files(_some(names, f"{wanted}: no images in this folder: looked for {', '.join(SUFFIXES)} and DICOM"))
+        images = find_images([Path(wanted)])
+        if images[0].error:
+            raise UsageError(f"{wanted}: {images[0].error}")
+        return Files(sorted(str(image.path) for image in images))
     if Path(wanted).exists() or not TFDS_NAME.fullmatch(wanted):
         # A file's own name may hold characters that mean something in a pattern.
         names = [wanted] if Path(wanted).exists() else _matching(wanted)
-        return Files(_some(names, f"--input {wanted}: no such file, folder or TFDS dataset, and no file matches"))
+        if not names:
+            raise UsageError(f"--input {wanted}: no such file, folder or TFDS dataset, and no file matches")
+        return Files(names)
     return _dataset(wanted, data_dir)
 
 
@@ -111,12 +114,6 @@ def _matching(pattern: str) -> list[str]:
         return sorted(found.path for found in FileSystems.match([pattern])[0].metadata_list)
     except Exception as error:  # each of Beam's file systems raises kinds of its own
         raise UsageError(f"--input {pattern}: {' '.join(str(error).split())}") from error
-
-
-def _some(names: list[str], otherwise: str) -> list[str]:
-    if not names:
-        raise UsageError(otherwise)
-    return names
 
 
 def _dataset(name: str, data_dir: str | None) -> Dataset:

@@ -12,7 +12,7 @@ import onnxruntime
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.onnx_inference import OnnxModelHandlerNumpy
 
-from export.runtime.model_file import ModelError
+from export.runtime.model_file import ModelError, open_session
 
 IMAGE, RESIZED, PROBABILITIES = "image", "resized", "probabilities"
 SIDES = ["batch", "side", "side", 3]
@@ -31,7 +31,7 @@ class Handler(OnnxModelHandlerNumpy):
         data = read(self._model_uri)
         if hashlib.sha256(data).hexdigest() != self._sha256:
             raise ModelError(f"{self._model_uri} is another model on this worker than where the work was started.")
-        return session(half(data, RESIZED, PROBABILITIES), self._threads)
+        return open_session(half(data, RESIZED, PROBABILITIES), self._threads)
 
 
 def read(path: str) -> bytes:
@@ -50,11 +50,3 @@ def half(data: bytes, first: str, last: str) -> bytes:
         raise ModelError(f"expected a model of `python -m export`, with an inner tensor '{RESIZED}'. Export it again.")
     whole.graph.value_info.append(onnx.helper.make_tensor_value_info(RESIZED, onnx.TensorProto.FLOAT, SIDES))
     return onnx.utils.Extractor(whole).extract_model([first], [last]).SerializeToString()
-
-
-def session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU with so many threads, 0 for one a core."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,11 +10,13 @@ import numpy as np
 import pyarrow
 from apache_beam.ml.inference.base import KeyedModelHandler, PredictionResult, RunInference
 
+from covid_tfds.common.files import format_csv_row
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import MAX_BYTES, Picture, picture, read_image
 from export.bulk import model
-from export.predict import without_formulas
-from export.runtime.plausibility import warnings_about
+from export.runtime.model_file import open_session
+from export.runtime.model_info import ModelInfo
+from export.runtime.plausibility import find_warnings
 
 UNREADABLE = "unreadable"
 SCHEMA = pyarrow.schema(
@@ -34,18 +34,14 @@ SCHEMA = pyarrow.schema(
 class Judge:
     """What makes a row of an image's probabilities, float32 [2]."""
 
-    labels: list[str]
-    positive_class: str
-    threshold: float
+    info: ModelInfo
     model_sha256: str
 
     def row(self, predicted: tuple[tuple[str, str], PredictionResult]) -> dict:
         """A row of the Parquet files for ((name, warnings), what RunInference gave)."""
         (name, warnings), result = predicted
-        p_covid = float(result.inference[self.labels.index(self.positive_class)])
-        other = next(label for label in self.labels if label != self.positive_class)
-        decision = self.positive_class if p_covid >= self.threshold else other
-        values = (name, p_covid, decision, warnings, self.model_sha256)
+        p_covid = float(result.inference[0])
+        values = (name, p_covid, self.info.decide(p_covid), warnings, self.model_sha256)
         return dict(zip(SCHEMA.names, values, strict=True))
 
 
@@ -61,7 +57,7 @@ class Prepare(beam.DoFn):
 
     def setup(self) -> None:
         """Load the half, once a worker."""
-        self._session = model.session(self._resize, 1)
+        self._session = open_session(self._resize, 1)
 
     def process(self, element: tuple[str, bytes | None]) -> Iterator:
         """Read and resize one image."""
@@ -71,7 +67,7 @@ class Prepare(beam.DoFn):
         except ImageError as error:
             yield beam.pvalue.TaggedOutput(UNREADABLE, (name, str(error)))
             return
-        warnings = "; ".join([*found.notes, *warnings_about(found.pixels)])
+        warnings = "; ".join([*found.notes, *find_warnings(found.pixels)])
         (resized,) = self._session.run([model.RESIZED], {model.IMAGE: found.pixels[None]})
         yield (name, warnings), np.asarray(resized[0])
 
@@ -123,6 +119,4 @@ def _open(name: str) -> Picture:
 
 
 def _csv_line(letter: tuple[str, str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(without_formulas(dict(enumerate(letter))).values())
-    return text.getvalue()
+    return format_csv_row(("image", "error"), {"image": letter[0], "error": letter[1]}).removesuffix("\n")

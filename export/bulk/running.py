@@ -199,9 +199,7 @@ def _model(path: str) -> tuple[pipeline.Judge, bytes]:
             copy.write_bytes(model.read(path))
         predictor = Predictor(copy)
         data = copy.read_bytes()
-    judge = pipeline.Judge(
-        predictor.labels, predictor.positive_class, predictor.threshold, hashlib.sha256(data).hexdigest()
-    )
+    judge = pipeline.Judge(predictor.info, hashlib.sha256(data).hexdigest())
     return judge, model.half(data, model.IMAGE, model.RESIZED)
 
 

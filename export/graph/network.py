@@ -1,4 +1,4 @@
-"""A run's model, taken apart into its named objects, and the one function that every artefact is traced from."""
+"""Take a run's model apart into its named layers, and define the one function that every artefact is traced from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ PARTS = ("preprocessing", "backbone", "head")
 
 @dataclass(frozen=True)
 class Network:
-    """resize, scale: the preprocessing layers. backbone: frozen VGG16. head: as `heatmap.with_activations` made it."""
+    """A trained model in its parts.
+
+    Attributes:
+        resize: First preprocessing layer, to [batch, side, side, 3].
+        scale: Second preprocessing layer, from 0..255 to what the backbone takes.
+        backbone: Frozen VGG16, to the feature map [batch, h, w, c].
+        head: As `heatmap.expose_activations` returns it.
+    """
 
     resize: keras.Layer
     scale: keras.Layer
@@ -26,7 +33,11 @@ class Network:
 
     @classmethod
     def load(cls, path: Path) -> Network:
-        """Read a run's model.keras; raises UsageError as `network_file.load` does, or when parts of a run's lack."""
+        """Read a run's model.keras.
+
+        Raises:
+            UsageError: If `keras_file.load` refuses it, or its parts are not those of a run.
+        """
         model = keras_file.load(path)
         names = [layer.name for layer in model.layers]
         if not set(PARTS) <= set(names):
@@ -35,16 +46,16 @@ class Network:
         if len(preprocessing.layers) != 2 or preprocessing.layers[0].name != "resize":
             names = ", ".join(layer.name for layer in preprocessing.layers)
             raise UsageError(f"{path}: expected preprocessing made of a resize and a scaling layer, got {names}.")
-        return cls(*preprocessing.layers, backbone, heatmap.with_activations(head))
+        return cls(*preprocessing.layers, backbone, heatmap.expose_activations(head))
 
     @property
     def pooling(self) -> str:
-        """The head's pooling, one of `heatmap.POOLINGS`."""
-        return heatmap.pooling_of(self.head)
+        """The head's pooling, one of the values of `heatmap.POOLINGS`."""
+        return heatmap.find_pooling(self.head)
 
     @property
     def map_shape(self) -> tuple[int, int]:
-        """(height, width) of the backbone's feature map, and so of the heat map, in cells."""
+        """(height, width) of the feature map and the heat map, in cells."""
         return tuple(self.backbone.output_shape[1:3])
 
     @property
@@ -53,17 +64,20 @@ class Network:
         return self.backbone.input_shape[1]
 
     def predict(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-        """From images to answers, without anything random.
+        """Predict images, without dropout or augmentation.
 
-        image: uint8 [batch, height, width, 3], RGB. Returns probabilities float32 [batch, 2], covid first, and heatmap
-        float32 [batch, h, w] >= 0 (see `heatmap.of_covid`).
+        Args:
+            image: uint8 [batch, height, width, 3], RGB, 0 black to 255 white.
+
+        Returns:
+            `probabilities` float32 [batch, 2], and `heatmap` float32 [batch, h, w] >= 0 of `heatmap.compute_heatmap`.
         """
-        return self.from_resized(self.resize(tf.cast(image, tf.float32)))
+        return self.predict_resized(self.resize(tf.cast(image, tf.float32)))
 
-    def from_resized(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+    def predict_resized(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """`predict` for images that are resized already: float32 [batch, side, side, 3] in 0..255."""
         # Without training=False, Keras leaves dropout on in a head that is nested in another model.
-        maps = self.backbone(self.scale(image), training=False)
-        activations = self.head(maps, training=False)
-        heat = heatmap.of_covid(maps, self.head, activations)
+        feature_map = self.backbone(self.scale(image), training=False)
+        activations = self.head(feature_map, training=False)
+        heat = heatmap.compute_heatmap(feature_map, self.head, activations)
         return {"probabilities": activations["probabilities"], "heatmap": heat}

@@ -1,10 +1,10 @@
-"""The ONNX model: resize, scaling, backbone, head and heat map in one graph.
+"""Write the ONNX model: resize, scaling, backbone, head and heat map in one graph.
 
-    write(network, metadata, path)      # about 6 s; tf2onnx's own way of calling its optimiser takes 15 s
+    write_onnx(network, info, path)      # about 6 s; tf2onnx's own way of calling its optimiser takes 15 s
 
-In: image uint8 [batch, height, width, 3]. Out: probabilities float32 [batch, 2], heatmap float32 [batch, 7, 7] (or
-[batch, 14, 14]). Inside, `resized` float32 [batch, 224, 224, 3] is the image that the network looks at, `feature_map`
-float32 [batch, 512, 7, 7] (or 14) what the backbone makes of it.
+Input: `image` uint8 [batch, height, width, 3]. Outputs: `probabilities` float32 [batch, 2] and `heatmap` float32
+[batch, 7, 7] (or [batch, 14, 14]). Two inner tensors have names, too: `resized` float32 [batch, 224, 224, 3], the
+resized image, and `feature_map` float32 [batch, 512, 7, 7] (or 14), the backbone's output.
 """
 
 from __future__ import annotations
@@ -15,57 +15,54 @@ import os
 from pathlib import Path
 
 import onnx
-import onnxruntime
 import tensorflow as tf
 from tf2onnx import constants, convert
 
-from covid_tfds.common.files import atomic
-from export.graph import resize
-from export.graph.canonical import canonical
+from covid_tfds.common.files import atomic, to_json
+from export.graph.canonical import canonicalize
 from export.graph.network import Network
+from export.graph.resize import resize_bilinear
+from export.runtime.model_file import open_session
+from export.runtime.model_info import ModelInfo
 
 OPSET = 17
 OUTPUTS = ["probabilities", "heatmap"]
 RESIZED, FEATURE_MAP = "resized", "feature_map"
 AXES = ("batch", "height", "width")
 
-# Set to anything, it makes tf2onnx's optimiser raise what goes wrong instead of passing over it, and so spares it a
-# copy of all weights before each of its passes, which is two thirds of the time.
+# Set to anything, this makes tf2onnx's optimiser raise its errors instead of passing over them; it then copies no
+# weights before each of its passes, which takes two thirds of the time.
 os.environ.setdefault(constants.ENV_TF2ONNX_CATCH_ERRORS, "false")
 logging.getLogger("tf2onnx").setLevel(logging.ERROR)
 
 
-def write(network: Network, metadata: dict, path: Path) -> None:
-    """Convert, check and write; nothing is at `path` unless it is a valid model that ONNX Runtime loads.
+def write_onnx(network: Network, info: ModelInfo, path: Path) -> None:
+    """Convert a network and write it, checked as `save_onnx` does.
 
-    metadata: what goes into `metadata_props`, each value as JSON.
+    Args:
+        network: The trained model.
+        info: What goes into the file's metadata.
+        path: File to write; it does not exist unless the model is valid.
     """
     converted = _convert(network)
-    model = canonical(converted, OUTPUTS, {_feature_map(converted.graph): FEATURE_MAP})
+    model = canonicalize(converted, OUTPUTS, {_find_feature_map(converted.graph): FEATURE_MAP})
     _name_axes(model.graph, network.map_shape)
-    save(model, metadata, path)
+    save_onnx(model, info, path)
 
 
-def save(model: onnx.ModelProto, metadata: dict, path: Path) -> None:
-    """Write a model with its metadata, checked: by ONNX in full, and by loading it in ONNX Runtime. Both are fatal."""
+def save_onnx(model: onnx.ModelProto, info: ModelInfo, path: Path) -> None:
+    """Write a model with its metadata once ONNX's full check passes and ONNX Runtime loads it; else their error."""
     del model.metadata_props[:]
-    for key in sorted(metadata):
-        model.metadata_props.add(key=key, value=json.dumps(metadata[key], sort_keys=True, ensure_ascii=False))
+    for key, value in sorted(to_json(info).items()):
+        model.metadata_props.add(key=key, value=json.dumps(value, sort_keys=True, ensure_ascii=False))
     onnx.checker.check_model(model, full_check=True)
     with atomic(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
-        session(temporary.read_bytes())
+        open_session(temporary.read_bytes())
 
 
-def session(model: bytes) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU that reports errors only."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def showing(model: bytes, tensor: str) -> bytes:
-    """The same model with an inner float tensor (`RESIZED` or `FEATURE_MAP`) as one more output."""
+def expose_tensor(model: bytes, tensor: str) -> bytes:
+    """Returns the serialized model with an inner float tensor (`RESIZED` or `FEATURE_MAP`) as one more output."""
     proto = onnx.load_model_from_string(model)
     proto.graph.output.add(name=tensor).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     return proto.SerializeToString()
@@ -75,16 +72,16 @@ def _convert(network: Network) -> onnx.ModelProto:
     image = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
 
     def predict(image):
-        resized = resize.bilinear(image, network.side)
-        return {RESIZED: resized, **network.from_resized(resized)}
+        resized = resize_bilinear(image, network.side)
+        return {RESIZED: resized, **network.predict_resized(resized)}
 
-    # An output in conversion, so that `resized` keeps its name and layout; `canonical` makes it an inner tensor.
+    # An output in conversion, so that `resized` keeps its name and layout; `canonicalize` makes it an inner tensor.
     function = tf.function(predict, input_signature=[image], autograph=False)
     model, _ = convert.from_function(function, input_signature=[image], opset=OPSET)
     return model
 
 
-def _feature_map(graph: onnx.GraphProto) -> str:
+def _find_feature_map(graph: onnx.GraphProto) -> str:
     """tf2onnx's name of the backbone's output."""
     pools = [node for node in graph.node if node.op_type == "MaxPool"]
     if len(pools) not in (4, 5):

@@ -1,4 +1,4 @@
-"""The SavedModel: two signatures over one set of weights.
+"""Write the SavedModel: two signatures over one set of weights.
 
 serving_default   image [batch, height, width, 3] uint8 -> probabilities [batch, 2]
 serving_bytes     image_bytes [batch] encoded JPEG or PNG files -> probabilities [batch, 2], NaN for what is neither
@@ -21,11 +21,14 @@ PIXELS, BYTES = "serving_default", "serving_bytes"
 BYTES_INPUT = "image_bytes"
 
 
-def write(network: Network, folder: Path) -> None:
+def write_saved_model(network: Network, folder: Path) -> None:
     """Write the SavedModel into `folder`.
 
-    The files of one `serving_bytes` call may differ in size. One that can't be decoded gets NaN for probabilities and
-    leaves the others theirs: a server may have batched the calls of people who know nothing of each other.
+    The files of one `serving_bytes` call may differ in size. A file that can't be decoded gets NaN for probabilities
+    and does not affect the others: a server may put the calls of several clients into one batch.
+
+    Raises:
+        OSError: If the folder can't be written.
     """
     shape = tf.TensorSpec((network.side, network.side, 3), tf.float32)
 
@@ -37,23 +40,23 @@ def write(network: Network, folder: Path) -> None:
 
     def from_bytes(image_bytes):
         resized = tf.map_fn(_or_nan(decode, shape), image_bytes, fn_output_signature=shape)
-        # Not left to the network: pooling and relu make a confident number of NaN.
+        # NaN does not go through the network: pooling and relu would make a confident probability of it.
         is_image = tf.math.is_finite(resized[:, :1, 0, 0])
-        probabilities = network.from_resized(tf.where(is_image[:, :, None, None], resized, 0.0))["probabilities"]
+        probabilities = network.predict_resized(tf.where(is_image[:, :, None, None], resized, 0.0))["probabilities"]
         return {"probabilities": tf.where(is_image, probabilities, np.nan)}
 
-    # Not track(), and not model.export(): both store the weights a second time.
+    # Neither track() nor model.export(): both store the weights a second time.
     archive = keras.export.ExportArchive()
     archive.add_endpoint(PIXELS, from_pixels, [tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")])
     archive.add_endpoint(BYTES, from_bytes, [tf.TensorSpec((None,), tf.string, name=BYTES_INPUT)])
     try:
         archive.write_out(str(folder), verbose=False)
-    except tf.errors.OpError as error:  # of a full disk, for one
+    except tf.errors.OpError as error:  # a full disk, for one
         raise OSError(f"{folder}: {error.message.rpartition('; ')[2]}") from error
 
 
 def _or_nan(decode: Callable[[tf.Tensor], tf.Tensor], shape: tf.TensorSpec) -> Callable[[tf.Tensor], tf.Tensor]:
-    """`decode` with NaN in place of an error. A graph knows no other way to catch one than a dataset that drops it."""
+    """`decode` with NaN in place of an error: in a graph, only a dataset that drops the element can catch one."""
 
     def attempt(encoded):
         decoded = tf.data.Dataset.from_tensors(encoded).map(decode).ignore_errors()

@@ -1,14 +1,16 @@
-"""Proof that the artefacts answer as the Keras model does, from file to probability, stage by stage.
+"""Compare the artefacts with the Keras model, from file to probability, stage by stage.
 
-    stages = check(Reference(network), folder, pictures)      # about 0.6 s an image on two cores
+    stages = check_parity(Reference(network), folder, images)      # about 0.6 s an image on two cores
 
-The first stage that fails says where to look: a wrong resize shows in grey levels long before it shows, faintly, in a
+The first stage that fails shows where to look: a wrong resize shows in grey levels long before it shows, faintly, in a
 probability, and hardly ever in a decision.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import dataclasses
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,145 +20,198 @@ from tqdm import tqdm
 
 from covid_tfds.imaging import reader
 from covid_tfds.imaging.tensorflow_decoder import decode_image
+from export.file_names import ONNX, ONNX_INT8, SAVED_MODEL
 from export.graph import onnx_graph, saved_model
 from export.graph.network import Network
 from export.graph.onnx_graph import OUTPUTS, RESIZED
-from export.parity import images
-from export.parity.reference import Expected, Reference, log_odds
-from export.parity.stages import Stage, stages
-from export.runtime.predictor import Prediction, Predictor
+from export.parity.drawn_images import draw_batch
+from export.parity.reference import Reference, ReferenceAnswer, compute_log_odds
+from export.parity.stages import STAGES, Stage, Stages
+from export.run_images import EncodedImage
+from export.runtime.model_file import open_session
+from export.runtime.predictor import Predictor
 
-SAVED_MODEL, FLOAT, INT8 = "saved_model", "model.onnx", "model.int8.onnx"
-NO_RELATIVE = 1e-12
-BFLOAT16_TOLERANCE = 0.05  # its 8 bits of precision move a probability by 0.005, now and then by more
+SMALLEST_HEAT = 1e-12  # never divide by less
+BFLOAT16_TOLERANCE = 0.05  # its 8 bits of precision move a probability by 0.005, sometimes by more
 
 
-def check(
-    reference: Reference, folder: Path, pictures: list[images.Picture], precision: str = "float32"
-) -> dict[str, Stage]:
-    """Compare the artefacts in `folder` with the Keras model on `pictures`, and with each other.
+@dataclass(frozen=True)
+class ComparedImages:
+    """Names of the images of a parity check.
 
-    precision: what the run's predictions were computed in ("float32", "bfloat16"); the artefacts compute in float32.
-    Returns every stage that applies; int8 only if model.int8.onnx is there, training only if pictures are the run's.
+    Attributes:
+        of_the_run: Images of the run.
+        made_up: Drawn images.
+        left_out_as_exif_turns_them: Images of the run that were not compared: training ignored their EXIF orientation.
     """
-    found = stages()
-    if not (folder / INT8).is_file():
-        del found["int8"]
-    if all(picture.p_covid is None for picture in pictures):
-        del found["training"]
+
+    of_the_run: list[str]
+    made_up: list[str]
+    left_out_as_exif_turns_them: list[str]
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """All of parity.json.
+
+    Attributes:
+        verdict: "pass" if every stage passes, else "fail".
+        stages: The stages that apply; a difference that is not a number is None.
+        images: Names of the images compared.
+        versions: Of the two engines.
+    """
+
+    verdict: str
+    stages: list[Stage]
+    images: ComparedImages
+    versions: dict[str, str]
+
+
+def check_parity(reference: Reference, folder: Path, images: list[EncodedImage], precision: str = "float32") -> Stages:
+    """Compare the artefacts in a folder with the Keras model, and with each other.
+
+    Args:
+        reference: The Keras model.
+        folder: Holds the SavedModel, model.onnx and maybe model.int8.onnx.
+        images: What to compare on.
+        precision: In which the run's predictions were computed, "float32" or "bfloat16"; the artefacts compute in
+            float32.
+
+    Returns:
+        Every stage that applies: int8 only if model.int8.onnx is there, training only if an image has the run's
+        prediction.
+    """
+    stages = Stages({stage.stage: stage for stage in STAGES})
+    if not (folder / ONNX_INT8).is_file():
+        del stages["int8"]
+    if all(image.p_covid is None for image in images):
+        del stages["training"]
     elif precision != "float32":
-        found["training"].tolerance = BFLOAT16_TOLERANCE
-    data = (folder / FLOAT).read_bytes()
-    session = onnx_graph.session(onnx_graph.showing(data, RESIZED))
-    served = tf.saved_model.load(str(folder / SAVED_MODEL)).signatures
-    _interface(found["interface"], onnx_graph.session(data), served, reference.network)
-    if not found["interface"].passed:
-        return found
-    _batches(found, images.stack(), session, served)
-    predictors = [Predictor(folder / name) for name in (FLOAT, INT8) if (folder / name).is_file()]
-    for picture in tqdm(pictures, desc="parity", unit="image", disable=None, leave=False):
-        pixels = decode_image(picture.encoded).numpy()
-        expected = reference(pixels)
-        _pixels(found, expected, session.run([*OUTPUTS, RESIZED], {"image": pixels[None]}), picture.name)
-        answer = _served(served, pixels[None])[0]
-        found["saved_model"].add(_apart(answer, expected.probabilities), picture.name)
-        found["log_odds"].add(abs(log_odds(answer) - log_odds(expected.probabilities)), f"saved_model: {picture.name}")
-        _files(found, picture, pixels, served, predictors)
-    return found
+        stages["training"] = dataclasses.replace(stages["training"], tolerance=BFLOAT16_TOLERANCE)
+    data = (folder / ONNX).read_bytes()
+    session = open_session(onnx_graph.expose_tensor(data, RESIZED))
+    signatures = tf.saved_model.load(str(folder / SAVED_MODEL)).signatures
+    _check_interface(stages, open_session(data), signatures, reference.network)
+    if not stages["interface"].passed:
+        return stages
+    _check_batches(stages, draw_batch(), session, signatures)
+    predictors = [Predictor(folder / name) for name in (ONNX, ONNX_INT8) if (folder / name).is_file()]
+    for image in tqdm(images, desc="parity", unit="image", disable=None, leave=False):
+        pixels = decode_image(image.encoded).numpy()
+        answer = reference.predict(pixels)
+        _check_onnx(stages, answer, session.run([*OUTPUTS, RESIZED], {"image": pixels[None]}), image.name)
+        _check_saved_model(stages, answer, _serve(signatures, pixels[None])[0], image.name)
+        _check_file(stages, image, pixels, signatures, predictors)
+    return stages
 
 
-def report(found: dict[str, Stage], pictures: list[images.Picture], left_out: list[str]) -> dict:
-    """parity.json: the stages, on which images, with which versions, and the verdict."""
-    own = [picture.name for picture in pictures if picture.p_covid is not None]
-    return {
-        "verdict": "pass" if all(stage.passed for stage in found.values()) else "fail",
-        "stages": [
-            {"stage": name, **asdict(stage), "verdict": "pass" if stage.passed else "fail"}
-            for name, stage in found.items()
-        ],
-        "images": {
-            "of_the_run": own,
-            "made_up": [picture.name for picture in pictures if picture.p_covid is None],
-            "left_out_as_exif_turns_them": left_out,
-        },
-        "versions": {"tensorflow": tf.__version__, "onnxruntime": onnxruntime.__version__},
-    }
+def make_report(stages: Stages, images: list[EncodedImage], left_out: list[str]) -> ParityReport:
+    """Returns what parity.json holds."""
+    finite = [s if math.isfinite(s.difference) else dataclasses.replace(s, difference=None) for s in stages.values()]
+    return ParityReport(
+        verdict="pass" if all(stage.passed for stage in finite) else "fail",
+        stages=finite,
+        images=ComparedImages(
+            of_the_run=[image.name for image in images if image.p_covid is not None],
+            made_up=[image.name for image in images if image.p_covid is None],
+            left_out_as_exif_turns_them=left_out,
+        ),
+        versions={"tensorflow": tf.__version__, "onnxruntime": onnxruntime.__version__},
+    )
 
 
-def _interface(stage: Stage, session: onnxruntime.InferenceSession, served, network: Network) -> None:
+def _check_interface(stages: Stages, session: onnxruntime.InferenceSession, signatures, network: Network) -> None:
+    """Names, data types and axes of inputs and outputs."""
     axes = list(onnx_graph.AXES)
-    batch = axes[0]
-    onnx = {value.name: (value.type, value.shape) for value in (*session.get_inputs(), *session.get_outputs())}
-    stage.add(onnx.pop("image", None) != ("tensor(uint8)", [*axes, 3]), "model.onnx: image")
-    stage.add(onnx.pop("probabilities", None) != ("tensor(float)", [batch, 2]), "model.onnx: probabilities")
-    stage.add(onnx.pop("heatmap", None) != ("tensor(float)", [batch, *network.map_shape]), "model.onnx: heatmap")
-    stage.add(len(onnx), f"model.onnx: {', '.join(onnx) or 'nothing more'}")
-    signatures = {
+    expected = {
+        "image": ("tensor(uint8)", [*axes, 3]),
+        "probabilities": ("tensor(float)", [axes[0], 2]),
+        "heatmap": ("tensor(float)", [axes[0], *network.map_shape]),
+    }
+    found = {value.name: (value.type, value.shape) for value in (*session.get_inputs(), *session.get_outputs())}
+    for name in expected | found:
+        stages.add("interface", found.get(name) != expected.get(name), f"{ONNX}: {name}")
+    inputs = {
         saved_model.PIXELS: tf.TensorSpec((None, None, None, 3), tf.uint8, "image"),
         saved_model.BYTES: tf.TensorSpec((None,), tf.string, saved_model.BYTES_INPUT),
     }
-    for name, wanted in signatures.items():
-        if name not in served:
-            stage.add(1, f"saved_model: {name}")
+    for name, spec in inputs.items():
+        if name not in signatures:
+            stages.add("interface", 1, f"{SAVED_MODEL}: {name}")
             continue
-        inputs = list(served[name].structured_input_signature[1].values())
-        outputs = {key: (spec.dtype, spec.shape.as_list()) for key, spec in served[name].structured_outputs.items()}
-        stage.add(inputs != [wanted], f"saved_model: input of {name}")
-        stage.add(outputs != {"probabilities": (tf.float32, [None, 2])}, f"saved_model: output of {name}")
+        function = signatures[name]
+        outputs = {key: (value.dtype, value.shape.as_list()) for key, value in function.structured_outputs.items()}
+        wrong_input = list(function.structured_input_signature[1].values()) != [spec]
+        stages.add("interface", wrong_input, f"{SAVED_MODEL}: input of {name}")
+        wrong_output = outputs != {"probabilities": (tf.float32, [None, 2])}
+        stages.add("interface", wrong_output, f"{SAVED_MODEL}: output of {name}")
 
 
-def _batches(found: dict[str, Stage], batch: np.ndarray, session: onnxruntime.InferenceSession, served) -> None:
+def _check_batches(stages: Stages, batch: np.ndarray, session: onnxruntime.InferenceSession, signatures) -> None:
     """Different images at once, again, and one by one."""
     engines = {
-        FLOAT: lambda images: session.run(["probabilities"], {"image": images})[0],
-        SAVED_MODEL: lambda images: _served(served, images),
+        ONNX: lambda images: session.run(["probabilities"], {"image": images})[0],
+        SAVED_MODEL: lambda images: _serve(signatures, images),
     }
-    for name, engine in engines.items():
-        together = engine(batch)
-        found["shapes"].add(together.shape != (len(batch), 2), f"{name}: a batch of {list(batch.shape)}")
-        again = engine(batch)
+    for name, predict in engines.items():
+        together, again = predict(batch), predict(batch)
+        stages.add("shapes", together.shape != (len(batch), 2), f"{name}: a batch of {list(batch.shape)}")
         for index, image in enumerate(batch):
             where = f"{name}: image {index} of a batch"
-            expected = log_odds(together[index])
-            found["repeated"].add(abs(log_odds(again[index]) - expected), where)
-            found["batch"].add(abs(log_odds(engine(image[None])[0]) - expected), where)
+            expected = compute_log_odds(together[index])
+            stages.add("repeated", abs(compute_log_odds(again[index]) - expected), where)
+            stages.add("batch", abs(compute_log_odds(predict(image[None])[0]) - expected), where)
 
 
-def _served(signatures, batch: np.ndarray) -> np.ndarray:
+def _check_onnx(stages: Stages, expected: ReferenceAnswer, outputs: list[np.ndarray], name: str) -> None:
+    """ONNX Runtime's answer to the pixels that Keras got."""
+    shapes = [output.shape for output in outputs]
+    wanted = [(1, 2), (1, *expected.heatmap.shape), (1, *expected.resized.shape)]
+    stages.add("shapes", sum(a != b for a, b in zip(shapes, wanted, strict=True)), name)
+    if shapes != wanted:
+        return
+    probabilities, heatmap, resized = (output[0] for output in outputs)
+    stages.add("resized", _max_difference(resized, expected.resized), name)
+    stages.add("onnx", _max_difference(probabilities, expected.probabilities), name)
+    stages.add("log_odds", _log_odds_difference(probabilities, expected.probabilities), name)
+    heat_scale = max(expected.heat_scale, SMALLEST_HEAT)
+    stages.add("heatmap", _max_difference(heatmap, expected.heatmap) / heat_scale, name)
+
+
+def _check_saved_model(stages: Stages, expected: ReferenceAnswer, probabilities: np.ndarray, name: str) -> None:
+    """The SavedModel's answer to the pixels that Keras got."""
+    stages.add("saved_model", _max_difference(probabilities, expected.probabilities), name)
+    difference = _log_odds_difference(probabilities, expected.probabilities)
+    stages.add("log_odds", difference, f"{SAVED_MODEL}: {name}")
+
+
+def _check_file(
+    stages: Stages, image: EncodedImage, pixels: np.ndarray, signatures, predictors: list[Predictor]
+) -> None:
+    """The whole way from the file, with TensorFlow and without."""
+    read = reader.decode(image.encoded)
+    same_shape = read.shape == pixels.shape
+    stages.add("decoders", _max_difference(read.astype(int), pixels) if same_shape else math.inf, image.name)
+    served = signatures[saved_model.BYTES](tf.constant([image.encoded]))["probabilities"].numpy()[0]
+    predictions = [predictor.predict(read) for predictor in predictors]
+    p_covid = predictions[0].p_covid
+    stages.add("file", abs(p_covid - served[0]), image.name)
+    if image.p_covid is None:
+        return
+    stages.add("training", abs(p_covid - image.p_covid), image.name)
+    for int8 in predictions[1:]:
+        stages.add("int8", abs(p_covid - int8.p_covid), image.name)
+        flipped = (stages["int8"].flipped or 0) + (predictions[0].decision != int8.decision)
+        stages["int8"] = dataclasses.replace(stages["int8"], flipped=flipped)
+
+
+def _serve(signatures, batch: np.ndarray) -> np.ndarray:
     return signatures[saved_model.PIXELS](image=tf.constant(batch))["probabilities"].numpy()
 
 
-def _pixels(found: dict[str, Stage], expected: Expected, answer: list[np.ndarray], where: str) -> None:
-    """ONNX Runtime's answer to the pixels that Keras was given."""
-    shapes = [array.shape for array in answer]
-    wanted = [(1, 2), (1, *expected.heatmap.shape), (1, *expected.resized.shape)]
-    found["shapes"].add(sum(a != b for a, b in zip(shapes, wanted, strict=True)), where)
-    if shapes != wanted:
-        return
-    probabilities, heatmap, resized = (array[0] for array in answer)
-    found["resized"].add(_apart(resized, expected.resized), where)
-    found["onnx"].add(_apart(probabilities, expected.probabilities), where)
-    found["log_odds"].add(abs(log_odds(probabilities) - log_odds(expected.probabilities)), where)
-    found["heatmap"].add(_apart(heatmap, expected.heatmap) / max(expected.heat_scale, NO_RELATIVE), where)
-
-
-def _files(found: dict[str, Stage], picture: images.Picture, pixels: np.ndarray, served, predictors) -> None:
-    """The whole way from the file, once with TensorFlow and once without."""
-    read = reader.decode(picture.encoded)
-    same_shape = read.shape == pixels.shape
-    found["decoders"].add(_apart(read.astype(int), pixels) if same_shape else np.inf, picture.name)
-    answer = served[saved_model.BYTES](tf.constant([picture.encoded]))["probabilities"].numpy()[0]
-    predicted: list[Prediction] = [predictor.predict(read) for predictor in predictors]
-    p_covid = predicted[0].p_covid
-    found["file"].add(abs(p_covid - answer[0]), picture.name)
-    if picture.p_covid is None:
-        return
-    found["training"].add(abs(p_covid - picture.p_covid), picture.name)
-    if len(predicted) > 1:
-        found["int8"].add(abs(p_covid - predicted[1].p_covid), picture.name)
-        found["int8"].flipped = (found["int8"].flipped or 0) + (predicted[0].decision != predicted[1].decision)
-
-
-def _apart(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest absolute difference."""
+def _max_difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.max(np.abs(a - b)))
+
+
+def _log_odds_difference(a: np.ndarray, b: np.ndarray) -> float:
+    return abs(compute_log_odds(a) - compute_log_odds(b))

@@ -1,19 +1,29 @@
-"""The stages of the parity check: what each compares, how far it may differ, and where to look when it does."""
+"""The stages of the parity check: what each compares, its tolerance, and where to look when it fails."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
 
-@dataclass
+@dataclass(frozen=True)
 class Stage:
-    """One comparison and the largest difference it has seen.
+    """One comparison and its result so far.
 
-    compares: what with what, and in which unit. difference: the largest; where: the image it was seen on. flipped: how
-    many decisions came out differently, where they are counted.
+    Attributes:
+        stage: Its name.
+        compares: What with what, and the unit of the difference.
+        tolerance: The largest difference that passes.
+        advice: Where to look when it fails.
+        difference: The largest difference; infinite for one that is not a number.
+        where: The image it was found on.
+        compared: Number of comparisons.
+        flipped: Number of decisions that differ; None where decisions are not compared.
+        verdict: "pass" if something was compared and all of it was within the tolerance, else "fail".
     """
 
+    stage: str
     compares: str
     tolerance: float
     advice: str
@@ -21,18 +31,27 @@ class Stage:
     where: str = ""
     compared: int = 0
     flipped: int | None = None
-
-    def add(self, difference: float, where: str) -> None:
-        """Take in one more difference; what is not a number counts as infinite."""
-        difference = float(difference) if math.isfinite(difference) else math.inf
-        self.compared += 1
-        if difference > self.difference or not self.where:
-            self.difference, self.where = difference, where
+    verdict: str = "fail"
 
     @property
     def passed(self) -> bool:
-        """Whether something was compared, and all of it lay within the tolerance."""
-        return self.compared > 0 and self.difference <= self.tolerance
+        """Whether the verdict is "pass"."""
+        return self.verdict == "pass"
+
+    def add(self, difference: float, where: str) -> Stage:
+        """Returns the stage with one more comparison.
+
+        Example:
+            >>> stage = Stage("onnx", "probability, Keras / ONNX Runtime", 1e-5, "Look at the weights.")
+            >>> stage.add(2e-6, "a.png").add(1e-6, "b.png")
+            Stage(stage='onnx', ..., difference=2e-06, where='a.png', compared=2, flipped=None, verdict='pass')
+        """
+        difference = float(difference) if math.isfinite(difference) else math.inf
+        if self.compared and difference <= self.difference:
+            difference, where = self.difference, self.where
+        verdict = "pass" if difference <= self.tolerance else "fail"
+        compared = self.compared + 1
+        return dataclasses.replace(self, difference=difference, where=where, compared=compared, verdict=verdict)
 
     def __str__(self) -> str:
         if not self.compared:
@@ -42,54 +61,31 @@ class Stage:
         return f"{self.compares}: {self.difference:.2g} {sign} {self.tolerance:g} ({self.compared} compared{flipped})"
 
 
-def stages() -> dict[str, Stage]:
-    """All stages, by name, in the order in which a fault is best looked for; nothing compared yet."""
-    return {
-        "interface": Stage(
-            "names, data types and axes of inputs and outputs, how many are wrong",
-            0,
-            "A signature is not what README.md promises: mend that before all else.",
-        ),
-        "shapes": Stage(
-            "shapes of outputs, how many are wrong", 0, "An axis was fixed in conversion, or two were swapped."
-        ),
-        "resized": Stage(
-            "resized image, Keras / ONNX Runtime, grey levels",
-            0.1,
-            "Look at the resize: its mode, its sampling positions, height and width.",
-        ),
-        "saved_model": Stage(
-            "probability, Keras / SavedModel", 1e-5, "Is something random left on (training=True)? See repeated."
-        ),
-        "onnx": Stage(
-            "probability, Keras / ONNX Runtime",
-            1e-5,
-            "If the resized images agree: look at scaling, channel order and weights.",
-        ),
-        "log_odds": Stage(
-            "log-odds, Keras / SavedModel and ONNX Runtime", 1e-3, "A probability near 0 or 1 would hide it: see onnx."
-        ),
-        "repeated": Stage("log-odds, a call / the same call again", 1e-4, "Dropout or augmentation is left on."),
-        "batch": Stage("log-odds, in a batch / alone", 1e-3, "The images of a batch influence each other."),
-        "decoders": Stage(
-            "decoded image, TensorFlow / Pillow, grey levels",
-            0,
-            "covid_tfds/decoding.py and export/reading.py read a kind of file differently.",
-        ),
-        "file": Stage(
-            "file to probability, TensorFlow and SavedModel / Pillow and ONNX Runtime",
-            1e-5,
-            "If the decoders agree: see the stages before.",
-        ),
-        "heatmap": Stage(
-            "heat map, GradientTape / ONNX Runtime, relative", 1e-3, "The closed form does not hold for this head."
-        ),
-        "training": Stage(
-            "file to probability, predictions.csv / ONNX Runtime",
-            1e-5,
-            "The dataset or model.keras is not what it was in training: train again.",
-        ),
-        "int8": Stage(
-            "file to probability, float / int8", 0.03, "Leave out --int8, or train on more images to calibrate on."
-        ),
-    }
+# In the order in which a fault is best looked for.
+STAGES = (
+    Stage(
+        "interface", "names, types and axes of inputs and outputs, how many are wrong", 0, "README.md describes others."
+    ),
+    Stage("shapes", "shapes of outputs, how many are wrong", 0, "Conversion fixed an axis, or two are swapped."),
+    Stage("resized", "resized image, Keras / ONNX Runtime, grey levels", 0.1, "See resize.py: mode, positions, sides."),
+    Stage("saved_model", "probability, Keras / SavedModel", 1e-5, "Is training=True left on somewhere? See repeated."),
+    Stage("onnx", "probability, Keras / ONNX Runtime", 1e-5, "If resized passes: see scaling, channel order, weights."),
+    Stage("log_odds", "log-odds, Keras / SavedModel and ONNX Runtime", 1e-3, "Near 0 or 1, only this shows: see onnx."),
+    Stage("repeated", "log-odds, a call / the same call again", 1e-4, "Dropout or augmentation is left on."),
+    Stage("batch", "log-odds, in a batch / alone", 1e-3, "The images of a batch influence each other."),
+    Stage("decoders", "decoded image, TensorFlow / Pillow, grey levels", 0, "See the decoders in covid_tfds/imaging/."),
+    Stage("file", "file to probability, TensorFlow / Pillow and ONNX Runtime", 1e-5, "See decoders, saved_model, onnx"),
+    Stage(
+        "heatmap", "heat map, GradientTape / ONNX Runtime, relative", 1e-3, "Closed form wrong for this head?"
+    ),
+    Stage("training", "file to probability, predictions.csv / ONNX Runtime", 1e-5, "Images or model changed: retrain."),
+    Stage("int8", "file to probability, float / int8", 0.03, "Leave out --int8, or train on more calibration images."),
+)
+
+
+class Stages(dict[str, Stage]):
+    """The stages of one parity check, by name."""
+
+    def add(self, stage: str, difference: float, where: str) -> None:
+        """Add one comparison to a stage."""
+        self[stage] = self[stage].add(difference, where)

@@ -1,0 +1,52 @@
+"""Drawn radiographs in every form that decoding, resizing or channel order could get wrong."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from covid_tfds import phantom
+from export.run_images import EncodedImage
+
+
+def draw_images() -> list[EncodedImage]:
+    """Draw one image of each form: grey and colour, JPEG and PNG, large and small, 1 to 16 bits."""
+    grey, other = (phantom.draw(index).image for index in (0, 1))
+    colour = _to_colour(grey, other)
+    wide = Image.fromarray(other).resize((391, 173))
+    tall = Image.fromarray(colour).resize((187, 301))
+    sixteen = np.asarray(Image.fromarray(other).resize((233, 261)), dtype=np.uint16) * 256 + 77
+    alpha = np.dstack([np.asarray(tall), np.linspace(0, 255, tall.height)[:, None].repeat(tall.width, 1)])
+    return [
+        _encode("grey-wide.png", wide, "PNG"),
+        _encode("grey.jpg", Image.fromarray(grey), "JPEG", quality=90),
+        _encode("colour-tall.png", tall, "PNG"),
+        _encode("colour-420.jpg", Image.fromarray(colour).resize((275, 331)), "JPEG", subsampling="4:2:0"),
+        _encode("colour-progressive.jpg", tall, "JPEG", progressive=True),
+        _encode("colour-small.png", tall.resize((61, 47)), "PNG"),
+        _encode("16-bit.png", Image.fromarray(sixteen), "PNG"),
+        _encode("alpha.png", Image.fromarray(alpha.astype(np.uint8), "RGBA"), "PNG"),
+        _encode("palette.png", tall.quantize(64), "PNG"),
+        _encode("1-bit.png", wide.convert("1"), "PNG"),
+    ]
+
+
+def draw_batch() -> np.ndarray:
+    """Draw two different colour images of one size, uint8 [2, 151, 207, 3]."""
+    first, second = (phantom.draw(index).image for index in (0, 1))
+    colours = (_to_colour(first, second), _to_colour(second, first))
+    return np.stack([np.asarray(Image.fromarray(colour).resize((207, 151))) for colour in colours])
+
+
+def _to_colour(grey: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Three clearly different channels: in a grey image, swapped channels would not show."""
+    other = np.asarray(Image.fromarray(other).resize(grey.shape[::-1]))
+    return np.dstack([grey, other, 255 - grey // 2])
+
+
+def _encode(name: str, image: Image.Image, file_format: str, **options) -> EncodedImage:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return EncodedImage(name, buffer.getvalue())
