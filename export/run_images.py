@@ -86,7 +86,7 @@ def read_run_images(run: Run, rows: Sequence[Prediction]) -> list[EncodedImage]:
     row_of = {name: row for row, name in enumerate(examples.image_id)}
     if missing := sorted({row.image_id for row in rows} - set(row_of)):
         raise UsageError(
-            f"{run.environment.dataset.name} lacks {len(missing)} image(s) of the run, the first is {missing[0]}. {advice}"
+            f"{run.environment.dataset.name} lacks images of the run: {len(missing)}, the first is {missing[0]}. {advice}"
         )
     encoded = examples.read(np.asarray([row_of[row.image_id] for row in rows], dtype=np.int64))
     return [EncodedImage(row.image_id, image, row.p_covid) for row, image in zip(rows, encoded, strict=True)]

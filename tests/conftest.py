@@ -128,7 +128,7 @@ def exported(shared, trained_run) -> Path:
 
     def make() -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(exporting, "OWN_IMAGES", 8)
+            patch.setattr(exporting, "MAX_RUN_IMAGES", 8)
             assert __main__.main([str(trained_run), "--int8"]) == 0
 
     make_once(shared, "exported", make)

@@ -75,9 +75,7 @@ STAGES = (
     Stage("batch", "log-odds, in a batch / alone", 1e-3, "The images of a batch influence each other."),
     Stage("decoders", "decoded image, TensorFlow / Pillow, grey levels", 0, "See the decoders in covid_tfds/imaging/."),
     Stage("file", "file to probability, TensorFlow / Pillow and ONNX Runtime", 1e-5, "See decoders, saved_model, onnx"),
-    Stage(
-        "heatmap", "heat map, GradientTape / ONNX Runtime, relative", 1e-3, "Closed form wrong for this head?"
-    ),
+    Stage("heatmap", "heat map, GradientTape / ONNX Runtime, relative", 1e-3, "Closed form wrong for this head?"),
     Stage("training", "file to probability, predictions.csv / ONNX Runtime", 1e-5, "Images or model changed: retrain."),
     Stage("int8", "file to probability, float / int8", 0.03, "Leave out --int8, or train on more calibration images."),
 )

@@ -14,7 +14,9 @@ from covid_tfds.common.errors import INTENDED_USE, UsageError
 from covid_tfds.common.files import write_checksums, write_csv, write_text
 from covid_tfds.examples import DatasetRequest
 from export import __main__, exporting
-from export.parity import check, images
+from export.file_names import ONNX
+from export.parity.drawn_images import draw_images
+from export.run_images import EncodedImage, read_run_images, sample_evenly
 from trainer.run_folder import file_names
 from trainer.run_folder.predictions import Prediction
 from trainer.run_folder.run import Run, load
@@ -46,10 +48,10 @@ def test_what_is_made(exported):
 
 
 def test_an_existing_output_is_not_touched(trained_run, exported, capsys):
-    before = (exported / check.FLOAT).stat().st_mtime_ns
+    before = (exported / ONNX).stat().st_mtime_ns
     assert __main__.main([str(trained_run)]) == 2
     assert "exists and is not touched" in error(capsys)
-    assert (exported / check.FLOAT).stat().st_mtime_ns == before
+    assert (exported / ONNX).stat().st_mtime_ns == before
 
 
 def test_what_is_no_run_folder_is_refused(tmp_path, capsys):
@@ -82,7 +84,7 @@ def test_an_image_that_has_gone_is_named(trained_run):
     run = load(trained_run)
     rows = [*run.predictions[:2], dataclasses.replace(run.predictions[0], image_id="covid/gone.png")]
     with pytest.raises(UsageError, match=r"1 image\(s\) of the run are not in .* the first is covid/gone\.png"):
-        images.own(run, rows)
+        read_run_images(run, rows)
 
 
 def test_int8_is_refused_before_any_work_when_images_are_few(copy, capsys):
@@ -97,8 +99,8 @@ def test_int8_is_refused_before_any_work_when_images_are_few(copy, capsys):
 
 def test_parity_is_checked_on_all_images_of_a_small_dataset_and_a_sample_of_a_large_one():
     rows = [Prediction(str(number), "p", "test", "covid", 0.5, "") for number in range(1000)]
-    assert images.sample(rows[:50], exporting.OWN_IMAGES) == rows[:50]
-    chosen = [int(row.image_id) for row in images.sample(rows, 100)]
+    assert sample_evenly(rows[:50], exporting.MAX_RUN_IMAGES) == rows[:50]
+    chosen = [int(row.image_id) for row in sample_evenly(rows, 100)]
     assert len(set(chosen)) == 100
     assert (chosen[0], chosen[-1]) == (0, 999)
 
@@ -107,11 +109,11 @@ def test_turned_images_are_left_out_and_said_so(trained_run, monkeypatch):
     """Training did not see their EXIF orientation, the predictor does: no fault of the export."""
     run = load(trained_run)
     name = run.predictions[0].image_id
-    monkeypatch.setattr(images.Picture, "is_turned", property(lambda picture: picture.name == name))
-    pictures, left_out = exporting._pictures(run)
+    monkeypatch.setattr(EncodedImage, "is_turned", property(lambda image: image.name == name))
+    images, left_out = exporting._read_images(run)
     assert left_out == [name]
-    assert name not in [picture.name for picture in pictures]
-    assert len(pictures) == len(run.predictions) - 1 + len(images.phantoms())
+    assert name not in [image.name for image in images]
+    assert len(images) == len(run.predictions) - 1 + len(draw_images())
 
 
 def test_images_come_from_tfds_too(tmp_path):
@@ -128,12 +130,12 @@ def test_images_come_from_tfds_too(tmp_path):
     expected = {row["image_id"].decode(): row["image"] for row in raw.as_numpy_iterator()}
     rows = [Prediction(name, "p", "test", "covid", 0.5, "") for name in sorted(expected, reverse=True)][:7]
     run = Run(tmp_path, config, None, None, tuple(rows))
-    pictures = images.own(run, rows)
-    assert [(p.name, p.encoded) for p in pictures] == [(row.image_id, expected[row.image_id]) for row in rows]
+    images = read_run_images(run, rows)
+    assert [(image.name, image.encoded) for image in images] == [(row.image_id, expected[row.image_id]) for row in rows]
 
 
 def test_predictions_of_the_run_are_what_is_compared(trained_run):
     with (trained_run / file_names.PREDICTIONS).open(newline="") as file:
         written = {row["image_id"]: float(row["p_covid"]) for row in csv.DictReader(file)}
-    pictures = images.own(load(trained_run), load(trained_run).predictions)
-    assert {picture.name: picture.p_covid for picture in pictures} == written
+    images = read_run_images(load(trained_run), load(trained_run).predictions)
+    assert {image.name: image.p_covid for image in images} == written

@@ -26,21 +26,16 @@ def export(folder: Path) -> Path:
 
     from export.graph import heatmap, onnx_graph, saved_model
     from export.graph.network import Network
+    from export.runtime.model_info import ModelInfo
     from trainer import recipes
     from trainer.models import heads, vgg16
 
     folder.mkdir(exist_ok=True)
     maps = backbone()
     recipe = dataclasses.replace(recipes.DEFAULT, units=8)
-    head = heatmap.with_activations(heads.build_head(recipe, maps.output_shape[1:], classes=2, seed=1))
+    head = heatmap.expose_activations(heads.build_head(recipe, maps.output_shape[1:], classes=2, seed=1))
     network = Network(*vgg16.build_preprocessing("unit").layers, maps, head)
-    saved_model.write(network, folder / SAVED_MODEL)
-    about = {
-        "labels": ["covid", "normal"],
-        "positive_class": "covid",
-        "threshold": 0.5,
-        "heatmap_region": [0.0, 0.0, 1.0, 1.0],
-        "intended_use": "A test.",
-    }
-    onnx_graph.write(network, about, folder / ONNX)
+    saved_model.write_saved_model(network, folder / SAVED_MODEL)
+    info = ModelInfo(["covid", "normal"], "covid", 0.5, [0.0, 0.0, 1.0, 1.0], "A test.")
+    onnx_graph.write_onnx(network, info, folder / ONNX)
     return folder

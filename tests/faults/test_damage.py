@@ -136,7 +136,7 @@ def test_a_damaged_onnx_model_is_refused(exported, tmp_path, name):
             shutil.copy(exported / file, tmp_path)
         flip(tmp_path / name, at)
         with pytest.raises(model_file.ModelError, match=rf"{name}.*{CHECKSUMS}"):
-            model_file.read(tmp_path / name)
+            model_file.read_model(tmp_path / name)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")

@@ -1,6 +1,7 @@
 """Files, classes and patients may be called anything: what we write is neither markup, formula nor terminal control."""
 
 import csv
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -8,11 +9,10 @@ from html.parser import HTMLParser
 from PIL import Image
 
 from covid_tfds import phantom
-from covid_tfds.common.files import FORMULA_STARTS, read_csv, read_json, write_csv, write_json
+from covid_tfds.common.files import read_csv, write_csv, write_json
 from tests.fakes import run_files
 from tests.fakes.run_files import HOSTILE
 from trainer.run_folder import file_names
-from trainer.run_folder.run import load
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "'", "=cmd|' /C calc'!A0", "-", "a=1", ""]
 TAGS = "<img src=x onerror=alert(1)><script>alert(2)</script>"
@@ -73,29 +73,36 @@ def test_the_model_card_and_the_page_hold_no_markup(tmp_path):
     assert HOSTILE.replace("<", "&lt;").replace(">", "&gt;") in html
 
 
-def test_the_page_of_an_export_holds_no_markup(exported, trained_run, tmp_path):
+def test_the_page_of_an_export_holds_no_markup(exported, tmp_path):
     import shutil
 
     from export import page
+    from export.file_names import PAGE
+    from export.parity.check import ComparedImages, ParityReport
+    from export.parity.golden import GoldenCase
+    from export.parity.stages import STAGES
+    from export.runtime.predictor import Predictor
 
     folder = shutil.copytree(exported, tmp_path / "export", ignore=shutil.ignore_patterns("saved_model"))
-    run = load(trained_run)
-    about = json.loads(json.dumps(_metadata(exported)).replace('"normal"', json.dumps(TAGS)))
-    about |= {"run_id": TAGS, "notes": [f"{TAGS}\n# title"], "shortcuts_because": f"[x](http:evil) {TAGS}"}
-    about["dataset"]["name"] = about["weights"]["name"] = f"`{TAGS}"
-    page.write(folder, run, about, read_json(exported / "parity.json"), (7, 7))
-    text = (folder / page.PAGE).read_text(encoding="utf-8")
+    info = dataclasses.replace(
+        Predictor(exported / "model.onnx").info,
+        labels=["covid", TAGS],
+        run_id=TAGS,
+        notes=(f"{TAGS}\n# title",),
+        shortcuts_because=f"[x](http:evil) {TAGS}",
+        dataset={"name": f"`{TAGS}"},
+        weights={"name": f"`{TAGS}"},
+    )
+    images = ComparedImages([TAGS], [TAGS], [TAGS])
+    report = ParityReport("pass", list(STAGES), images, {})
+    case = GoldenCase("grey-wide.png", 1, 1, "", [], [0.5, 0.5], [])
+    page.write_page(folder, info, report, [case], (7, 7), 10)
+    text = (folder / PAGE).read_text(encoding="utf-8")
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     assert "alert(2)" in prose
     assert Tags(prose).found == []
     assert "\n# title" not in prose
     assert not re.search(r"(?<!\\)\]\(http:evil", prose)
-
-
-def _metadata(exported):
-    from export.runtime.predictor import Predictor
-
-    return dict(Predictor(exported / "model.onnx").metadata)
 
 
 def test_tensorboards_text_shows_a_config_as_text(tmp_path):
@@ -123,13 +130,12 @@ def test_cells_that_spreadsheets_would_compute_are_texts(tmp_path):
 
 
 def test_the_predictors_table_is_neutral_as_well(tmp_path):
-    from export import predict
+    from export.runtime.prediction_rows import PredictionRow, write_csv_rows
 
-    assert predict.FORMULA_STARTS == FORMULA_STARTS
     path = tmp_path / "table.csv"
-    with predict._csv(str(path)) as write:
+    with write_csv_rows(path) as write:
         for text in FORMULAS:
-            write({"image": text, "p_covid": 0.5, "decision": "covid", "warnings": [text]})
+            write(PredictionRow(text, 0.5, "covid", warnings=[text]))
     with path.open(newline="", encoding="utf-8") as file:
         written = list(csv.DictReader(file))
     assert [row["image"].removeprefix("'") for row in written] == FORMULAS

@@ -7,13 +7,14 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import ExifTags, Image
 
 from covid_tfds.imaging import reader
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import read_image
 from covid_tfds.imaging.tensorflow_decoder import decode_image
-from export.parity import images
+from export.parity.drawn_images import draw_images
+from export.run_images import EncodedImage
 
 SHAPE = (37, 53)
 
@@ -102,7 +103,7 @@ def test_a_transparent_level_of_16_bits_is_compared_in_16_bits():
 
 def test_the_pictures_of_the_parity_check_differ_in_kind():
     """Else the check would not see a decoder that goes wrong."""
-    opened = [Image.open(io.BytesIO(picture.encoded)) for picture in images.phantoms()]
+    opened = [Image.open(io.BytesIO(image.encoded)) for image in draw_images()]
     assert {image.mode for image in opened} >= {"L", "RGB", "RGBA", "P", "1", "I;16"}
     assert len({image.size for image in opened}) > 5
     assert min(min(image.size) for image in opened) < 100
@@ -125,13 +126,13 @@ def test_the_exif_orientation_is_respected(file_format):
     image = np.zeros((16, 32, 3), np.uint8)
     image[:, :16] = 255
     exif = Image.Exif()
-    exif[images.ORIENTATION] = 6  # turn a quarter clockwise to see it upright
+    exif[ExifTags.Base.Orientation] = 6  # turn a quarter clockwise to see it upright
     pixels = reader.decode(encode(Image.fromarray(image), file_format, exif=exif))
     assert pixels.shape == (32, 16, 3)
     assert pixels[:14].min() > 250
     assert pixels[18:].max() < 5
-    assert images.Picture("x", encode(Image.fromarray(image), file_format, exif=exif)).is_turned
-    assert not images.Picture("x", encode(Image.fromarray(image), file_format)).is_turned
+    assert EncodedImage("x", encode(Image.fromarray(image), file_format, exif=exif)).is_turned
+    assert not EncodedImage("x", encode(Image.fromarray(image), file_format)).is_turned
 
 
 @pytest.mark.parametrize(

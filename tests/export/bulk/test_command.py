@@ -17,7 +17,8 @@ from covid_tfds import phantom
 from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.imaging.reader import read_image
 from export.bulk import __main__, inputs, model, running
-from export.parity import check
+from export.file_names import ONNX, ONNX_INT8
+from export.runtime.model_file import open_session
 from export.runtime.predictor import ModelError, Predictor
 
 ROOT = Path(__file__).parents[3]
@@ -27,7 +28,7 @@ TWO_PROCESSES = ("--direct_num_workers", "2", "--direct_running_mode", "multi_pr
 
 @pytest.fixture(scope="module")
 def path(exported):
-    return str(exported / check.FLOAT)
+    return str(exported / ONNX)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_another_question_is_refused(done, path, films, capsys, flags, message):
 
 
 def test_another_model_or_input_is_refused(done, path, exported, films, tmp_path, capsys):
-    assert bulk(str(exported / check.INT8), films, done, "--images_per_part", "3") == 2
+    assert bulk(str(exported / ONNX_INT8), films, done, "--images_per_part", "3") == 2
     assert "begun with another model" in capsys.readouterr().err
     other = shutil.copytree(films, tmp_path / "other")
     assert bulk(path, other, done, "--images_per_part", "3") == 2
@@ -249,8 +250,8 @@ def test_a_pattern_names_files_as_they_are(films):
 def test_the_halves_together_are_the_whole(path):
     data = Path(path).read_bytes()
     image = np.asarray(Image.fromarray(phantom.draw(3).image).convert("RGB"))
-    first = model.session(model.half(data, model.IMAGE, model.RESIZED), 1)
-    second = model.session(model.half(data, model.RESIZED, model.PROBABILITIES), 1)
+    first = open_session(model.half(data, model.IMAGE, model.RESIZED), 1)
+    second = open_session(model.half(data, model.RESIZED, model.PROBABILITIES), 1)
     (resized,) = first.run(None, {model.IMAGE: image[None]})
     (probabilities,) = second.run(None, {model.RESIZED: resized})
     assert probabilities[0, 0] == pytest.approx(Predictor(path).predict(image).p_covid, abs=1e-6)

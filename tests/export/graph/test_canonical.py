@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.graph.canonical import canonical
+from export.graph.canonical import canonicalize
 
 
 def graph(names: dict[str, str], backwards: bool) -> onnx.ModelProto:
@@ -25,8 +25,8 @@ def graph(names: dict[str, str], backwards: bool) -> onnx.ModelProto:
 
 
 def test_names_and_order_do_not_matter():
-    first = canonical(graph({"w": "w__12", "a": "a__7", "b": "b__1"}, False), ["y"], {"b__1": "middle"})
-    second = canonical(graph({"w": "zz", "a": "q", "b": "k"}, True), ["y"], {"k": "middle"})
+    first = canonicalize(graph({"w": "w__12", "a": "a__7", "b": "b__1"}, False), ["y"], {"b__1": "middle"})
+    second = canonicalize(graph({"w": "zz", "a": "q", "b": "k"}, True), ["y"], {"k": "middle"})
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
     assert [node.op_type for node in first.graph.node] == ["MatMul", "Relu", "Add"]
     assert first.graph.node[1].output[0] == "middle"
@@ -38,7 +38,7 @@ def test_names_and_order_do_not_matter():
 def test_the_computation_stays_and_so_do_names_of_outputs():
     import onnxruntime
 
-    model = canonical(graph({"w": "w", "a": "a", "b": "b"}, False), ["side", "y"], {})
+    model = canonicalize(graph({"w": "w", "a": "a", "b": "b"}, False), ["side", "y"], {})
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     side, y = session.run(None, {"x": np.asarray([[1, -2]], np.float32)})
     np.testing.assert_array_equal(side, [[-1, 0]])
@@ -51,4 +51,4 @@ def test_control_flow_is_refused():
     value = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("x", "y")]
     model = helper.make_model(helper.make_graph([node], "g", value[:1], value[1:]))
     with pytest.raises(ValueError, match="without control flow, got If"):
-        canonical(model, ["y"], {})
+        canonicalize(model, ["y"], {})

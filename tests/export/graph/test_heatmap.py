@@ -9,6 +9,7 @@ from tf2onnx import convert
 
 from covid_tfds.common.errors import UsageError
 from export.graph import heatmap, onnx_graph
+from export.runtime.model_file import open_session
 from trainer import recipes
 from trainer.models import heads
 from trainer.recipes import Recipe
@@ -49,10 +50,10 @@ def by_gradient_tape(head, features):
 
 
 def closed_form(head):
-    inside = heatmap.with_activations(head)
+    inside = heatmap.expose_activations(head)
 
     def function(features):
-        return {"heatmap": heatmap.of_covid(features, inside, inside(features, training=False))}
+        return {"heatmap": heatmap.compute_heatmap(features, inside, inside(features, training=False))}
 
     return function
 
@@ -61,7 +62,7 @@ def closed_form(head):
 def test_equals_grad_cam_where_the_head_reads_and_is_zero_elsewhere(cut, pooling, depth):
     head = make_head(cut, pooling, depth)
     expected = by_gradient_tape(head, maps(cut))
-    readable = heatmap.readable_cells(pooling, *expected.shape[1:])
+    readable = heatmap.find_readable_cells(pooling, *expected.shape[1:])
     actual = closed_form(head)(tf.constant(maps(cut)))["heatmap"].numpy()
     assert np.abs(actual - np.maximum(expected, 0) * readable).max() <= 1e-5 * np.abs(expected).max()
     assert (actual > 0).any()
@@ -75,16 +76,16 @@ def test_equals_grad_cam_in_onnx_runtime(cut, pooling, depth, tmp_path):
     converted, _ = convert.from_function(function, signature, opset=onnx_graph.OPSET)
     onnx.checker.check_model(converted, full_check=True)
     features = maps(cut)
-    session = onnx_graph.session(converted.SerializeToString())
+    session = open_session(converted.SerializeToString())
     (actual,) = session.run(["heatmap"], {"features": features})
     expected = by_gradient_tape(head, features)
-    expected = np.maximum(expected, 0) * heatmap.readable_cells(pooling, *expected.shape[1:])
+    expected = np.maximum(expected, 0) * heatmap.find_readable_cells(pooling, *expected.shape[1:])
     assert np.abs(actual - expected).max() <= 1e-4 * expected.max()
 
 
 @pytest.mark.parametrize(("side", "read"), [(7, 4), (14, 12)])
 def test_the_corner_pool_reads_whole_windows_only(side, read):
-    readable = heatmap.readable_cells("corner", side, side)
+    readable = heatmap.find_readable_cells("corner", side, side)
     assert readable[:read, :read].all()
     assert readable.sum() == read * read
     pool = heads.build_pooling("corner", (side, side, 2))
@@ -96,7 +97,7 @@ def test_the_corner_pool_reads_whole_windows_only(side, read):
 
 @pytest.mark.parametrize("pooling", recipes.POOLINGS)
 def test_the_pooling_is_read_off_the_head(pooling):
-    assert heatmap.pooling_of(make_head("block5_pool", pooling, 1)) == pooling
+    assert heatmap.find_pooling(make_head("block5_pool", pooling, 1)) == pooling
 
 
 def test_a_head_that_the_formula_does_not_fit_is_refused():
@@ -105,9 +106,9 @@ def test_a_head_that_the_formula_does_not_fit_is_refused():
     hidden = keras.layers.Dense(3, activation="tanh", name="hidden1")(pooled)
     tanh = keras.Model(features, keras.layers.Dense(2, activation="softmax", name="probabilities")(hidden))
     with pytest.raises(UsageError, match=r"hidden1 \(tanh\)"):
-        heatmap.with_activations(tanh)
+        heatmap.expose_activations(tanh)
     flat = keras.Model(
         features, keras.layers.Dense(2, activation="softmax", name="probabilities")(keras.layers.Flatten()(features))
     )
     with pytest.raises(UsageError, match="none of the pooling layers"):
-        heatmap.with_activations(flat)
+        heatmap.expose_activations(flat)

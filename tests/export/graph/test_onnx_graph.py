@@ -1,7 +1,5 @@
 """The ONNX file: its interface, its metadata, its bytes, and that an invalid one never gets a name."""
 
-import json
-
 import numpy as np
 import onnx
 import pytest
@@ -9,17 +7,23 @@ import tensorflow as tf
 from onnx import TensorProto, helper
 
 from covid_tfds.common.errors import UsageError
+from export.file_names import ONNX
 from export.graph import heatmap, onnx_graph
 from export.graph.network import Network
-from export.parity import check, reference
+from export.parity import reference
+from export.runtime.model_file import open_session
+from export.runtime.model_info import ModelInfo
+from export.runtime.predictor import Predictor
 from trainer.models import heads, vgg16
 from trainer.recipes import Recipe
 from trainer.run_folder import file_names
 
+INFO = ModelInfo(["covid", "normal"], "covid", 0.5, [0.0, 0.0, 1.0, 1.0], "A test.")
+
 
 @pytest.fixture(scope="module")
 def graph(exported):
-    return onnx.load(exported / check.FLOAT)
+    return onnx.load(exported / ONNX)
 
 
 def test_is_opset_17_and_valid(graph):
@@ -50,10 +54,10 @@ def test_says_nothing_by_accident(graph):
 
 
 def test_two_exports_of_a_run_are_the_same_bytes(trained_run, exported, tmp_path):
-    props = {prop.key: json.loads(prop.value) for prop in onnx.load(exported / check.FLOAT).metadata_props}
+    info = Predictor(exported / ONNX).info
     again = Network.load(trained_run / file_names.MODEL)
-    onnx_graph.write(again, props, tmp_path / check.FLOAT)
-    assert (tmp_path / check.FLOAT).read_bytes() == (exported / check.FLOAT).read_bytes()
+    onnx_graph.write_onnx(again, info, tmp_path / ONNX)
+    assert (tmp_path / ONNX).read_bytes() == (exported / ONNX).read_bytes()
 
 
 def test_an_invalid_graph_is_fatal_and_leaves_nothing(tmp_path):
@@ -61,12 +65,12 @@ def test_an_invalid_graph_is_fatal_and_leaves_nothing(tmp_path):
     opset = {"opset_imports": [helper.make_opsetid("", 17)], "ir_version": 8}
     unknown = helper.make_graph([helper.make_node("NoSuchThing", ["x"], ["y"])], "g", value[:1], value[1:])
     with pytest.raises(onnx.checker.ValidationError, match="NoSuchThing"):
-        onnx_graph.save(helper.make_model(unknown, **opset), {}, tmp_path / "model.onnx")
+        onnx_graph.save_onnx(helper.make_model(unknown, **opset), INFO, tmp_path / "model.onnx")
     # ONNX's own check passes over what only a runtime knows: that it has no such kernel.
     bits = [helper.make_tensor_value_info(name, TensorProto.INT8, ["n"]) for name in ("x", "y")]
     no_kernel = helper.make_graph([helper.make_node("Sin", ["x"], ["y"])], "g", bits[:1], bits[1:])
     with pytest.raises(Exception, match="Sin"):
-        onnx_graph.save(helper.make_model(no_kernel, **opset), {}, tmp_path / "model.onnx")
+        onnx_graph.save_onnx(helper.make_model(no_kernel, **opset), INFO, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -87,20 +91,20 @@ def test_other_recipes_convert_and_agree(recipe, side, read, tmp_path):
     whole = vgg16.assemble_model(vgg16.build_preprocessing(recipe.scaling), backbone, head)
     image = np.random.default_rng(5).integers(0, 256, (301, 187, 3)).astype(np.uint8)
     # Untrained, a head on features of this size is sure of everything.
-    while abs(odds := reference.log_odds(np.asarray(whole(image[None].astype(np.float32)))[0])) > 2:
+    while abs(odds := reference.compute_log_odds(np.asarray(whole(image[None].astype(np.float32)))[0])) > 2:
         last = head.get_layer("probabilities")
         last.set_weights([weight / abs(odds) for weight in last.get_weights()])
     whole.save(tmp_path / "model.keras")
     network = Network.load(tmp_path / "model.keras")
-    onnx_graph.write(network, {}, tmp_path / "model.onnx")
-    session = onnx_graph.session((tmp_path / "model.onnx").read_bytes())
+    onnx_graph.write_onnx(network, INFO, tmp_path / "model.onnx")
+    session = open_session((tmp_path / "model.onnx").read_bytes())
     probabilities, heat = session.run(onnx_graph.OUTPUTS, {"image": image[None]})
-    truth = reference.Reference(network)(image)
+    truth = reference.Reference(network).predict(image)
     assert 0.01 < truth.probabilities[0] < 0.99
     np.testing.assert_allclose(probabilities[0], truth.probabilities, atol=1e-5)
     assert heat.shape == (1, side, side)
     assert np.abs(heat[0] - truth.heatmap).max() <= 1e-3 * truth.heat_scale
-    readable = heatmap.readable_cells(recipe.pooling, side, side)
+    readable = heatmap.find_readable_cells(recipe.pooling, side, side)
     assert readable.sum() == read * read
     assert not heat[0][~readable].any()
     assert heat[0][readable].any()

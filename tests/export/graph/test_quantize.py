@@ -7,8 +7,10 @@ import onnx
 import pytest
 
 from covid_tfds.common.errors import UsageError
-from export.graph import onnx_graph, quantize
-from export.parity import check, images
+from export.file_names import ONNX, ONNX_INT8
+from export.graph import onnx_graph
+from export.run_images import choose_calibration_rows, read_run_images
+from export.runtime.model_file import open_session
 from trainer.run_folder.run import load
 
 
@@ -18,7 +20,7 @@ def run(trained_run):
 
 
 def test_calibrates_on_training_images_only_and_as_many_of_each_class(run):
-    rows = quantize.calibration_rows(run)
+    rows = choose_calibration_rows(run)
     assert len(rows) >= 20
     assert {row.split for row in rows} == {"train"}
     labels = [row.label for row in rows]
@@ -30,17 +32,17 @@ def test_takes_no_more_than_it_needs(run):
     many = [
         dataclasses.replace(row, image_id=f"{row.image_id}-{copy}") for row in run.predictions for copy in range(30)
     ]
-    assert len(quantize.calibration_rows(dataclasses.replace(run, predictions=many))) == 40
+    assert len(choose_calibration_rows(dataclasses.replace(run, predictions=many))) == 40
 
 
 def test_refuses_too_few_images(run):
     few = [row for row in run.predictions if row.label == "normal" or "0000" in row.image_id]
     with pytest.raises(UsageError, match=r"needs 10 training images of each class .* has \d of 'covid'"):
-        quantize.calibration_rows(dataclasses.replace(run, predictions=few))
+        choose_calibration_rows(dataclasses.replace(run, predictions=few))
 
 
 def test_the_backbone_is_int8_and_nothing_else_is(exported):
-    graph = onnx.load(exported / check.INT8).graph
+    graph = onnx.load(exported / ONNX_INT8).graph
     makers = {name: node for node in graph.node for name in node.output}
     tensors = {tensor.name: tensor for tensor in graph.initializer}
 
@@ -62,7 +64,7 @@ def test_the_backbone_is_int8_and_nothing_else_is(exported):
 
 
 def test_is_a_quarter_of_the_size(exported):
-    ratio = (exported / check.INT8).stat().st_size / (exported / check.FLOAT).stat().st_size
+    ratio = (exported / ONNX_INT8).stat().st_size / (exported / ONNX).stat().st_size
     assert 0.24 < ratio < 0.27
 
 
@@ -70,8 +72,8 @@ def test_is_close_on_every_image_of_the_run(run, exported):
     """Measured 0.02; with weights rounded carelessly, or calibrated on noise, it is 0.1 to 0.5."""
     from export.runtime.predictor import Predictor
 
-    float_model, int8_model = (Predictor(exported / name) for name in (check.FLOAT, check.INT8))
-    pictures = images.own(run, run.predictions)
+    float_model, int8_model = (Predictor(exported / name) for name in (ONNX, ONNX_INT8))
+    pictures = read_run_images(run, run.predictions)
     from covid_tfds.imaging.reader import decode
 
     apart = [
@@ -83,15 +85,15 @@ def test_is_close_on_every_image_of_the_run(run, exported):
 
 def test_the_mean_of_each_channel_is_put_right(run, exported):
     """Rounded weights shift it by the same amount in every image; what is left after the correction is next to none."""
-    pictures = images.own(run, quantize.calibration_rows(run)[::5])
-    data = (exported / check.INT8).read_bytes()
+    pictures = read_run_images(run, choose_calibration_rows(run)[::5])
+    data = (exported / ONNX_INT8).read_bytes()
 
     def means(model, tensor):
-        session = onnx_graph.session(onnx_graph.showing(model, tensor))
+        session = open_session(onnx_graph.expose_tensor(model, tensor))
         feeds = [{"image": images_of(picture)} for picture in pictures]
         return np.mean([session.run([tensor], feed)[0].mean(axis=(0, 2, 3)) for feed in feeds], axis=0)
 
-    wanted = means((exported / check.FLOAT).read_bytes(), onnx_graph.FEATURE_MAP)
+    wanted = means((exported / ONNX).read_bytes(), onnx_graph.FEATURE_MAP)
     corrected, raw = means(data, onnx_graph.FEATURE_MAP), means(data, f"{onnx_graph.FEATURE_MAP}_uncorrected")
     assert np.abs(corrected - wanted).mean() < 0.7 * np.abs(raw - wanted).mean()
 

@@ -8,29 +8,30 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from export.file_names import SAVED_MODEL
 from export.graph import saved_model
-from export.parity import check, images
+from export.parity.drawn_images import draw_images
 
-PNG = next(picture for picture in images.phantoms() if picture.name == "colour-tall.png")
+PNG = next(image for image in draw_images() if image.name == "colour-tall.png")
 
 
 @pytest.fixture(scope="module")
 def signatures(exported):
-    return tf.saved_model.load(str(exported / check.SAVED_MODEL)).signatures
+    return tf.saved_model.load(str(exported / SAVED_MODEL)).signatures
 
 
 def test_files_and_pixels_give_the_same(signatures):
     """Files of different kinds and sizes in one call."""
     from covid_tfds.imaging.tensorflow_decoder import decode_image
 
-    pictures = images.phantoms()
-    encoded = tf.constant([picture.encoded for picture in pictures])
+    images = draw_images()
+    encoded = tf.constant([image.encoded for image in images])
     together = signatures[saved_model.BYTES](image_bytes=encoded)["probabilities"].numpy()
-    assert together.shape == (len(pictures), 2)
+    assert together.shape == (len(images), 2)
     assert together.dtype == np.float32
     np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-6)
-    for row, picture in enumerate(pictures):
-        pixels = decode_image(picture.encoded)[None]
+    for row, image in enumerate(images):
+        pixels = decode_image(image.encoded)[None]
         alone = signatures[saved_model.PIXELS](image=pixels)["probabilities"].numpy()
         np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
 
@@ -48,14 +49,14 @@ def test_a_file_that_is_no_image_gets_nan_and_the_others_their_answer(signatures
 
 def test_weights_are_stored_once(exported):
     """14.7 million parameters of four bytes; track() and model.export() would store 118 MB."""
-    size = sum(file.stat().st_size for file in (exported / check.SAVED_MODEL).rglob("*") if file.is_file())
+    size = sum(file.stat().st_size for file in (exported / SAVED_MODEL).rglob("*") if file.is_file())
     assert 58e6 < size < 62e6
 
 
 @pytest.mark.slow
 def test_tensorflows_command_line_shows_and_runs_both(exported, tmp_path):
     cli = Path(sys.executable).parent / "saved_model_cli"
-    folder = str(exported / check.SAVED_MODEL)
+    folder = str(exported / SAVED_MODEL)
     shown = subprocess.run([cli, "show", "--dir", folder, "--all"], capture_output=True, text=True, check=True).stdout
     for text in ("serving_default", "serving_bytes", "image_bytes", "DT_UINT8", "(-1, -1, -1, 3)", "DT_STRING"):
         assert text in shown

@@ -9,16 +9,19 @@ import pytest
 
 from covid_tfds.common.files import read_json
 from export import __main__, exporting
+from export.file_names import ONNX, PARITY, SAVED_MODEL
 from export.graph import onnx_graph, saved_model
 from export.graph.network import Network
-from export.parity import check, images
+from export.parity import check
+from export.parity.drawn_images import draw_images
 from export.parity.reference import Reference
-from export.parity.stages import Stage, stages
+from export.parity.stages import STAGES, Stage
+from export.runtime.predictor import Predictor
 from tests.fakes import graph_mutations as mutations
 from trainer.run_folder import file_names
 from trainer.run_folder.run import load
 
-SHOWN = [picture for picture in images.phantoms() if picture.name in ("colour-tall.png", "colour-420.jpg")]
+IMAGES = [image for image in draw_images() if image.name in ("colour-tall.png", "colour-420.jpg")]
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +32,19 @@ def reference(trained_run):
 @pytest.fixture
 def broken(exported, tmp_path):
     """A copy of the export whose ONNX model is to be broken."""
-    (tmp_path / check.SAVED_MODEL).symlink_to(exported / check.SAVED_MODEL)
-    shutil.copy(exported / check.FLOAT, tmp_path)
+    (tmp_path / SAVED_MODEL).symlink_to(exported / SAVED_MODEL)
+    shutil.copy(exported / ONNX, tmp_path)
     return tmp_path
 
 
 def failed(reference, folder) -> list[str]:
-    return [name for name, stage in check.check(reference, folder, SHOWN).items() if not stage.passed]
+    return [name for name, stage in check.check_parity(reference, folder, IMAGES).items() if not stage.passed]
 
 
 def mutate(folder, mutation) -> None:
-    model = onnx.load(folder / check.FLOAT)
+    model = onnx.load(folder / ONNX)
     mutation(model)
-    onnx.save(model, folder / check.FLOAT)
+    onnx.save(model, folder / ONNX)
 
 
 def test_the_run_is_worth_comparing(trained_run):
@@ -52,19 +55,19 @@ def test_the_run_is_worth_comparing(trained_run):
 
 
 def test_a_good_export_passes_every_stage(exported):
-    result = read_json(exported / exporting.PARITY)
+    result = read_json(exported / PARITY)
     assert result["verdict"] == "pass"
-    assert {stage["stage"] for stage in result["stages"]} == set(stages())
+    assert {stage["stage"] for stage in result["stages"]} == {stage.stage for stage in STAGES}
     for stage in result["stages"]:
         assert stage["compared"] > 0, stage
         assert stage["difference"] <= stage["tolerance"], stage
     assert len(result["images"]["of_the_run"]) == 8
-    assert len(result["images"]["made_up"]) == len(images.phantoms())
+    assert len(result["images"]["made_up"]) == len(draw_images())
 
 
 def test_agreement_is_far_tighter_than_the_tolerances(exported):
     """What is far below its tolerance today and at it tomorrow has been broken."""
-    found = {stage["stage"]: stage["difference"] for stage in read_json(exported / exporting.PARITY)["stages"]}
+    found = {stage["stage"]: stage["difference"] for stage in read_json(exported / PARITY)["stages"]}
     assert found["resized"] == 0
     assert found["decoders"] == 0
     assert found["file"] < 2e-6
@@ -106,14 +109,14 @@ def test_dropout_left_on_fails(reference, broken, tmp_path):
         return network.head(maps, training=True)
 
     with_dropout = dataclasses.replace(network, head=_Called(network.head, loud))
-    (broken / check.SAVED_MODEL).unlink()
-    saved_model.write(with_dropout, broken / check.SAVED_MODEL)
+    (broken / SAVED_MODEL).unlink()
+    saved_model.write_saved_model(with_dropout, broken / SAVED_MODEL)
     found = failed(reference, broken)
     assert found[0] == "saved_model"
     assert {"repeated", "file"} <= set(found)
     # What tf2onnx makes of dropout is no valid graph, and it does not say so itself.
     with pytest.raises(onnx.checker.ValidationError):
-        onnx_graph.write(with_dropout, {}, tmp_path / "loud.onnx")
+        onnx_graph.write_onnx(with_dropout, Predictor(broken / ONNX).info, tmp_path / "loud.onnx")
     assert not (tmp_path / "loud.onnx").exists()
 
 
@@ -132,7 +135,7 @@ class _Called:
 
 def test_a_wrong_interface_ends_the_check(reference, broken):
     mutate(broken, lambda model: _rename(model, "heatmap", "cam"))
-    found = check.check(reference, broken, SHOWN)
+    found = check.check_parity(reference, broken, IMAGES)
     assert not found["interface"].passed
     assert found["interface"].where == "model.onnx: heatmap"
     assert found["onnx"].compared == 0
@@ -146,34 +149,34 @@ def _rename(model, old, new):
 
 
 def test_other_predictions_than_the_models_fail(reference, broken):
-    picture = dataclasses.replace(SHOWN[0], p_covid=0.123)
-    found = check.check(reference, broken, [picture])
+    image = dataclasses.replace(IMAGES[0], p_covid=0.123)
+    found = check.check_parity(reference, broken, [image])
     assert [name for name, stage in found.items() if not stage.passed] == ["training"]
 
 
 def test_a_stage_needs_a_comparison_and_numbers():
-    stage = Stage("this / that", tolerance=1.0, advice="")
+    stage = Stage("a", "this / that", tolerance=1.0, advice="")
     assert not stage.passed
-    stage.add(0.5, "first")
+    stage = stage.add(0.5, "first")
     assert stage.passed
-    stage.add(float("nan"), "second")
+    stage = stage.add(float("nan"), "second")
     assert not stage.passed
     assert stage.where == "second"
     assert "this / that: inf > 1" in str(stage)
 
 
 def test_a_failed_export_leaves_nothing_under_its_name(trained_run, tmp_path, monkeypatch, capsys):
-    def write_broken(network, metadata, path):
-        original(network, metadata, path)
+    def write_broken(network, info, path):
+        original(network, info, path)
         mutate(path.parent, mutations.zero_head_biases)
 
-    original = onnx_graph.write
-    monkeypatch.setattr(onnx_graph, "write", write_broken)
-    monkeypatch.setattr(exporting, "OWN_IMAGES", 1)
-    monkeypatch.setattr(images, "phantoms", lambda: SHOWN)
+    original = exporting.write_onnx
+    monkeypatch.setattr(exporting, "write_onnx", write_broken)
+    monkeypatch.setattr(exporting, "MAX_RUN_IMAGES", 1)
+    monkeypatch.setattr(exporting, "draw_images", lambda: IMAGES)
     output = tmp_path / "export"
     assert __main__.main([str(trained_run), "--output", str(output)]) == 1
     assert not output.exists()
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: parity failed at stage 'onnx'")
-    assert read_json(tmp_path / "export.incomplete" / exporting.PARITY)["verdict"] == "fail"
+    assert read_json(tmp_path / "export.incomplete" / PARITY)["verdict"] == "fail"

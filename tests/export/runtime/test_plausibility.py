@@ -6,7 +6,7 @@ from sklearn.datasets import load_sample_images
 
 from covid_tfds import phantom
 from covid_tfds.imaging.reader import read_image
-from export.runtime.plausibility import warnings_about
+from export.runtime.plausibility import find_warnings
 
 
 def film(index=0):
@@ -15,7 +15,7 @@ def film(index=0):
 
 @pytest.mark.parametrize("index", range(4))
 def test_drawn_radiographs_are_plausible(index):
-    assert warnings_about(film(index)) == []
+    assert find_warnings(film(index)) == []
 
 
 @pytest.mark.parametrize(
@@ -31,22 +31,22 @@ def test_drawn_radiographs_are_plausible(index):
     ids=["dark", "bright", "flat", "tiny", "black", "white"],
 )
 def test_what_a_model_was_not_made_for_is_warned_of(change, warning):
-    (found,) = warnings_about(change(film()).astype(np.uint8))
+    (found,) = find_warnings(change(film()).astype(np.uint8))
     assert found.startswith(warning)
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_photographs_are_no_radiographs(index):
-    assert "colourful: no radiograph" in warnings_about(load_sample_images().images[index])
+    assert "colourful: no radiograph" in find_warnings(load_sample_images().images[index])
 
 
 def test_a_tinted_film_is_one():
     tint = np.asarray([0.7, 0.8, 1.0])
-    assert warnings_about((film() * tint).astype(np.uint8)) == []
+    assert find_warnings((film() * tint).astype(np.uint8)) == []
 
 
 def test_no_real_radiograph_is_warned_of(manual_dir):
     files = [path for path in sorted(manual_dir.rglob("*.*")) if path.suffix.lower() in (".png", ".jpg", ".jpeg")]
-    warned = {path.name: found for path in files if (found := warnings_about(read_image(path).pixels))}
+    warned = {path.name: found for path in files if (found := find_warnings(read_image(path).pixels))}
     assert len(files) >= 150
     assert warned == {}

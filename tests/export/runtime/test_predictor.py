@@ -1,6 +1,7 @@
 """The predictor: same answers as the model's own, and one clear line for every model file that is not one."""
 
-import io
+import dataclasses
+import doctest
 import json
 import shutil
 import subprocess
@@ -14,9 +15,10 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from covid_tfds.common.errors import INTENDED_USE
-from covid_tfds.common.files import read_json
-from export.parity import check
-from export.runtime import model_file
+from covid_tfds.common.files import CHECKSUMS, read_json
+from export.file_names import ONNX, ONNX_INT8
+from export.runtime import predictor as predictor_module
+from export.runtime.model_file import names_other_files
 from export.runtime.predictor import ImageError, ModelError, Predictor
 from trainer.run_folder.run import load
 
@@ -25,7 +27,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def predictor(exported):
-    return Predictor(exported / check.FLOAT)
+    return Predictor(exported / ONNX)
 
 
 def golden(exported) -> list[dict]:
@@ -51,28 +53,22 @@ def test_gives_what_training_wrote_down(trained_run, predictor):
 
 def test_knows_what_the_run_knew(trained_run, predictor):
     run = load(trained_run)
-    assert predictor.labels == ["covid", "normal"]
-    assert predictor.positive_class == "covid"
-    assert predictor.threshold == 0.4
-    assert predictor.intended_use == INTENDED_USE
-    about = predictor.metadata
-    assert about["run_id"] == run.environment.run_id
-    assert about["dataset"]["fingerprint"] == run.environment.dataset.fingerprint
-    assert about["temperature"] == 2.0
-    assert about["shortcuts_verdict"] == "shortcut"
-    assert about["heatmap_region"] == [0, 0, 1, 1]
-    assert set(about["versions"]) >= {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime"}
-
-
-def test_decides_at_the_threshold(predictor):
-    assert predictor.decide(0.4) == "covid"
-    assert predictor.decide(0.39999) == "normal"
+    info = predictor.info
+    assert info.labels == ["covid", "normal"]
+    assert info.positive_class == "covid"
+    assert info.threshold == 0.4
+    assert info.intended_use == INTENDED_USE
+    assert info.run_id == run.environment.run_id
+    assert info.dataset["fingerprint"] == run.environment.dataset.fingerprint
+    assert info.temperature == 2.0
+    assert info.shortcuts_verdict == "shortcut"
+    assert info.heatmap_region == [0, 0, 1, 1]
+    assert set(info.versions) >= {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime"}
 
 
 def test_int8_is_taken_as_well(exported, predictor):
-    small = Predictor(exported / check.INT8)
-    assert small.metadata["precision"] == "int8"
-    assert small.metadata["run_id"] == predictor.metadata["run_id"]
+    small = Predictor(exported / ONNX_INT8)
+    assert small.info == dataclasses.replace(predictor.info, precision="int8")
     film = exported / "golden" / "grey-wide.png"
     assert small.predict_file(film).p_covid == pytest.approx(predictor.predict_file(film).p_covid, abs=0.05)
 
@@ -104,9 +100,9 @@ def test_warnings_come_with_the_number(predictor, tmp_path):
 
 
 def test_a_damaged_model_is_refused_by_its_checksum(exported, tmp_path):
-    for name in (check.FLOAT, model_file.CHECKSUMS):
+    for name in (ONNX, CHECKSUMS):
         shutil.copy(exported / name, tmp_path)
-    path = tmp_path / check.FLOAT
+    path = tmp_path / ONNX
     Predictor(path)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -130,7 +126,7 @@ def test_what_is_no_model_is_refused(tmp_path, data):
 
 def test_half_a_model_is_refused(exported, tmp_path):
     path = tmp_path / "model.onnx"
-    path.write_bytes((exported / check.FLOAT).read_bytes()[:-1000])
+    path.write_bytes((exported / ONNX).read_bytes()[:-1000])
     with pytest.raises(ModelError):
         Predictor(path)
 
@@ -159,12 +155,28 @@ def test_somebody_elses_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match="without labels, positive_class, threshold"):
         Predictor(path)
     other_model(path, labels="[")
-    with pytest.raises(ModelError, match="expected metadata in JSON"):
+    with pytest.raises(ModelError, match="without positive_class"):
         Predictor(path)
-    known = {"threshold": "0.5", "heatmap_region": "[]", "intended_use": '""', "positive_class": '"flu"'}
-    other_model(path, labels='["covid", "normal"]', **known)
-    with pytest.raises(ModelError, match="positive class 'flu'"):
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"labels": "["}, "not JSON"),
+        ({"labels": "3"}, "labels 3"),
+        ({"labels": '["covid"]'}, "labels"),
+        ({"positive_class": '"flu"'}, "'flu'"),
+        ({"positive_class": '"normal"'}, "'normal'"),
+        ({"threshold": '"x"'}, "threshold 'x'"),
+    ],
+)
+def test_a_model_with_wrong_metadata_is_refused(tmp_path, changed, named):
+    path = tmp_path / "other.onnx"
+    right = {"labels": '["covid", "normal"]', "positive_class": '"covid"', "threshold": "0.5"}
+    other_model(path, **{**right, "heatmap_region": "[]", "intended_use": '""', **changed})
+    with pytest.raises(ModelError, match=named) as caught:
         Predictor(path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("inside", ["initializer", "attribute", "subgraph"])
@@ -188,8 +200,8 @@ def test_weights_in_other_files_are_refused(tmp_path, inside):
 
 
 def test_an_exported_model_holds_its_weights_itself(exported):
-    for name in (check.FLOAT, check.INT8):
-        assert not model_file.has_external_data(memoryview((exported / name).read_bytes()))
+    for name in (ONNX, ONNX_INT8):
+        assert not names_other_files((exported / name).read_bytes())
 
 
 WITHOUT_TENSORFLOW = """
@@ -197,7 +209,7 @@ import sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("tensorflow", "keras", "trainer", "covid_tfds", "onnx", "tf2onnx", "jinja2"):
+        if name.split(".")[0] in ("tensorflow", "keras", "trainer", "tensorflow_datasets", "onnx", "tf2onnx", "jinja2"):
             raise ImportError(f"{name} is not installed here")
 
 sys.meta_path.insert(0, Refuse())
@@ -209,14 +221,21 @@ sys.exit(predict.main(sys.argv[1:]))
 def test_works_where_tensorflow_can_not_be_imported(exported):
     case = golden(exported)[0]
     film = exported / "golden" / case["file"]
-    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(exported / check.FLOAT), str(film), "--json"]
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(exported / ONNX), str(film), "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["p_covid"] == pytest.approx(case["probabilities"][0], abs=1e-5)
 
 
 def test_the_model_can_be_read_from_metadata_alone(exported):
     """A user of another runtime finds all he needs in the file: JSON strings."""
-    props = {prop.key: json.loads(prop.value) for prop in onnx.load(exported / check.FLOAT).metadata_props}
+    props = {prop.key: json.loads(prop.value) for prop in onnx.load(exported / ONNX).metadata_props}
     assert props["input"]["name"] == "image"
     assert props["labels"].index(props["positive_class"]) == 0
-    assert io.StringIO(props["intended_use"]).read() == INTENDED_USE
+    assert props["intended_use"] == INTENDED_USE
+
+
+def test_the_example_in_the_docstring_runs(exported, monkeypatch):
+    monkeypatch.chdir(exported)
+    result = doctest.testmod(predictor_module)
+    assert result.attempted > 0
+    assert result.failed == 0

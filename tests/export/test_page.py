@@ -8,15 +8,14 @@ import sys
 import pytest
 
 from covid_tfds.common.errors import INTENDED_USE
-from covid_tfds.common.files import read_json, sha256
-from export import exporting, page
-from export.parity import check
-from export.runtime import model_file
+from covid_tfds.common.files import CHECKSUMS, read_checksums, read_json, sha256
+from export import page
+from export.file_names import ONNX, PAGE, PARITY
 
 
 @pytest.fixture(scope="module")
 def text(exported):
-    return (exported / page.PAGE).read_text(encoding="utf-8")
+    return (exported / PAGE).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +47,7 @@ def test_the_javascript_snippet_runs_and_is_right(text, exported, p_covid, tmp_p
     done = subprocess.run(install, cwd=tmp_path, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"npm install {packages} failed, is there a network? {done.stderr[-200:]}")
-    for name in (check.FLOAT, "golden"):
+    for name in (ONNX, "golden"):
         (tmp_path / name).symlink_to(exported / name)
     (tmp_path / "snippet.mjs").write_text(snippet(text, "javascript"), encoding="utf-8")
     done = subprocess.run(["node", "snippet.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -78,21 +77,22 @@ def test_says_what_an_app_developer_has_to_know(text):
         "uint8 [batch, height, width, 3]",
     ):
         assert needed in text
-    assert "SHORTCUT: what this model has learned need not be the disease. The border tells" in text
+    assert "> SHORTCUT: " in text
+    assert "The border tells the classes apart, in a test." in text
     assert "UNTRAINED" in text
     assert "{{" not in text
     assert "None" not in text.replace("[None]", "")
 
 
 def test_has_the_parity_table(text, exported):
-    for stage in read_json(exported / exporting.PARITY)["stages"]:
+    for stage in read_json(exported / PARITY)["stages"]:
         assert f"| {stage['stage']} | {stage['compares']} |" in text
 
 
 def test_every_file_is_in_the_checksums(exported):
-    listed = dict(reversed(line.split("  ", 1)) for line in (exported / model_file.CHECKSUMS).read_text().splitlines())
+    listed = read_checksums(exported)
     files = {file.relative_to(exported).as_posix() for file in exported.rglob("*") if file.is_file()}
-    assert set(listed) == files - {model_file.CHECKSUMS}
+    assert set(listed) == files - {CHECKSUMS}
     for name, digest in listed.items():
         assert sha256(exported / name) == digest
 
