@@ -41,8 +41,10 @@ FLOORS = {
         ["__main__"],
     ],
     "export": [
-        ["runtime", "graph", "page"],
-        ["parity", "predict", "bulk"],
+        ["file_names", "runtime"],
+        ["graph", "run_images", "predict", "bulk"],
+        ["parity"],
+        ["page"],
         ["exporting", "web", "serve"],
         ["__main__"],
     ],

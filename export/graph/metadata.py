@@ -44,6 +44,7 @@ def collect_metadata(run: Run, network: Network) -> ModelInfo:
         temperature=metrics.temperature,
         shortcuts_verdict=metrics.shortcuts.verdict,
         shortcuts_because=metrics.shortcuts.because,
+        attribution=environment.weights.attribution,
     )
 
 

@@ -1,5 +1,6 @@
 """The page for app developers: its snippets are run as they stand, its facts are compared with the artefacts."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -11,6 +12,9 @@ from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.common.files import CHECKSUMS, read_checksums, read_json, sha256
 from export import page
 from export.file_names import ONNX, PAGE, PARITY
+from export.parity.check import ComparedImages, ParityReport
+from export.parity.golden import GoldenCase
+from export.runtime.predictor import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +86,15 @@ def test_says_what_an_app_developer_has_to_know(text):
     assert "UNTRAINED" in text
     assert "{{" not in text
     assert "None" not in text.replace("[None]", "")
+
+
+@pytest.mark.parametrize("attribution", [None, "By Simonyan and Zisserman, CC BY 4.0."])
+def test_names_the_authors_of_trained_weights(exported, tmp_path, attribution):
+    folder = shutil.copytree(exported, tmp_path / "export", ignore=shutil.ignore_patterns("saved_model"))
+    info = dataclasses.replace(Predictor(exported / ONNX).info, attribution=attribution)
+    report = ParityReport("pass", [], ComparedImages([], [], []), {})
+    page.write_page(folder, info, report, [GoldenCase("grey-wide.png", 1, 1, "", [], [0.5, 0.5], [])], (7, 7), 10)
+    assert ("Simonyan" in (folder / PAGE).read_text(encoding="utf-8")) == (attribution is not None)
 
 
 def test_has_the_parity_table(text, exported):

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from trainer.recipes import Recipe
 from trainer.run_folder.results import DatasetId
 
+VGG16_ATTRIBUTION = (
+    "The backbone's weights are VGG16 by Karen Simonyan and Andrew Zisserman, Visual Geometry Group, University of Oxford "
+    "(https://www.robots.ox.ac.uk/~vgg/research/very_deep/), licensed CC BY 4.0 "
+    "(https://creativecommons.org/licenses/by/4.0/); here without their dense layers, under a new head."
+)
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -21,6 +27,11 @@ class Weights:
     name: str
     sha256: str
     trained: bool
+
+    @property
+    def attribution(self) -> str | None:
+        """Author and licence of trained weights, for whatever contains them; None for random ones."""
+        return VGG16_ATTRIBUTION if self.trained else None
 
 
 @dataclass(frozen=True)
