@@ -133,7 +133,7 @@ def test_exit_code_2_when_results_can_not_be_written(model, films, tmp_path, cap
         error = lines(capsys)[1][-1]
         assert error.startswith("error: ")
         assert f"{tmp_path / 'file' / 'x'}" in error
-        assert "Not a directory" in error
+        assert "can't be written" in error
 
 
 def test_what_was_predicted_stays_when_the_rest_is_stopped(model, films, tmp_path, monkeypatch):

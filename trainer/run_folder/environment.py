@@ -8,8 +8,8 @@ from trainer.recipes import Recipe
 from trainer.run_folder.results import DatasetId
 
 VGG16_ATTRIBUTION = (
-    "The backbone's weights are VGG16 by Karen Simonyan and Andrew Zisserman, Visual Geometry Group, University of Oxford "
-    "(https://www.robots.ox.ac.uk/~vgg/research/very_deep/), licensed CC BY 4.0 "
+    "The backbone's weights are VGG16 by Karen Simonyan and Andrew Zisserman, Visual Geometry Group, University of "
+    "Oxford (https://www.robots.ox.ac.uk/~vgg/research/very_deep/), licensed CC BY 4.0 "
     "(https://creativecommons.org/licenses/by/4.0/); here without their dense layers, under a new head."
 )
 
