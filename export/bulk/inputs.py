@@ -92,21 +92,22 @@ class Dataset:
 def find(wanted: str, data_dir: str | None) -> Files | Dataset:
     """The images that --input names; raises UsageError when there are none.
 
-    An existing folder is searched through as `export.predict` does; a pattern or file names files as they are;
-    anything else is the name of a prepared TFDS dataset.
+    A folder is searched as `export.predict` does; a file or a pattern names files as they are; anything else, or a folder
+    without images, is the name of a prepared TFDS dataset: `covid_tfds/phantom` is both in a checkout of this project.
     """
-    if Path(wanted).is_dir():
-        images = find_images([Path(wanted)])
-        if images[0].error:
-            raise UsageError(f"{wanted}: {images[0].error}")
+    path = Path(wanted)
+    images = find_images([path]) if path.is_dir() else []
+    if images and not images[0].error:
         return Files(sorted(str(image.path) for image in images))
-    if Path(wanted).exists() or not TFDS_NAME.fullmatch(wanted):
-        # A file's own name may hold characters that mean something in a pattern.
-        names = [wanted] if Path(wanted).exists() else _matching(wanted)
-        if not names:
-            raise UsageError(f"--input {wanted}: no such file, folder or TFDS dataset, and no file matches")
-        return Files(names)
-    return _dataset(wanted, data_dir)
+    if TFDS_NAME.fullmatch(wanted) and not path.is_file():
+        return _dataset(wanted, data_dir)
+    if images:
+        raise UsageError(f"--input {wanted}: {images[0].error}")
+    # A file's own name may hold characters that mean something in a pattern.
+    names = [wanted] if path.exists() else _matching(wanted)
+    if not names:
+        raise UsageError(f"--input {wanted}: no such file, folder or TFDS dataset, and no file matches")
+    return Files(names)
 
 
 def _matching(pattern: str) -> list[str]:
@@ -117,7 +118,7 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _dataset(name: str, data_dir: str | None) -> Dataset:
-    missing = f"--input {name}: no such file or folder, and no"
+    missing = f"--input {name}: no such file, no folder with images, and no"
     try:
         import tensorflow_datasets as tfds
 

@@ -83,7 +83,7 @@ def test_a_dataset_that_has_gone_is_named(copy, capsys):
 def test_an_image_that_has_gone_is_named(trained_run):
     run = load(trained_run)
     rows = [*run.predictions[:2], dataclasses.replace(run.predictions[0], image_id="covid/gone.png")]
-    with pytest.raises(UsageError, match=r"1 image\(s\) of the run are not in .* the first is covid/gone\.png"):
+    with pytest.raises(UsageError, match=r"covid/gone\.png"):
         read_run_images(run, rows)
 
 

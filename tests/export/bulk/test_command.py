@@ -207,7 +207,7 @@ def test_examples_of_a_tfds_dataset(path, films, tmp_path, capsys):
     ("changes", "message"),
     [
         ({"--model": "nowhere.onnx"}, "nowhere.onnx can't be opened"),
-        ({"--input": "nowhere"}, "no such file or folder, and no TFDS dataset of that name"),
+        ({"--input": "nowhere"}, "no TFDS dataset of that name"),
         ({"--input": "nowhere/*.png"}, "no file matches"),
         ({"--runner": "NoRunner"}, "--runner NoRunner"),
         ({"--wrokers": "2"}, "--wrokers is no flag"),
