@@ -92,7 +92,7 @@ class Dataset:
 def find(wanted: str, data_dir: str | None) -> Files | Dataset:
     """The images that --input names; raises UsageError when there are none.
 
-    A folder is searched as `export.predict` does; a file or a pattern names files as they are; anything else, or a folder
+    A folder is searched as `export.predict` does; a file or a pattern names files as they are; all else, or a folder
     without images, is the name of a prepared TFDS dataset: `covid_tfds/phantom` is both in a checkout of this project.
     """
     path = Path(wanted)
