@@ -21,8 +21,8 @@ from export.parity.drawn_images import draw_images
 from export.parity.golden import write_golden
 from export.parity.reference import Reference
 from export.parity.stages import Stages
-from export.run_images import EncodedImage, choose_calibration_rows, read_run_images, sample_evenly
-from trainer.run_folder.run import Run, load
+from export.run_images import choose_calibration_rows, leave_out_turned, read_run_images, sample_evenly
+from trainer.run_folder.run import load
 
 MAX_RUN_IMAGES = 100  # compared in the parity check; more images of the same kinds show nothing new
 
@@ -50,7 +50,10 @@ def export_run(run_dir: Path, output: Path, int8: bool) -> ParityReport:
     with new_folder(output) as folder:
         clear(folder)
         with _step("the run's own images"):
-            images, left_out = _read_images(run)
+            compared = sample_evenly(run.predictions, MAX_RUN_IMAGES)
+            own = read_run_images(run, [*compared, *calibration])
+            upright, turned = leave_out_turned(own[: len(compared)])
+            images = upright + draw_images()
         with _step("the trained model"):
             network = Network.load(run.model_path)
             info = collect_metadata(run, network)
@@ -60,26 +63,19 @@ def export_run(run_dir: Path, output: Path, int8: bool) -> ParityReport:
             write_onnx(network, info, folder / ONNX)
         if int8:
             with _step(f"int8, calibrated on {len(calibration)} training images"):
-                encoded = [image.encoded for image in read_run_images(run, calibration)]
+                encoded = [image.encoded for image in own[len(compared) :]]
                 write_int8(folder / ONNX, info, encoded, folder / ONNX_INT8)
         with _step("golden answers"):
             reference = Reference(network)
             cases = write_golden(folder / GOLDEN, reference, info.labels)
         with _step(f"parity on {len(images)} images"):
             stages = check_parity(reference, folder, images, run.config.precision)
-        report = make_report(stages, images, left_out)
+        report = make_report(stages, images, turned)
         write_json(folder / PARITY, to_json(report))
         _require_parity(stages, folder)
         n_train = sum(row.split == "train" for row in run.predictions)
         write_page(folder, info, report, cases, network.map_shape, n_train)
     return report
-
-
-def _read_images(run: Run) -> tuple[list[EncodedImage], list[str]]:
-    """The images to compare on, and the names of the run's images that are left out."""
-    own = read_run_images(run, sample_evenly(run.predictions, MAX_RUN_IMAGES))
-    turned = [image.name for image in own if image.is_turned]
-    return [image for image in own if image.name not in turned] + draw_images(), turned
 
 
 def _require_parity(stages: Stages, folder: Path) -> None:

@@ -86,7 +86,13 @@ def read_run_images(run: Run, rows: Sequence[Prediction]) -> list[EncodedImage]:
     row_of = {name: row for row, name in enumerate(examples.image_id)}
     if missing := sorted({row.image_id for row in rows} - set(row_of)):
         raise UsageError(
-            f"{run.environment.dataset.name} lacks images of the run: {len(missing)}, the first is {missing[0]}. {advice}"
+            f"{len(missing)} image(s) of the run are missing in its dataset, the first is {missing[0]}. {advice}"
         )
     encoded = examples.read(np.asarray([row_of[row.image_id] for row in rows], dtype=np.int64))
     return [EncodedImage(row.image_id, image, row.p_covid) for row, image in zip(rows, encoded, strict=True)]
+
+
+def leave_out_turned(images: list[EncodedImage]) -> tuple[list[EncodedImage], list[str]]:
+    """Returns the images that are upright, and the names of the others: the run's predictions are of them unturned."""
+    turned = [image.name for image in images if image.is_turned]
+    return [image for image in images if image.name not in turned], turned

@@ -15,8 +15,7 @@ from covid_tfds.common.files import write_checksums, write_csv, write_text
 from covid_tfds.examples import DatasetRequest
 from export import __main__, exporting
 from export.file_names import ONNX
-from export.parity.drawn_images import draw_images
-from export.run_images import EncodedImage, read_run_images, sample_evenly
+from export.run_images import EncodedImage, leave_out_turned, read_run_images, sample_evenly
 from trainer.run_folder import file_names
 from trainer.run_folder.predictions import Prediction
 from trainer.run_folder.run import Run, load
@@ -105,15 +104,11 @@ def test_parity_is_checked_on_all_images_of_a_small_dataset_and_a_sample_of_a_la
     assert (chosen[0], chosen[-1]) == (0, 999)
 
 
-def test_turned_images_are_left_out_and_said_so(trained_run, monkeypatch):
+def test_turned_images_are_left_out_and_named(monkeypatch):
     """Training did not see their EXIF orientation, the predictor does: no fault of the export."""
-    run = load(trained_run)
-    name = run.predictions[0].image_id
-    monkeypatch.setattr(EncodedImage, "is_turned", property(lambda image: image.name == name))
-    images, left_out = exporting._read_images(run)
-    assert left_out == [name]
-    assert name not in [image.name for image in images]
-    assert len(images) == len(run.predictions) - 1 + len(draw_images())
+    images = [EncodedImage("upright.jpg", b""), EncodedImage("turned.jpg", b"")]
+    monkeypatch.setattr(EncodedImage, "is_turned", property(lambda image: image.name == "turned.jpg"))
+    assert leave_out_turned(images) == (images[:1], ["turned.jpg"])
 
 
 def test_images_come_from_tfds_too(tmp_path):
