@@ -163,9 +163,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             return self._beam_splits(dl_manager)
         files = {}
         if self.builder_config.num_examples is None:
-            files = locate.locate(
+            files = locate.locate_images(
                 name=f"{self.name}/{self.builder_config.name}",
-                rows=manifest.load(self.builder_config.name),
+                rows=manifest.read_manifest(self.builder_config.name),
                 download_dir=dl_manager.download_dir,
                 user_dir=_manual_dir(dl_manager),
             )
@@ -173,7 +173,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split: str, files: dict[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:
         if self.builder_config.num_examples is None:
-            yield from _published(split, manifest.load(self.builder_config.name), files)
+            yield from _published(split, manifest.read_manifest(self.builder_config.name), files)
         else:
             yield from _drawn(split, self.builder_config.num_examples)
 
@@ -182,14 +182,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         from covid_tfds.kermany_full import listing, pipeline, places
 
         user_dir = _manual_dir(dl_manager)
-        films = listing.films(places.covid(dl_manager, user_dir), places.kermany(dl_manager, user_dir))
-        self.info.metadata.update(listing.summary(films))
-        splits = sorted({film.split for film in films})
+        images = listing.list_images(
+            places.find_covid_files(dl_manager, user_dir), places.find_kermany_files(dl_manager, user_dir)
+        )
+        self.info.metadata.update(listing.summarize(images))
+        splits = sorted({image.split for image in images})
         folder = Path(dl_manager.download_dir) / "covid_tfds"
         folder.mkdir(parents=True, exist_ok=True)
         self._refused = {split: folder / f"refused_{split}.txt" for split in splits}
         return {
-            split: pipeline.examples([film for film in films if film.split == split], self._refused[split])
+            split: pipeline.read_examples([image for image in images if image.split == split], self._refused[split])
             for split in splits
         }
 

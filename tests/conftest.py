@@ -50,16 +50,16 @@ def manual_dir() -> Path:
 @pytest.fixture
 def publisher(monkeypatch, tmp_path):
     """A local server in place of GitHub, Kaggle and Mendeley, with timeouts to match and nothing on offer yet."""
-    from covid_tfds.sources import downloads
+    from covid_tfds.sources import downloads, network
     from tests.fakes.publisher import Publisher
 
     with Publisher() as server:
-        monkeypatch.setattr(downloads, "ALLOWED_ADDRESSES", (server.address,))
+        monkeypatch.setattr(network, "ALLOWED_ADDRESSES", (server.address,))
         monkeypatch.setattr(downloads, "GITHUB", f"{server.address}/github")
         monkeypatch.setattr(downloads, "KAGGLE", f"{server.address}/kaggle")
         monkeypatch.setattr(downloads, "MENDELEY", f"{server.address}/mendeley.zip")
-        monkeypatch.setattr(downloads, "READ_SECONDS", 0.3)
-        monkeypatch.setattr(downloads, "BACKOFF_SECONDS", 0)
+        monkeypatch.setattr(network, "READ_SECONDS", 0.3)
+        monkeypatch.setattr(network, "BACKOFF_SECONDS", 0)
         monkeypatch.setattr(downloads, "KAGGLE_FILE_SECONDS", 5)
         monkeypatch.setattr("kagglesdk.kaggle_http_client.get_endpoint", lambda env: server.address)
         monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kagglehub"))
@@ -141,7 +141,7 @@ def wanted():
     from covid_tfds.sources import manifest
     from tests.fakes.publisher import disguise
 
-    rows = manifest.load("curated")
+    rows = manifest.read_manifest("curated")
     return disguise(rows[:3] + rows[-3:])
 
 

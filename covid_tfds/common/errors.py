@@ -9,3 +9,16 @@ class UsageError(Exception):
 
 class SourceError(UsageError):
     """Images of the dataset can't be had; the message says which, why, and what to do."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Return what an error says, in one line: the system's words for an OSError, its type where it says nothing.
+
+    Example:
+        >>> describe_error(FileNotFoundError(2, "No such file or directory", "image.png"))
+        'No such file or directory'
+        >>> describe_error(ValueError())
+        'ValueError'
+    """
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split()) or type(error).__name__

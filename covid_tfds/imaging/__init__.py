@@ -1,1 +1,1 @@
-"""From the bytes of an image file to pixels."""
+"""Bytes to pixels: a TensorFlow decoder and a Pillow / pydicom reader that agree, limits, heat map overlays."""

@@ -1,4 +1,4 @@
-"""DICOM radiographs to 8-bit pixels, by pydicom.
+"""Decode DICOM radiographs to 8-bit pixels, by pydicom.
 
 The order is the standard's (PS3.3 C.11.1 and C.11.2): stored value, rescale or modality table, then the file's first
 window or VOI table, then 0..255. MONOCHROME1, where high values are dark, is inverted at the end. Without a window the
@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 
+from covid_tfds.common.errors import describe_error
 from covid_tfds.imaging.limits import ImageError, check_size
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -34,12 +35,18 @@ DECODERS = {
 }
 
 
-def decode(encoded: bytes) -> tuple[np.ndarray, list[str]]:
+def decode_dicom(encoded: bytes) -> tuple[np.ndarray, list[str]]:
     """Decode one DICOM file.
 
-    Returns the image, uint8 [height, width, 3] with three equal channels, and notes for the reader, if any. Raises
-    ImageError for what is no single monochrome image of 8 to 16 bits, or is compressed in a way that nothing installed
-    can decode; the message then names the package.
+    Args:
+        encoded: The whole file.
+
+    Returns:
+        The image, uint8 [height, width, 3] with three equal channels, and notes for a person, if any.
+
+    Raises:
+        ImageError: If it is not a single monochrome image of 8 to 16 bits, or is compressed in a way that nothing
+            installed can decode; the message then names the package to install.
     """
     try:
         import pydicom
@@ -58,8 +65,7 @@ def decode(encoded: bytes) -> tuple[np.ndarray, list[str]]:
         except ImageError:
             raise
         except Exception as error:  # pydicom and its plugins raise many kinds for damaged files
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ImageError(f"a damaged DICOM file: {reason}") from error
+            raise ImageError(f"a damaged DICOM file: {describe_error(error)}") from error
     notes = []
     if (modality := dataset.get("Modality")) and modality not in RADIOGRAPHS:
         notes.append(f"the file's modality is {modality}, not a radiograph's")
@@ -79,7 +85,7 @@ def _check(dataset) -> None:
 
 
 def _pixels(dataset) -> np.ndarray:
-    """Stored values, int32 [rows, columns]."""
+    """Return stored values, int32 [rows, columns]."""
     from pydicom.pixels import get_decoder
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -101,7 +107,7 @@ def _pixels(dataset) -> np.ndarray:
 
 
 def _to_8_bits(stored: np.ndarray, dataset) -> np.ndarray:
-    """uint8 as a person sees it, 0 black, from stored values int32."""
+    """Turn stored values, int32, into uint8 as a person sees them, 0 black."""
     from pydicom.pixels import apply_modality_lut
 
     values = apply_modality_lut(stored, dataset)
@@ -117,7 +123,7 @@ def _to_8_bits(stored: np.ndarray, dataset) -> np.ndarray:
 
 
 def _windowed(values: np.ndarray, dataset, padding: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """(values after the VOI table or window, the output that is darkest, the output that is brightest)."""
+    """Return values after the VOI table or window, the output that is darkest, the output that is brightest."""
     from pydicom.pixels import apply_voi, apply_windowing
 
     if dataset.get("VOILUTSequence"):
@@ -135,7 +141,7 @@ def _windowed(values: np.ndarray, dataset, padding: np.ndarray) -> tuple[np.ndar
 
 
 def _padding(stored: np.ndarray, dataset) -> np.ndarray:
-    """Bool: pixels that are no image (PixelPaddingValue, or the range up to PixelPaddingRangeLimit)."""
+    """Return bool [rows, columns]: pixels outside the image (PixelPaddingValue to PixelPaddingRangeLimit)."""
     if dataset.get("PixelPaddingValue") is None:
         return np.zeros(stored.shape, dtype=bool)
     value = int(dataset.PixelPaddingValue)

@@ -1,47 +1,56 @@
-"""A heat map over its radiograph, as a picture that a person can read. Pillow and NumPy only."""
+"""Draw a heat map over its radiograph, with a colour scale. Pillow and NumPy only."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-# Dark to bright at an even pace, so that order can be read off the picture, also by colour-blind readers and in print.
+# Dark to bright at an even pace, so that order can be read off the colours, also by colour-blind readers and in print.
 COLOURS = np.asarray([(0, 0, 0), (70, 15, 110), (175, 45, 95), (240, 110, 30), (252, 200, 40), (255, 255, 190)])
-LONGEST = 1000  # pixels of the picture's longer side; a heat map of 7 x 7 cells gains nothing from more
-SMALLEST = 480
+# Pixels of the longer side of the drawing; a heat map of 7 x 7 cells gains nothing from more.
+SHORTEST, LONGEST = 480, 1000
 OPACITY = 0.75
-MARGIN, BAR, GAP = 0.02, 0.035, 0.012  # of the picture's longer side
+MARGIN, BAR, GAP = 0.02, 0.035, 0.012  # of the longer side
 FRAME = (90, 220, 255)
 COLOUR_MEANS = "Colour: raises the covid logit by so much (per map cell). Dashed: the part that the head reads."
 NOTHING = "No map cell raises the covid logit: there is nothing to show. Dashed: the part that the head reads."
 
 
-def overlay(image: np.ndarray, heatmap: np.ndarray, region: list[float], title: str) -> Image.Image:
-    """The radiograph under its heat map, with a colour scale and a dashed contour of what the head can read.
+def draw_overlay(pixels: np.ndarray, heatmap: np.ndarray, region: Sequence[float], title: str) -> Image.Image:
+    """Draw a radiograph under its heat map, with a colour scale and a dashed contour of what the head reads.
 
-    image: uint8 [height, width, 3]. heatmap: float [h, w] >= 0, whose cells divide the image evenly. region: top,
-    left, bottom, right of the cells that the head reads, as fractions of the image's sides; the cells themselves see
-    some way beyond. title: one line under the picture.
+    Args:
+        pixels: uint8 [height, width, 3], the radiograph.
+        heatmap: float [h, w] >= 0, whose cells divide the radiograph evenly.
+        region: Top, left, bottom, right of the cells that the head reads, as fractions of the radiograph's sides; the
+            cells themselves see some way beyond.
+        title: Text under the drawing.
+
+    Example:
+        >>> draw_overlay(np.zeros((90, 60, 3), np.uint8), np.eye(7), [0, 0, 1, 1], "image.png").mode
+        'RGB'
     """
-    film = _scaled(Image.fromarray(image))
-    top = float(heatmap.max())
-    heat = Image.fromarray((heatmap / top if top > 0 else heatmap).astype(np.float32))
-    heat = np.asarray(heat.resize(film.size, Image.Resampling.BILINEAR)) * _inside(film.size[::-1], region)
+    radiograph = _scale(Image.fromarray(pixels))
+    highest = float(heatmap.max())
+    heat = Image.fromarray((heatmap / highest if highest > 0 else heatmap).astype(np.float32))
+    heat = np.asarray(heat.resize(radiograph.size, Image.Resampling.BILINEAR)) * _inside(radiograph.size[::-1], region)
     opacity = OPACITY * heat[..., None]
-    painted = np.asarray(film, dtype=np.float32) * (1 - opacity) + _colours(heat) * opacity
-    picture = Image.fromarray(np.rint(painted).astype(np.uint8))
-    _dashed(ImageDraw.Draw(picture), [region[1], region[0], region[3], region[2]], picture.size)
-    return _with_scale(picture, top, title)
+    painted = np.asarray(radiograph, dtype=np.float32) * (1 - opacity) + _colours(heat) * opacity
+    drawing = Image.fromarray(np.rint(painted).astype(np.uint8))
+    _draw_dashed(ImageDraw.Draw(drawing), [region[1], region[0], region[3], region[2]], drawing.size)
+    return _add_legend(drawing, highest, title)
 
 
-def _scaled(film: Image.Image) -> Image.Image:
-    factor = min(max(SMALLEST / max(film.size), 1), LONGEST / max(film.size))
-    size = [max(1, round(side * factor)) for side in film.size]
-    return film.resize(size, Image.Resampling.LANCZOS)
+def _scale(image: Image.Image) -> Image.Image:
+    factor = min(max(SHORTEST / max(image.size), 1), LONGEST / max(image.size))
+    width, height = (max(1, round(side * factor)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _inside(shape: tuple[int, int], region: list[float]) -> np.ndarray:
-    """1.0 within the region: enlarging smears heat over its edge, where the head reads nothing."""
+def _inside(shape: Sequence[int], region: Sequence[float]) -> np.ndarray:
+    """Return 1.0 within the region, else 0.0: enlarging smears heat over its edge, where the head reads nothing."""
     row, column = ((np.arange(side) + 0.5) / side for side in shape)
     rows = (row > region[0]) & (row < region[2])
     columns = (column > region[1]) & (column < region[3])
@@ -49,12 +58,12 @@ def _inside(shape: tuple[int, int], region: list[float]) -> np.ndarray:
 
 
 def _colours(heat: np.ndarray) -> np.ndarray:
-    place = np.linspace(0, 1, len(COLOURS))
-    return np.stack([np.interp(heat, place, COLOURS[:, channel]) for channel in range(3)], axis=-1)
+    position = np.linspace(0, 1, len(COLOURS))
+    return np.stack([np.interp(heat, position, COLOURS[:, channel]) for channel in range(3)], axis=-1)
 
 
-def _dashed(draw: ImageDraw.ImageDraw, box: list[float], size: tuple[int, int]) -> None:
-    """A dashed rectangle; box as fractions (left, top, right, bottom)."""
+def _draw_dashed(draw: ImageDraw.ImageDraw, box: Sequence[float], size: tuple[int, int]) -> None:
+    """Draw a dashed rectangle; box as fractions (left, top, right, bottom)."""
     width = max(2, round(max(size) / 300))
     dash = 6 * width
     left, top, right, bottom = (round(part * (side - 1)) for part, side in zip(box, (*size, *size), strict=True))
@@ -66,37 +75,30 @@ def _dashed(draw: ImageDraw.ImageDraw, box: list[float], size: tuple[int, int]) 
             draw.rectangle([x, start, x + width - 1, min(start + dash, bottom)], fill=FRAME)
 
 
-def _with_scale(picture: Image.Image, top: float, title: str) -> Image.Image:
-    """The picture on a white page with a colour bar at its right and the text below."""
-    side = max(picture.size)
+def _add_legend(drawing: Image.Image, highest: float, title: str) -> Image.Image:
+    """Put the drawing on a white page with a colour bar at its right and the text below."""
+    side = max(drawing.size)
     font = ImageFont.load_default(max(12, round(side * 0.022)))
     line = round(font.size * 1.35)
     margin, bar, gap = (round(side * part) for part in (MARGIN, BAR, GAP))
-    labels = [f"{top * part:.3g}" for part in (1, 0.5, 0)] if top > 0 else ["", "", "0"]
-    legend = COLOUR_MEANS if top > 0 else NOTHING
-    lines = [text for whole in (title, legend) for text in _wrapped(whole, font, picture.width + bar)]
-    page = Image.new(
-        "RGB",
-        (
-            picture.width + 2 * margin + 2 * gap + bar + round(max(map(font.getlength, labels))) + gap,
-            picture.height + 2 * margin + gap + line * len(lines),
-        ),
-        "white",
-    )
-    page.paste(picture, (margin, margin))
-    x = margin + picture.width + 2 * gap
-    ramp = np.linspace(1, 0, picture.height)[:, None].repeat(bar, axis=1)
+    labels = [f"{highest * part:.3g}" for part in (1, 0.5, 0)] if highest > 0 else ["", "", "0"]
+    legend = COLOUR_MEANS if highest > 0 else NOTHING
+    lines = [text for whole in (title, legend) for text in _wrap(whole, font, drawing.width + bar)]
+    width = drawing.width + 2 * margin + 3 * gap + bar + round(max(map(font.getlength, labels)))
+    page = Image.new("RGB", (width, drawing.height + 2 * margin + gap + line * len(lines)), "white")
+    page.paste(drawing, (margin, margin))
+    x = margin + drawing.width + 2 * gap
+    ramp = np.linspace(1, 0, drawing.height)[:, None].repeat(bar, axis=1)
     page.paste(Image.fromarray(np.rint(_colours(ramp)).astype(np.uint8)), (x, margin))
     draw = ImageDraw.Draw(page)
-    for part, label in zip((0, 0.5, 1), labels, strict=True):
-        y = margin + part * (picture.height - 1)
-        draw.text((x + bar + gap, y), label, "black", font, anchor=("lt", "lm", "lb")[round(part * 2)])
+    for part, label, anchor in zip((0, 0.5, 1), labels, ("lt", "lm", "lb"), strict=True):
+        draw.text((x + bar + gap, margin + part * (drawing.height - 1)), label, "black", font, anchor=anchor)
     for index, text in enumerate(lines):
-        draw.text((margin, margin + picture.height + gap + index * line), text, "black", font)
+        draw.text((margin, margin + drawing.height + gap + index * line), text, "black", font)
     return page
 
 
-def _wrapped(text: str, font, width: int) -> list[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()

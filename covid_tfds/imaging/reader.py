@@ -1,44 +1,73 @@
-"""Image files to pixels without TensorFlow: Pillow and NumPy, and pydicom for DICOM.
-
-    image = read_image("film.png")          # uint8 [height, width, 3], RGB, 0 black to 255 white
+"""Read image files without TensorFlow: by Pillow and NumPy, and by pydicom for DICOM.
 
 JPEG and PNG come out bit for bit as training saw them: JPEG by the slow integer DCT, which is Pillow's default; of 16
-bits the high byte; what is transparent is seen over black, (colour * alpha + 127) // 255. The EXIF orientation, which
-TensorFlow's decoder does not know, is respected, so that a film photographed sideways is seen upright.
+bits the high byte; transparent parts over black, (colour * alpha + 127) // 255. The EXIF orientation, which
+TensorFlow's decoder does not look at, is respected, so that a radiograph photographed sideways is upright.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from covid_tfds.imaging.limits import JPEG_SCAN, MAX_SCANS, ImageError, check_size, too_large
+from covid_tfds.common.errors import describe_error
+from covid_tfds.imaging.dicom import decode_dicom
+from covid_tfds.imaging.formats import PNG_BIT_DEPTH_AT, is_dicom, is_jpeg
+from covid_tfds.imaging.limits import MAX_BYTES, ImageError, check_scans, check_size, too_large
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 EXPECTED = "expected JPEG, PNG, WebP, BMP or DICOM"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".dcm", ".dicom")
-JPEG_START = b"\xff\xd8\xff"
-DICOM_AT, DICOM_MAGIC = 128, b"DICM"
-PNG_BITS_AT = 24
-MAX_BYTES = 512 << 20
 
 
-class Picture(NamedTuple):
-    """An image as the model takes it: uint8 [height, width, 3], RGB, 0 black to 255 white; and notes for the reader."""
+class DecodedImage(NamedTuple):
+    """An image as the model takes it.
+
+    Attributes:
+        pixels: uint8 [height, width, 3], RGB, 0 black to 255 white; grey images have three equal channels.
+        notes: What a person should know about the file, in one line each.
+    """
 
     pixels: np.ndarray
     notes: list[str]
 
 
-def read_image(path: str | Path) -> Picture:
-    """Read an image file; what it is, is seen from its bytes. Grey images have three equal channels.
+class Header(NamedTuple):
+    """What a file says of its image.
 
-    Raises ImageError for a file that can't be opened, is damaged, too large, or of another kind.
+    Attributes:
+        format: `JPEG`, `PNG`, `WEBP` or `BMP`.
+        channels: As stored: 1 grey or palette, 2 grey and alpha, 3 colour, 4 colour and alpha or CMYK.
+        width, height: As stored, in pixels.
+    """
+
+    format: str
+    channels: int
+    width: int
+    height: int
+
+
+def read_image(path: str | Path) -> DecodedImage:
+    """Read an image file; what it is, is seen from its bytes.
+
+    Args:
+        path: JPEG, PNG, WebP, BMP or DICOM file.
+
+    Raises:
+        ImageError: If the file can't be opened, is damaged, too large, or of another kind.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "image.png")
+        >>> Image.new("L", (4, 3), 200).save(path)
+        >>> read_image(path).pixels.shape
+        (3, 4, 3)
     """
     path = Path(path)
     try:
@@ -48,41 +77,54 @@ def read_image(path: str | Path) -> Picture:
             raise ImageError(f"expected at most {MAX_BYTES >> 20} MB, got {size >> 20} MB")
         encoded = path.read_bytes()
     except OSError as error:
-        raise ImageError(f"can't be opened: {error.strerror or error}") from error
-    return picture(encoded, path.name)
+        raise ImageError(f"can't be opened: {describe_error(error)}") from error
+    return decode_image(encoded, path.name)
 
 
-def picture(encoded: bytes, name: str) -> Picture:
-    """The image in a file's bytes; its name matters only where it says DICOM. Raises ImageError."""
+def decode_image(encoded: bytes, name: str) -> DecodedImage:
+    """Decode the bytes of a file of any kind that `read_image` takes.
+
+    Args:
+        encoded: The whole file.
+        name: Its name; matters only where it ends in .dcm or .dicom.
+
+    Raises:
+        ImageError: As `read_image`.
+    """
     if is_dicom(encoded) or name.lower().endswith((".dcm", ".dicom")):
-        # Imported late: dicom.py takes ImageError from here.
-        from covid_tfds.imaging import dicom
-
-        return Picture(*dicom.decode(encoded))
-    return Picture(decode(encoded), [])
+        return DecodedImage(*decode_dicom(encoded))
+    return DecodedImage(decode_raster(encoded), [])
 
 
-def is_dicom(encoded: bytes) -> bool:
-    """Whether bytes start like a DICOM file (132 bytes are enough)."""
-    return encoded[DICOM_AT : DICOM_AT + len(DICOM_MAGIC)] == DICOM_MAGIC
-
-
-def decode(encoded: bytes) -> np.ndarray:
+def decode_raster(encoded: bytes) -> np.ndarray:
     """Decode JPEG, PNG, WebP or BMP to uint8 [height, width, 3]; raises ImageError."""
+    with _opened(encoded) as image:
+        image.load()
+        png_bits = encoded[PNG_BIT_DEPTH_AT] if image.format == "PNG" else 8
+        return _over_black(ImageOps.exif_transpose(image), png_bits)
+
+
+def read_header(encoded: bytes) -> Header:
+    """Read the head of a JPEG, PNG, WebP or BMP; raises ImageError."""
+    with _opened(encoded) as image:
+        return Header(image.format or "", len(image.getbands()), *image.size)
+
+
+@contextlib.contextmanager
+def _opened(encoded: bytes) -> Iterator[Image.Image]:
+    """Give an image within the limits, not decoded yet; turn what the block raises into ImageError."""
     if not encoded:
         raise ImageError(f"{EXPECTED}, got an empty file")
     try:
         with warnings.catch_warnings():
-            # Pillow only warns of images of a size that ends in "killed", which check_size refuses, and of broken EXIF
-            # data, which is nobody's concern here.
+            # Pillow only warns of sizes that exhaust the memory, which check_size refuses, and of broken EXIF data,
+            # which does not matter here.
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(encoded), formats=FORMATS)
             check_size(*image.size)
-            if encoded.startswith(JPEG_START) and (scans := encoded.count(JPEG_SCAN)) > MAX_SCANS:
-                raise ImageError(f"expected a JPEG of at most {MAX_SCANS} scans, got {scans}")
-            image.load()
-            bits = encoded[PNG_BITS_AT] if image.format == "PNG" else 8
-            return _over_black(ImageOps.exif_transpose(image), bits)
+            if is_jpeg(encoded):
+                check_scans(encoded)
+            yield image
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -90,11 +132,11 @@ def decode(encoded: bytes) -> np.ndarray:
     except Image.UnidentifiedImageError as error:
         raise ImageError(f"{EXPECTED}, got bytes that start with {encoded[:8]!r}") from error
     except Exception as error:  # Pillow's plugins raise many kinds for damaged files
-        raise ImageError(f"damaged: {str(error).strip() or type(error).__name__}") from error
+        raise ImageError(f"damaged: {describe_error(error)}") from error
 
 
 def _over_black(image: Image.Image, png_bits: int) -> np.ndarray:
-    """Any Pillow image as RGB over black. png_bits: bits a sample of a PNG, 8 for other formats."""
+    """Convert any Pillow image to RGB over black; `png_bits` are those of a sample, 8 for other formats."""
     transparent = image.info.get("transparency")
     if image.mode.startswith("I;16"):
         # Pillow's own conversion would cut everything above 255 to white.

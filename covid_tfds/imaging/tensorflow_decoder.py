@@ -1,40 +1,40 @@
-"""The one place where an encoded radiograph becomes what a person sees.
+"""Decode JPEG and PNG in TensorFlow: eagerly, in tf.data and inside a SavedModel.
 
 Publishers store grey, colour, palette and transparent PNGs of 1 to 16 bits besides JPEGs, some under the wrong file
 extension. Decoders disagree on most of them; here the answer is fixed, and in integers, so that Pillow and NumPy give
-bit for bit the same elsewhere (`tests/test_decoding.py` compares):
+bit for bit the same (`reader`, compared in `tests/covid_tfds/imaging/test_reader.py`):
 
 - JPEG: the slow integer DCT, which is libjpeg's reference and Pillow's default.
-- PNG: 16 bits keep the high byte; what is transparent is seen over black, `(colour * alpha + 127) // 255`.
+- PNG: 16 bits keep the high byte; transparent parts over black, `(colour * alpha + 127) // 255`.
 
     dataset = tfds.load("covid_tfds/curated", split="train", decoders={"image": image_decoder()})
 
-What a file would unpack to is read from its head, and refused when it is too much: a PNG of 100 kB can hold 800 million
-pixels, and a JPEG of some kB thousands of progressive scans that each take as long as a whole image.
+The limits are those of `limits`, read from the file's head before it is decoded.
 """
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from covid_tfds.imaging.formats import JPEG_START, PNG_BIT_DEPTH_AT, PNG_SIZE_AT, PNG_START
 from covid_tfds.imaging.limits import JPEG_SCAN, MAX_PIXELS, MAX_SCANS
-
-JPEG_START = b"\xff\xd8\xff"
-PNG_START = b"\x89PNG\r\n\x1a\n"
-PNG_SIZE_AT, PNG_BIT_DEPTH_AT = 16, 24
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """Decode a JPEG or PNG; works eagerly, in tf.data and inside a SavedModel.
+    """Decode a JPEG or PNG; which of the two is seen from the bytes, never from a name.
 
     Args:
-        encoded: string scalar, the bytes of the file. What they are is read from the bytes, never from a name.
+        encoded: string scalar, the bytes of the file.
 
     Returns:
         uint8 tensor [height, width, 3], RGB, 0 black to 255 white; grey images have three equal channels.
 
     Raises:
-        tf.errors.InvalidArgumentError: neither JPEG nor PNG, a truncated one, or of more than MAX_PIXELS pixels or
+        tf.errors.InvalidArgumentError: If it is neither JPEG nor PNG, truncated, or has more than MAX_PIXELS pixels or
             MAX_SCANS scans.
+
+    Example:
+        >>> decode_image(tf.io.encode_png(tf.fill([3, 4, 1], tf.constant(200, tf.uint8)))).shape
+        TensorShape([3, 4, 3])
     """
     encoded = tf.convert_to_tensor(encoded, tf.string)
     image = tf.case(
@@ -49,7 +49,7 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def image_decoder() -> tfds.decode.Decoder:
-    """`decode_image` as TFDS takes it: `tfds.load(..., decoders={"image": image_decoder()})`."""
+    """Return `decode_image` as TFDS takes it: `tfds.load(..., decoders={"image": image_decoder()})`."""
 
     @tfds.decode.make_decoder(output_dtype=tf.uint8)
     def decode(encoded, feature):
@@ -65,7 +65,6 @@ def _starts_with(encoded, start):
 
 def _decode_jpeg(encoded):
     height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(encoded))
-    # Inside compressed data 0xff is always followed by 0 or a restart mark: this finds scans, and those of thumbnails.
     scans = tf.size(tf.strings.split(encoded, JPEG_SCAN)) - 1
     too_many = tf.debugging.Assert(scans <= MAX_SCANS, ["expected a JPEG of at most", MAX_SCANS, "scans, got", scans])
     with tf.control_dependencies([_check_size(height, width), too_many]):
@@ -80,7 +79,7 @@ def _decode_png(encoded):
     # To images of 1, 2 or 4 bits without transparency TensorFlow adds an alpha of 1, 3 or 15, meant to be opaque.
     bits = tf.cast(_numbers(encoded, PNG_BIT_DEPTH_AT, 1, tf.uint8)[0], tf.int32)
     added = tf.cast(tf.bitwise.left_shift(1, tf.minimum(bits, 8)) - 1, tf.uint8)
-    # Most are opaque, and large: what is wider than a byte is made for the others only.
+    # Most are opaque, and large: only the others are worth the 16-bit arithmetic.
     return tf.cond(tf.reduce_all(tf.equal(alpha, added)), lambda: rgba[..., :3], lambda: _over_black(rgba))
 
 
@@ -90,8 +89,8 @@ def _over_black(rgba):
 
 
 def _numbers(encoded, start, length, dtype):
-    """Big-endian numbers in some bytes; 0 where the file ends before them."""
-    # TensorFlow's own complaint would quote the file, and Python fail on decoding it.
+    """Read big-endian numbers from some bytes; 0 where the file ends before them."""
+    # TensorFlow's own error message would quote the file, and Python fail on decoding it.
     head = tf.strings.join([tf.strings.substr(encoded, 0, start + length), bytes(start + length)])
     return tf.io.decode_raw(tf.strings.substr(head, start, length), dtype, little_endian=False)
 
@@ -105,7 +104,7 @@ def _check_size(height, width):
 
 
 def _refuse(encoded):
-    # As text, whatever the bytes: TensorFlow raises UnicodeDecodeError in place of an error whose message is none.
+    # As text, whatever the bytes: TensorFlow raises UnicodeDecodeError in place of an error whose message is no text.
     start = tf.strings.unicode_transcode(
         tf.strings.substr(encoded, 0, 8), "ISO-8859-1", "UTF-8", replace_control_characters=True
     )

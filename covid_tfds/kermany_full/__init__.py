@@ -1,1 +1,1 @@
-"""The config `kermany_covid_full`: where its gigabyte lies, which films are in it, and the Beam pipeline over them."""
+"""The config `kermany_covid_full`: find its gigabyte of files, list its images, read them with Beam."""

@@ -1,18 +1,19 @@
-"""Which films `kermany_covid_full` holds, whose they are, and which split each goes to. No image is decoded here."""
+"""List the images of `kermany_covid_full` with their patients and splits. No image is decoded here."""
 
 import csv
 import io
 import logging
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import NamedTuple
 
 from scipy.cluster.hierarchy import DisjointSet
 
 from covid_tfds.common.errors import SourceError
-from covid_tfds.kermany_full.places import COMMIT, EXPLAINED, METADATA, Files, Place, read
-from covid_tfds.sources import manifest, splits
+from covid_tfds.kermany_full.places import COMMIT, LAYOUTS, METADATA, Files, Place, read_file
+from covid_tfds.sources import manifest
 
 COVID = "covid-chestxray-dataset"
 KERMANY = "chest-xray-pneumonia"
@@ -24,91 +25,117 @@ KERMANY_COUNTS = {"NORMAL": 1349 + 234, "PNEUMONIA": 3883 + 390}
 CASE_PAGES = ("eurorad.org/case/", "radiopaedia.org/cases/", "sirm.org/20", "rad2share.com/")
 # Kaggle's IM-0115-0001, NORMAL2-IM-0315-0001 and person1_bacteria_2; Mendeley's NORMAL-1049278-0001.
 KERMANY_PATIENT = re.compile(r"((?:NORMAL2-)?IM-\d+)-|(person\d+)_|(?:NORMAL|BACTERIA|VIRUS)-(\d+)-")
+SEED = 42
+TENTHS = ("train",) * 8 + ("validation", "test")
 NAMED_IN_ERRORS = 10
 
 log = logging.getLogger(__name__)
 
 
-class Film(NamedTuple):
-    """One film: where its bytes lie, its features except `image` and `sha256`, and its row in a manifest, if any."""
+class ListedImage(NamedTuple):
+    """One image of the dataset, not read yet.
+
+    Attributes:
+        place: Where its bytes lie.
+        features: Its features except `image` and `sha256`.
+        published: Its row in a manifest, if any.
+    """
 
     place: Place
-    facts: dict[str, str | float]
+    features: dict[str, str | float]
     published: manifest.Row | None
 
     @property
     def split(self) -> str:
         """The split that its patient is in."""
-        return splits.by_hash(self.facts["patient_id"])
+        return split_by_hash(self.features["patient_id"])
 
 
-def films(covid: Files, kermany: Files) -> list[Film]:
-    """List the films of both publishers.
+def split_by_hash(patient_id: str) -> str:
+    """Put a patient into a split by nothing but the name, for sets too large to pin in a manifest.
+
+    The first eight bytes of the SHA-256 of `"42:<patient_id>"`, modulo ten: 0 to 7 train, 8 validation, 9 test. So
+    neither the order nor the presence of other patients matters; the price is that the shares are 80 / 10 / 10 only
+    on average.
+
+    Example:
+        >>> split_by_hash("ieee8023-2"), split_by_hash("ieee8023-4")
+        ('train', 'validation')
+    """
+    digest = sha256(f"{SEED}:{patient_id}".encode()).digest()
+    return TENTHS[int.from_bytes(digest[:8], "big") % len(TENTHS)]
+
+
+def list_images(covid: Files, kermany: Files) -> list[ListedImage]:
+    """List the images of both publishers.
 
     Args:
-        covid: files of the COVID-19 repository, by path.
-        kermany: files of the archive of Kermany et al., by path.
+        covid: Files of the COVID-19 repository, by path.
+        kermany: Files of the archive of Kermany et al., by path.
 
     Returns:
         Every frontal COVID-19 radiograph, then every one of the archive; a person known under two numbers has the first
         of them.
 
     Raises:
-        SourceError: files are missing or have names that no publisher gave them.
+        SourceError: If files are missing or have names that no publisher gave them.
     """
-    known = {(row.source, row.revision, row.path): row for name in _manifests() for row in manifest.load(name)}
+    rows = [
+        row
+        for file in sorted(manifest.FOLDER.glob("*.csv"))
+        if file.stem != "corrections"
+        for row in manifest.read_manifest(file.stem)
+    ]
+    published = {(row.source, row.revision, row.path): row for row in rows}
     patients = DisjointSet()
-    listed = []
-    for path, facts, page in _covid_facts(covid):
-        listed.append(Film(covid[path], facts, known.get((COVID, COMMIT, path))))
-        patients.add(facts["patient_id"])
-        if page:
-            patients.add(page)
-            patients.merge(page, facts["patient_id"])
-    for path, facts in _kermany_facts(kermany):
-        listed.append(Film(kermany[path], facts, known.get((KERMANY, "", f"chest_xray/{path}"))))
-        patients.add(facts["patient_id"])
-    for first, *others in _identical(listed):
-        log.info("byte for byte the same: %s", ", ".join(film.facts["image_id"] for film in (first, *others)))
+    images = []
+    for path, features, case_page in _covid_features(covid):
+        images.append(ListedImage(covid[path], features, published.get((COVID, COMMIT, path))))
+        patients.add(features["patient_id"])
+        if case_page:
+            patients.add(case_page)
+            patients.merge(case_page, features["patient_id"])
+    for path, features in _kermany_features(kermany):
+        images.append(ListedImage(kermany[path], features, published.get((KERMANY, "", f"chest_xray/{path}"))))
+        patients.add(features["patient_id"])
+    for first, *others in _find_identical(images):
+        log.info("byte for byte the same: %s", ", ".join(image.features["image_id"] for image in (first, *others)))
         for other in others:
-            patients.merge(first.facts["patient_id"], other.facts["patient_id"])
+            patients.merge(first.features["patient_id"], other.features["patient_id"])
     name_of = {
         patient: min(name for name in group if "/" not in name) for group in patients.subsets() for patient in group
     }
-    return [film._replace(facts=film.facts | {"patient_id": name_of[film.facts["patient_id"]]}) for film in listed]
+    return [
+        image._replace(features=image.features | {"patient_id": name_of[image.features["patient_id"]]})
+        for image in images
+    ]
 
 
-def summary(listed: list[Film]) -> dict[str, int]:
-    """What was found, for the dataset's metadata: images of each label, their bytes, how many have a known hash."""
+def summarize(images: list[ListedImage]) -> dict[str, int]:
+    """Return what is kept as the dataset's metadata: images of each label, bytes, how many have a published hash."""
     return {
-        **Counter(film.facts["label"] for film in listed),
-        "bytes": sum(film.place.bytes for film in listed),
-        "sha256_known": sum(film.published is not None for film in listed),
+        **Counter(image.features["label"] for image in images),
+        "bytes": sum(image.place.bytes for image in images),
+        "sha256_known": sum(image.published is not None for image in images),
     }
 
 
-def _manifests() -> list[str]:
-    return sorted(file.stem for file in manifest.FOLDER.glob("*.csv") if file.stem != "corrections")
-
-
-def _covid_facts(files: Files):
-    """(path, facts, case page or "") of each film; the metadata at the pinned commit says which there are."""
-    rows = list(csv.DictReader(io.StringIO(read(files[METADATA]).decode("utf-8"))))
+def _covid_features(files: Files) -> Iterator[tuple[str, dict[str, str | float], str]]:
+    """Yield (path, features, case page or "") of each image that the metadata at the pinned commit lists."""
     wanted = {}
-    for row in rows:
+    for row in csv.DictReader(io.StringIO(read_file(files[METADATA]).decode("utf-8"))):
         is_covid = row["finding"].split(",")[0] == "COVID-19"
         if is_covid and row["modality"] == "X-ray" and row["view"] in FRONTAL and row["folder"] == "images":
             wanted[f"images/{row['filename']}"] = row
     if missing := sorted(wanted.keys() - files.keys()):
-        metadata = files[METADATA].archive or files[METADATA].name
         raise SourceError(
-            f"{COVID}: {len(missing)} of the {len(wanted)} frontal COVID-19 films of commit {COMMIT} are missing "
-            f"beside {metadata}: {_some(missing)}. Complete the copy, or remove it: the repository is "
-            f"then fetched {EXPLAINED}"
+            f"{COVID}: {len(missing)} of the {len(wanted)} frontal COVID-19 images of commit {COMMIT} are missing "
+            f"beside {files[METADATA].file}: {_name_some(missing)}. Complete the copy, or remove it: the repository is "
+            f"then fetched {LAYOUTS}"
         )
     for path, row in wanted.items():
-        page = row["url"].split("?")[0] if any(part in row["url"] for part in CASE_PAGES) else ""
-        facts = {
+        case_page = row["url"].split("?")[0] if any(part in row["url"] for part in CASE_PAGES) else ""
+        features = {
             "label": "covid",
             "image_id": path,
             "patient_id": f"ieee8023-{row['patientid'].strip()}",
@@ -121,69 +148,66 @@ def _covid_facts(files: Files):
             "license": row["license"].strip(),
             "doi": row["doi"].strip(),
         }
-        yield path, facts, page
+        yield path, features, case_page
 
 
-def _kermany_facts(files: Files):
-    """(path, facts) of each film."""
+def _kermany_features(files: Files) -> Iterator[tuple[str, dict[str, str | float]]]:
+    """Yield (path, features) of each image."""
     counts = Counter(path.split("/")[1] for path in files)
     if counts != KERMANY_COUNTS:
-        where = next(iter(files.values()), Place("", "an empty folder", 0))
+        where = next(iter(files.values())).file if files else "an empty folder"
         raise SourceError(
-            f"{KERMANY}: {_counted(counts)} found ({where.archive or where.name} and its like), expected "
-            f"{_counted(KERMANY_COUNTS)}. Complete the copy, or remove it: the archive is then fetched {EXPLAINED}"
+            f"{KERMANY}: {_format_counts(counts)} found ({where} and its like), expected "
+            f"{_format_counts(KERMANY_COUNTS)}. Complete the copy, or remove it: the archive is then fetched {LAYOUTS}"
         )
-    nameless = [path for path in files if not KERMANY_PATIENT.match(path.rpartition("/")[2])]
-    if nameless:
+    if nameless := [path for path in files if not KERMANY_PATIENT.match(path.rpartition("/")[2])]:
         raise SourceError(
-            f"{KERMANY}: names that tell no patient: {_some(nameless)}. Expected names as Kaggle's "
+            f"{KERMANY}: names without a patient: {_name_some(nameless)}. Expected names as Kaggle's "
             "person1_bacteria_2.jpeg or Mendeley's BACTERIA-1008087-0001.jpeg"
         )
     for path in sorted(files):
         name = path.rpartition("/")[2]
         patient = next(filter(None, KERMANY_PATIENT.match(name).groups()))
         cause = re.search("bacteria|virus", name.lower())
-        yield (
-            path,
-            {
-                "label": path.split("/")[1].lower(),
-                "image_id": path,
-                "patient_id": f"kermany-{patient}",
-                "source": KERMANY,
-                "finding": "Normal" if "/NORMAL/" in path else f"Pneumonia, {cause[0]}" if cause else "Pneumonia",
-                "view": "",
-                "sex": "",
-                "age": float("nan"),
-                "offset_days": float("nan"),
-                "license": "CC BY 4.0",
-                "doi": "10.17632/rscbjbr9sj.2",
-            },
-        )
+        features = {
+            "label": path.split("/")[1].lower(),
+            "image_id": path,
+            "patient_id": f"kermany-{patient}",
+            "source": KERMANY,
+            "finding": "Normal" if "/NORMAL/" in path else f"Pneumonia, {cause[0]}" if cause else "Pneumonia",
+            "view": "",
+            "sex": "",
+            "age": float("nan"),
+            "offset_days": float("nan"),
+            "license": "CC BY 4.0",
+            "doi": "10.17632/rscbjbr9sj.2",
+        }
+        yield path, features
 
 
-def _identical(listed: list[Film]) -> list[list[Film]]:
-    """Groups of films with the same bytes. Only those of one size are read: a few dozen in some thousand."""
+def _find_identical(images: list[ListedImage]) -> list[list[ListedImage]]:
+    """Return groups of images with the same bytes. Only those of one size are read: a few dozen in some thousand."""
     by_size = defaultdict(list)
-    for film in listed:
-        by_size[film.place.bytes].append(film)
+    for image in images:
+        by_size[image.place.bytes].append(image)
     by_content = defaultdict(list)
     for group in by_size.values():
-        for film in group if len(group) > 1 else ():
-            by_content[_digest(film)].append(film)
+        for image in group if len(group) > 1 else ():
+            by_content[_digest(image)].append(image)
     return [group for group in by_content.values() if len(group) > 1]
 
 
-def _digest(film: Film) -> str:
+def _digest(image: ListedImage) -> str:
     try:
-        return sha256(read(film.place)).hexdigest()
+        return sha256(read_file(image.place)).hexdigest()
     except Exception:  # whatever is wrong with it: the pipeline reads it again and names it
-        return film.facts["image_id"]
+        return image.features["image_id"]
 
 
-def _some(names: list[str]) -> str:
+def _name_some(names: list[str]) -> str:
     more = f" and {len(names) - NAMED_IN_ERRORS} more" if len(names) > NAMED_IN_ERRORS else ""
     return ", ".join(names[:NAMED_IN_ERRORS]) + more
 
 
-def _counted(counts: dict[str, int]) -> str:
+def _format_counts(counts: dict[str, int]) -> str:
     return " and ".join(f"{counts.get(label, 0):,} {label}" for label in KERMANY_COUNTS)

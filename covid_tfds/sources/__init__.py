@@ -1,1 +1,1 @@
-"""Where the images of the builder configs come from, each verified by SHA-256."""
+"""Find or fetch the images of the builder configs, each verified by SHA-256."""

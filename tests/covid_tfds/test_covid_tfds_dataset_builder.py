@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import covid_tfds
-from covid_tfds.sources import downloads, manifest
+from covid_tfds.sources import downloads, manifest, network
 from tests.fakes.publisher import disguise, lay_out, write_manifest
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ class _WithMadeUpImages(tfds.testing.DatasetBuilderTestCase):
     @classmethod
     def setUpClass(cls):
         (config,) = cls.BUILDER_CONFIG_NAMES_TO_TEST
-        rows, images = disguise(manifest.load(config))
+        rows, images = disguise(manifest.read_manifest(config))
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
         cls.EXAMPLE_DIR = folder.name
@@ -95,7 +95,7 @@ def undecoded(builder, split):
 def test_real_bytes_arrive_untouched(config, manual_dir, tmp_path):
     builder = prepared(config, tmp_path, manual_dir=manual_dir)
     for split in ("train", "test"):
-        expected = {row.image_id: row for row in manifest.load(config) if row.split == split}
+        expected = {row.image_id: row for row in manifest.read_manifest(config) if row.split == split}
         examples = {example["image_id"].decode(): example for example in undecoded(builder, split)}
         assert examples.keys() == expected.keys()
         for image_id, row in expected.items():
@@ -190,7 +190,7 @@ def test_tfds_build_without_a_network_builds_phantom_then_ends_with_one_error(tm
     from tensorflow_datasets.scripts.cli import main as cli
 
     nobody = "http://127.0.0.1:9"
-    monkeypatch.setattr(downloads, "ALLOWED_ADDRESSES", (nobody,))
+    monkeypatch.setattr(network, "ALLOWED_ADDRESSES", (nobody,))
     for name in ("GITHUB", "KAGGLE", "MENDELEY"):
         monkeypatch.setattr(downloads, name, nobody)
     monkeypatch.chdir(ROOT)

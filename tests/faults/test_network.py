@@ -24,7 +24,7 @@ def fetch(rows):
     """(what came, what failed and why), in bounded time."""
     kept = {}
     started = time.monotonic()
-    failures = downloads.fetch(rows, lambda row, data, origin: kept.update({row.image_id: data}))
+    failures = downloads.fetch_images(rows, lambda row, data, origin: kept.update({row.image_id: data}))
     assert time.monotonic() - started < SECONDS
     assert kept.keys() | failures.keys() == {row.image_id for row in rows}
     return kept, failures
@@ -161,11 +161,11 @@ def test_what_had_come_before_a_fault_is_kept_and_the_rest_is_fetched_at_the_nex
     good = offered.replies[bad]
     offered.replies[bad] = Reply(images[rows[1].image_id], drip=0.05)
     with pytest.raises(SourceError, match=r"(?s)2 of its 6 images.*0\.6 seconds"):
-        locate.locate("covid_tfds/made_up", rows, tmp_path, None)
-    assert not list(tmp_path.rglob("*incomplete*"))
+        locate.locate_images("covid_tfds/made_up", rows, tmp_path, None)
+    assert not list(tmp_path.rglob(".*"))
     offered.replies[bad] = good
     offered.asked.clear()
-    found = locate.locate("covid_tfds/made_up", rows, tmp_path, None)
+    found = locate.locate_images("covid_tfds/made_up", rows, tmp_path, None)
     assert {name: file.read_bytes() for name, file in found.items()} == images
     assert sorted(offered.asked) == sorted(github_path(row) for row in rows[1:3])
 
@@ -182,7 +182,7 @@ def test_members_of_the_zip_cannot_be_written_elsewhere(offered, wanted, tmp_pat
             archive.writestr(name, images[row.image_id])
     offered.replies["/mendeley.zip"] = Reply(buffer.getvalue(), ranges=True)
     (tmp_path / "a" / "b").mkdir(parents=True)
-    found = locate.locate("covid_tfds/made_up", rows, tmp_path / "a" / "b", None)
+    found = locate.locate_images("covid_tfds/made_up", rows, tmp_path / "a" / "b", None)
     assert {name: file.read_bytes() for name, file in found.items()} == images
     files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "config.json"]
     assert {path.stem for path in files} == {row.sha256 for row in rows}

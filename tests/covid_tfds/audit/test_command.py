@@ -32,7 +32,7 @@ def test_as_published(manual_dir, tmp_path, capsys):
     content, wrong, findings = invalidating(tmp_path / "audit")
     assert wrong == {"label against finding", "patients on both sides"}
 
-    rows = manifest.load("as_published")
+    rows = manifest.read_manifest("as_published")
     mislabelled = {row.image_id for row in rows if row.path.rpartition("/")[2].startswith("person")}
     assert len(mislabelled) == 18
     assert {item["image_id"] for item in findings["label against finding"]["items"]} == mislabelled

@@ -30,7 +30,11 @@ def reencoded(film, quality):
 @pytest.fixture(scope="module")
 def real_films(manual_dir):
     """Every image of the three published configs, once, small enough to be quick."""
-    rows = {row.sha256: row for name in ("curated", "as_published", "source_matched") for row in manifest.load(name)}
+    rows = {
+        row.sha256: row
+        for name in ("curated", "as_published", "source_matched")
+        for row in manifest.read_manifest(name)
+    }
     films = []
     for row in rows.values():
         with Image.open(manual_dir / row.source / row.revision / row.path) as image:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from covid_tfds.imaging.overlay import overlay
+from covid_tfds.imaging.overlay import draw_overlay
 
 WHOLE = [0.0, 0.0, 1.0, 1.0]
 
@@ -23,7 +23,7 @@ def test_heat_is_drawn_where_the_hot_cell_is(size):
     height, width = size
     heat = np.zeros((7, 7), np.float32)
     heat[1, 5] = 0.02
-    page = overlay(grey(height, width), heat, WHOLE, "film.png")
+    page = draw_overlay(grey(height, width), heat, WHOLE, "film.png")
     assert max(page.size) < 1200
     assert min(page.size) > 300
     margin = round(0.02 * min(max(height, width, 480), 1000))
@@ -37,7 +37,7 @@ def test_heat_is_drawn_where_the_hot_cell_is(size):
 def test_nothing_is_painted_beyond_what_the_head_reads():
     heat = np.zeros((7, 7), np.float32)
     heat[:4, :4] = 1
-    page = overlay(grey(700, 700), heat, [0.0, 0.0, 4 / 7, 4 / 7], "film.png")
+    page = draw_overlay(grey(700, 700), heat, [0.0, 0.0, 4 / 7, 4 / 7], "film.png")
     painted = coloured(page)[14:714, 14:714]
     assert painted[50:330, 50:330].all()
     assert not painted[410:].any()
@@ -48,15 +48,15 @@ def test_nothing_is_painted_beyond_what_the_head_reads():
 
 
 def test_an_empty_map_says_so_and_shows_the_film():
-    empty = overlay(grey(500, 500), np.zeros((7, 7), np.float32), WHOLE, "film.png")
+    empty = draw_overlay(grey(500, 500), np.zeros((7, 7), np.float32), WHOLE, "film.png")
     assert not coloured(empty)[12:500, 12:500].any()
-    full = overlay(grey(500, 500), np.ones((7, 7), np.float32), WHOLE, "film.png")
+    full = draw_overlay(grey(500, 500), np.ones((7, 7), np.float32), WHOLE, "film.png")
     caption, usual = (np.asarray(page)[-40:-5, 10:500] for page in (empty, full))
     assert (caption != usual).any()
 
 
 def test_a_long_name_is_wrapped_not_cut():
     title = " ".join(["a rather long name"] * 12)
-    short, long = (overlay(grey(300, 300), np.ones((7, 7)), WHOLE, text) for text in ("film.png", title))
+    short, long = (draw_overlay(grey(300, 300), np.ones((7, 7)), WHOLE, text) for text in ("film.png", title))
     assert long.width == short.width
     assert long.height > short.height + 25

@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 
 import covid_tfds
 from covid_tfds.kermany_full import listing, pipeline, places
-from covid_tfds.sources import manifest, splits
+from covid_tfds.sources import manifest
 from tests.fakes.kermany_full import covid, expect, image, kermany, lay_out, metadata, metadata_row
 
 CONFIG = "kermany_covid_full"
@@ -34,7 +34,7 @@ def in_memory(files: dict[str, bytes], folder: Path) -> places.Files:
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-    """A user's folder with 12 COVID-19 films of 6 patients and 36 of the other publisher."""
+    """A user's folder with 12 COVID-19 images of 6 patients and 36 of the other publisher."""
     covid_files, kermany_files = covid(12), kermany(36)
     expect(monkeypatch, covid_files, kermany_files)
     return lay_out(tmp_path / "manual", covid_files, kermany_files)
@@ -54,19 +54,19 @@ def examples(builder):
 
 
 def test_the_split_is_by_patient_and_pinned():
-    assert [splits.by_hash(f"ieee8023-{n}") for n in (2, 4, 14)] == ["train", "validation", "train"]
-    shares = Counter(splits.by_hash(f"kermany-person{n}") for n in range(5000))
+    assert [listing.split_by_hash(f"ieee8023-{n}") for n in (2, 4, 14)] == ["train", "validation", "train"]
+    shares = Counter(listing.split_by_hash(f"kermany-person{n}") for n in range(5000))
     assert shares.keys() == {"train", "validation", "test"}
     assert abs(shares["train"] / 5000 - 0.8) < 0.02
     assert abs(shares["test"] / 5000 - 0.1) < 0.02
 
 
 def test_only_frontal_covid_radiographs_are_listed(tmp_path):
-    listed = listing.films(in_memory(covid(12), tmp_path), _all_kermany(tmp_path))
-    films = [film for film in listed if film.facts["label"] == "covid"]
-    assert len(films) == 12
-    assert {film.facts["view"] for film in films} == {"PA", "AP", "AP Supine"}
-    assert len({film.facts["patient_id"] for film in films}) == 6
+    listed = listing.list_images(in_memory(covid(12), tmp_path), _all_kermany(tmp_path))
+    features = [image.features for image in listed if image.features["label"] == "covid"]
+    assert len(features) == 12
+    assert {each["view"] for each in features} == {"PA", "AP", "AP Supine"}
+    assert len({each["patient_id"] for each in features}) == 6
 
 
 def _all_kermany(folder):
@@ -93,12 +93,12 @@ def _all_kermany(folder):
 def test_patients_are_named_as_in_the_manifests(name, patient, tmp_path, monkeypatch):
     monkeypatch.setattr(listing, "KERMANY_COUNTS", {"NORMAL": 1})
     files = in_memory({f"train/NORMAL/{name}.jpeg": b"x"}, tmp_path / "kermany")
-    (film,) = listing.films(in_memory({"metadata.csv": metadata([])}, tmp_path), files)
-    assert film.facts["patient_id"] == f"kermany-{patient}"
+    (listed,) = listing.list_images(in_memory({"metadata.csv": metadata([])}, tmp_path), files)
+    assert listed.features["patient_id"] == f"kermany-{patient}"
 
 
-def test_every_film_of_the_manifests_gets_their_patient_and_hash(manual_dir, tmp_path, monkeypatch):
-    rows = [row for name in ("curated", "as_published", "source_matched") for row in manifest.load(name)]
+def test_every_image_of_the_manifests_gets_their_patient_and_hash(manual_dir, tmp_path, monkeypatch):
+    rows = [row for name in ("curated", "as_published", "source_matched") for row in manifest.read_manifest(name)]
     archive = {
         row.path.removeprefix("chest_xray/"): places.Place("", str(manual_dir / row.source / row.path), row.bytes)
         for row in rows
@@ -109,16 +109,16 @@ def test_every_film_of_the_manifests_gets_their_patient_and_hash(manual_dir, tmp
     repository = {"metadata.csv": places.Place("", str(folder / "metadata.csv"), 0)}
     wanted = set(re.findall(r"[^,\n]+\.(?:jpe?g|png)", (folder / "metadata.csv").read_text(encoding="utf-8"), re.I))
     repository |= {f"images/{name}": places.Place("", "", index + 1) for index, name in enumerate(sorted(wanted))}
-    films = {film.facts["image_id"]: film for film in listing.films(repository, archive)}
-    assert Counter(film.facts["label"] for film in films.values())["covid"] == 434
+    listed = {image.features["image_id"]: image for image in listing.list_images(repository, archive)}
+    assert Counter(each.features["label"] for each in listed.values())["covid"] == 434
     expected = [row for row in rows if row.revision in ("", places.COMMIT) and row.label != "other"]
     assert len(expected) > 60
     on_one_page = {"ieee8023-213": "ieee8023-212"}  # Eurorad's case 16745
     for row in expected:
-        film = films[row.path.removeprefix("chest_xray/")]
-        assert film.facts["patient_id"] == on_one_page.get(row.patient_id, row.patient_id)
-        assert film.facts["finding"] == row.finding
-        assert film.published.sha256 == row.sha256
+        found = listed[row.path.removeprefix("chest_xray/")]
+        assert found.features["patient_id"] == on_one_page.get(row.patient_id, row.patient_id)
+        assert found.features["finding"] == row.finding
+        assert found.published.sha256 == row.sha256
 
 
 def test_a_person_under_two_numbers_is_one_patient(tmp_path, monkeypatch):
@@ -134,7 +134,7 @@ def test_a_person_under_two_numbers_is_one_patient(tmp_path, monkeypatch):
     pictures = {"a.jpg": image(2), "b.jpg": same, "c.jpg": same, "d.jpg": image(3), "e.jpg": image(4)}
     monkeypatch.setattr(listing, "KERMANY_COUNTS", {})
     files = in_memory({"metadata.csv": metadata(rows)} | {f"images/{k}": v for k, v in pictures.items()}, tmp_path)
-    patients = {film.facts["image_id"]: film.facts["patient_id"] for film in listing.films(files, {})}
+    patients = {listed.features["image_id"]: listed.features["patient_id"] for listed in listing.list_images(files, {})}
     # a and b by their page, b and c by their bytes.
     assert [patients[f"images/{name}.jpg"] for name in "abc"] == ["ieee8023-7"] * 3
     assert [patients[f"images/{name}.jpg"] for name in "de"] == ["ieee8023-5", "ieee8023-6"]
@@ -153,7 +153,7 @@ def test_two_workers_build_shards_with_the_bytes_untouched(tree, tmp_path):
         for example in members:
             assert example["image"] == originals[example["image_id"].decode()]
             assert sha256(example["image"]).hexdigest() == example["sha256"].decode()
-            assert splits.by_hash(example["patient_id"].decode()) == split
+            assert listing.split_by_hash(example["patient_id"].decode()) == split
     assert builder.info.metadata["covid"] == 12
     assert builder.info.metadata["bytes"] == sum(len(example["image"]) for example in everything)
     again = covid_tfds.Builder(config=CONFIG, data_dir=tmp_path / "data")
@@ -166,10 +166,10 @@ def test_bad_files_are_named_all_of_them_and_nothing_is_left(tree, tmp_path, mon
     (pictures / "film-0.jpg").write_bytes((pictures / "film-0.jpg").read_bytes()[:-40])
     (pictures / "film-1.png").write_bytes(b"<html>not found</html>")
     name = next(archive.glob("*/NORMAL/*"))
-    row = manifest.load("curated")[-1]
+    row = manifest.read_manifest("curated")[-1]
     known = [row.__class__(**{**row.__dict__, "path": f"chest_xray/{name.relative_to(archive).as_posix()}"})]
-    monkeypatch.setattr(manifest, "load", lambda config: known if config == "curated" else [])
-    with pytest.raises(covid_tfds.SourceError, match="3 films are not as they were published") as error:
+    monkeypatch.setattr(manifest, "read_manifest", lambda config: known if config == "curated" else [])
+    with pytest.raises(covid_tfds.SourceError, match="3 images are not as they were published") as error:
         build(tree, tmp_path)
     told = str(error.value)
     assert re.search(r"film-0\.jpg: .*truncated", told)
@@ -179,7 +179,7 @@ def test_bad_files_are_named_all_of_them_and_nothing_is_left(tree, tmp_path, mon
     assert not list((tmp_path / "data").glob("covid_tfds/*/*incomplete*"))
 
 
-def test_missing_films_are_named_before_anything_is_built(tree, tmp_path):
+def test_missing_images_are_named_before_anything_is_built(tree, tmp_path):
     (tree / "covid-chestxray-dataset" / places.COMMIT / "images" / "film-3.jpg").unlink()
     with pytest.raises(
         covid_tfds.SourceError, match=r"1 of the 12 frontal .* missing beside .*metadata.csv: images/film-3.jpg"
@@ -214,11 +214,14 @@ def test_zips_are_read_without_unpacking(tmp_path, monkeypatch):
     nested = {f"chest_xray/chest_xray/{name}": data for name, data in kermany_files.items()}
     shadows = {f"__MACOSX/chest_xray/{name.rpartition('/')[0]}/._x.jpeg": b"" for name in kermany_files}
     zip_of({f"chest_xray/{n}": d for n, d in kermany_files.items()} | nested | shadows, user / "archive.zip")
-    repository, archive = places.covid(manager(tmp_path), user), places.kermany(manager(tmp_path), user)
+    repository, archive = (
+        places.find_covid_files(manager(tmp_path), user),
+        places.find_kermany_files(manager(tmp_path), user),
+    )
     for name, data in kermany_files.items():
-        assert places.read(archive[name]) == data
+        assert places.read_file(archive[name]) == data
     assert archive.keys() == kermany_files.keys()
-    assert all(places.read(repository[name]) == data for name, data in covid_files.items())
+    assert all(places.read_file(repository[name]) == data for name, data in covid_files.items())
 
 
 def test_a_clone_gives_the_pinned_commit_whatever_is_checked_out(tmp_path, monkeypatch):
@@ -239,8 +242,8 @@ def test_a_clone_gives_the_pinned_commit_whatever_is_checked_out(tmp_path, monke
     shutil.rmtree(clone / "images")
     (clone / "metadata.csv").write_text("another\n", encoding="utf-8")
     git("commit", "-q", "-a", "-m", "later")
-    found = places.covid(manager(tmp_path), tmp_path / "manual")
-    assert {name: places.read(place) for name, place in found.items() if not name.endswith("/")} == files
+    found = places.find_covid_files(manager(tmp_path), tmp_path / "manual")
+    assert {name: places.read_file(place) for name, place in found.items() if not name.endswith("/")} == files
 
 
 def test_another_zip_under_mendeleys_name_is_refused(tmp_path):
@@ -248,14 +251,14 @@ def test_another_zip_under_mendeleys_name_is_refused(tmp_path):
     user.mkdir()
     zip_of(kermany(6), user / "ChestXRay2017.zip")
     with pytest.raises(covid_tfds.SourceError, match=r"is not Mendeley's ChestXRay2017.zip: sha256 .* expected 13efc0"):
-        places.kermany(manager(tmp_path), user)
+        places.find_kermany_files(manager(tmp_path), user)
 
 
 def test_without_copies_and_network_one_error_tells_the_address(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "COVID_ARCHIVE", "http://127.0.0.1:9/archive.zip")
-    monkeypatch.setattr("covid_tfds.sources.downloads.ALLOWED_ADDRESSES", ("http://127.0.0.1:9",))
+    monkeypatch.setattr("covid_tfds.sources.network.ALLOWED_ADDRESSES", ("http://127.0.0.1:9",))
     with pytest.raises(covid_tfds.SourceError, match=r"http://127.0.0.1:9/archive.zip cannot be had: .*--manual_dir"):
-        places.covid(manager(tmp_path), None)
+        places.find_covid_files(manager(tmp_path), None)
 
 
 def test_the_publishers_archive_is_downloaded_once_and_then_kept(tmp_path, monkeypatch, publisher):
@@ -267,11 +270,11 @@ def test_the_publishers_archive_is_downloaded_once_and_then_kept(tmp_path, monke
     monkeypatch.setattr(places, "COVID_ARCHIVE", f"{publisher.address}/archive.zip")
     publisher.replies["/archive.zip"] = Reply(data)
     for _ in range(2):
-        found = places.covid(manager(tmp_path), None)
-        assert places.read(found["images/film-1.png"]) == files["images/film-1.png"]
+        found = places.find_covid_files(manager(tmp_path), None)
+        assert places.read_file(found["images/film-1.png"]) == files["images/film-1.png"]
         # The second time there is no network.
         monkeypatch.setattr(
-            "covid_tfds.sources.downloads.unreachable", lambda addresses: dict.fromkeys(addresses, "gone")
+            "covid_tfds.sources.network.find_unreachable", lambda addresses: dict.fromkeys(addresses, "gone")
         )
     assert publisher.asked == ["/archive.zip"]
 
@@ -297,7 +300,7 @@ def test_a_bare_tfds_build_does_not_build_it_and_a_named_one_does(tree, tmp_path
 
 
 @pytest.mark.trial
-def test_some_thousand_films_by_two_workers(tmp_path, monkeypatch):
+def test_some_thousand_images_by_two_workers(tmp_path, monkeypatch):
     covid_files, kermany_files = covid(400), kermany(5600)
     expect(monkeypatch, covid_files, kermany_files)
     tree = lay_out(tmp_path / "manual", covid_files, kermany_files)
@@ -323,18 +326,20 @@ def test_the_real_subset(manual_dir, tmp_path, monkeypatch):
     (kept / "metadata.csv").write_text(header + "".join(kept_rows), encoding="utf-8")
     monkeypatch.setattr(places, "METADATA_SHA256", sha256((kept / "metadata.csv").read_bytes()).hexdigest())
     (tree / listing.KERMANY).symlink_to(manual_dir / listing.KERMANY)
-    films = list((manual_dir / listing.KERMANY).rglob("*.jpeg"))
-    monkeypatch.setattr(listing, "KERMANY_COUNTS", dict(Counter(film.parent.name for film in films)))
+    files = list((manual_dir / listing.KERMANY).rglob("*.jpeg"))
+    monkeypatch.setattr(listing, "KERMANY_COUNTS", dict(Counter(file.parent.name for file in files)))
     builder = build(tree, tmp_path)
     found = [example for split in examples(builder).values() for example in split]
-    known = {row.sha256 for name in ("curated", "as_published", "source_matched") for row in manifest.load(name)}
-    assert len(found) == 44 + len(films)
+    known = {
+        row.sha256 for name in ("curated", "as_published", "source_matched") for row in manifest.read_manifest(name)
+    }
+    assert len(found) == 44 + len(files)
     assert {example["sha256"].decode() for example in found} <= known
     assert builder.info.metadata["sha256_known"] == len(found)
 
 
-def test_refused_films_are_counted_beyond_those_shown(tmp_path):
+def test_refused_images_are_counted_beyond_those_shown(tmp_path):
     file = tmp_path / "refused_train.txt"
     file.write_text("".join(f"film {n:02}: damaged\n" for n in range(12)), encoding="utf-8")
-    with pytest.raises(covid_tfds.SourceError, match=r"(?s)12 films .*film 09: damaged\n- and 2 more"):
+    with pytest.raises(covid_tfds.SourceError, match=r"(?s)12 images .*film 09: damaged\n- and 2 more"):
         pipeline.raise_if_refused([file])

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from covid_tfds.sources import downloads
+from covid_tfds.sources import downloads, network
 from tests.fakes.publisher import Reply, github_path
 
 KAGGLE_PATH = "/v1/datasets.DatasetApiService/DownloadDataset"
@@ -14,7 +14,7 @@ KAGGLE_PATH = "/v1/datasets.DatasetApiService/DownloadDataset"
 
 def fetch(rows):
     kept = {}
-    failures = downloads.fetch(rows, lambda row, data, origin: kept.update({row.image_id: data}))
+    failures = downloads.fetch_images(rows, lambda row, data, origin: kept.update({row.image_id: data}))
     assert not kept.keys() & failures.keys()
     assert kept.keys() | failures.keys() == {row.image_id for row in rows}
     return kept, failures
@@ -174,7 +174,7 @@ def test_redirects_stay_on_allowed_addresses(target, offered, wanted):
 
 
 def test_only_https_is_allowed():
-    assert downloads.ALLOWED_ADDRESSES == ("https://",)
+    assert network.ALLOWED_ADDRESSES == ("https://",)
     for address in (downloads.GITHUB, downloads.KAGGLE, downloads.MENDELEY):
         assert address.startswith("https://")
 
@@ -182,7 +182,7 @@ def test_only_https_is_allowed():
 def test_without_a_network_it_ends_at_once(publisher, wanted, monkeypatch):
     rows, _ = wanted
     nobody = "http://127.0.0.1:9"  # the discard port: refused
-    monkeypatch.setattr(downloads, "ALLOWED_ADDRESSES", (nobody,))
+    monkeypatch.setattr(network, "ALLOWED_ADDRESSES", (nobody,))
     for name in ("GITHUB", "KAGGLE", "MENDELEY"):
         monkeypatch.setattr(downloads, name, f"{nobody}/{name}")
     started = time.monotonic()
@@ -195,7 +195,7 @@ def test_without_a_network_it_ends_at_once(publisher, wanted, monkeypatch):
 
 def test_a_network_that_swallows_everything_is_given_up_in_time(publisher, wanted, monkeypatch):
     rows, _ = wanted
-    monkeypatch.setattr(downloads, "PREFLIGHT_SECONDS", 0.4)
+    monkeypatch.setattr(network, "PREFLIGHT_SECONDS", 0.4)
     monkeypatch.setattr("tests.fakes.publisher._Handler.do_HEAD", lambda handler: handler._answer(Reply(hang=True)))
     started = time.monotonic()
     kept, failures = fetch(rows)
@@ -206,8 +206,8 @@ def test_a_network_that_swallows_everything_is_given_up_in_time(publisher, wante
 
 
 def test_the_preflight_leaves_time_within_ten_seconds():
-    assert downloads.PREFLIGHT_SECONDS < 10
-    assert downloads.CONNECT_SECONDS < downloads.PREFLIGHT_SECONDS
+    assert network.PREFLIGHT_SECONDS < 10
+    assert network.CONNECT_SECONDS < network.PREFLIGHT_SECONDS
 
 
 def assert_matches(pattern, text):

@@ -14,13 +14,13 @@ from tests.fakes.publisher import disguise, lay_out, zipped
 
 @pytest.fixture
 def wanted():
-    rows = manifest.load("curated")
+    rows = manifest.read_manifest("curated")
     return disguise(rows[:3] + rows[-3:])
 
 
 def files(rows, folder):
     """What is found as plain files, as bytes."""
-    return {image_id: file.read_bytes() for image_id, file in manual_dir.find_files(rows, folder).items()}
+    return {row.image_id: file.read_bytes() for row, file in manual_dir.find_files(rows, folder)}
 
 
 def from_archives(rows, folder):
