@@ -1,7 +1,7 @@
-"""The dataset: a TFDS builder for a curated chest X-ray collection. See README.md beside this file.
+"""A TFDS dataset of chest radiographs with and without COVID-19. See README.md beside this file.
 
 `import covid_tfds` registers the builder with TFDS, as TFDS's own convention has it, but does not import TFDS, which
-takes over two seconds and which `export.runtime` must not need.
+takes two seconds and which `export.runtime` must not need: TFDS's import, now or later, imports the builder.
 
 Example:
     >>> import covid_tfds
@@ -33,14 +33,14 @@ _failure: Exception | None = None
 
 
 def _import_builder(_: ModuleType) -> None:
-    """Import the builder module, which registers it; a failure is kept and raised when `Builder` is used.
+    """Import the builder module, which registers the builder.
 
-    Only `import_module`: TFDS may be imported in the middle of that module, where its names do not exist yet.
+    Only `import_module`: TFDS may be imported in the middle of that module, when its names do not exist yet.
     """
     global _failure
     try:
         importlib.import_module(_BUILDER_MODULE)
-    except Exception as error:
+    except Exception as error:  # raised when `Builder` is used: it must not break other people's import of TFDS
         _failure = error
 
 

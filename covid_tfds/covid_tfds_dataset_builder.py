@@ -1,8 +1,8 @@
 """The TFDS builder: four small configs and a large one, one set of features.
 
-tfds build covid_tfds --config phantom              # drawn, nothing to download, seconds
+tfds build covid_tfds --config phantom                    # drawn, nothing to download, seconds
 tfds build covid_tfds --config curated --manual_dir DIR   # 50 real radiographs, 40 train and 10 test, seconds
-tfds build covid_tfds --config curated              # the same from the publishers, about 22 MB
+tfds build covid_tfds --config curated                    # the same from the publishers, about 22 MB
 tfds build covid_tfds --config kermany_covid_full --manual_dir DIR   # 6,290 radiographs, with Beam
 """
 
@@ -32,8 +32,8 @@ class CovidConfig(tfds.core.BuilderConfig):
     """One selection of radiographs.
 
     Attributes:
-        labels: the class names; COVID-19, the positive class, comes first.
-        num_examples: how many radiographs to draw; None for the configs that have a manifest.
+        labels: Class names; COVID-19, the positive class, comes first.
+        num_examples: How many radiographs to draw; None for the configs that have a manifest.
     """
 
     labels: tuple[str, ...] = ("covid", "normal")
@@ -41,16 +41,21 @@ class CovidConfig(tfds.core.BuilderConfig):
 
 
 def phantom_config(num_examples: int) -> CovidConfig:
-    """A `phantom` of another size, for `tfds.load("covid_tfds", builder_kwargs={"config": phantom_config(2000)})`.
+    """Return a `phantom` config of another size.
 
     Args:
-        num_examples: how many radiographs to draw, half of them with opacities; at least 10, so that no split is empty.
+        num_examples: How many radiographs to draw, half of them with opacities; at least 10, so that no split is empty.
 
     Returns:
         The config `phantom_<num_examples>`, whose prepared data lies beside that of `phantom`, never in its place.
 
     Raises:
-        ValueError: fewer than 10 are asked for.
+        ValueError: If `num_examples` is below 10.
+
+    Example:
+        >>> builder = tfds.builder("covid_tfds", config=phantom_config(2000))
+        >>> builder.builder_config.name
+        'phantom_2000'
     """
     if num_examples < 10:
         raise ValueError(f"phantom_config: num_examples is {num_examples}, expected 10 or more")
@@ -61,9 +66,9 @@ def phantom_config(num_examples: int) -> CovidConfig:
     )
 
 
-# Not in BUILDER_CONFIGS: `tfds build covid_tfds` builds all that are, and this one takes gigabytes and minutes.
-# `get_builder_config` knows it by name, so that --config, tfds.load and tfds.builder do. A module with a builder of its
-# own would have to repeat the features and could not be built by the name of this dataset.
+# Not in BUILDER_CONFIGS: `tfds build covid_tfds` builds all of those, and this one takes gigabytes and minutes.
+# `get_builder_config` returns it by name, for --config, tfds.load and tfds.builder. A module with a builder of its own
+# would have to repeat the features and could not be built by the name of this dataset.
 KERMANY_COVID_FULL = CovidConfig(
     name="kermany_covid_full",
     description="434 COVID-19, 1,583 normal and 4,273 pneumonia radiographs, split by patient. COVID-19 comes from "
@@ -77,13 +82,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release: phantom, curated, source_matched, as_published."}  # noqa: RUF012
-    # TFDS shows this and needs it to hand over --manual_dir; the folder itself stays optional.
+    # TFDS prints this, and passes --manual_dir on only where it is set; the folder itself stays optional.
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     Optional: without it the images are fetched from their publishers. Put there any of: a clone of
     github.com/ieee8023/covid-chestxray-dataset; the chest_xray folder or the zip of Kaggle's
     paultimothymooney/chest-xray-pneumonia; ChestXRay2017.zip of Mendeley Data (doi 10.17632/rscbjbr9sj.2).
     """
-    # Without --config all are built in this order, and the first that fails ends the build: the sure one first.
+    # Without --config all are built in this order, and the first that fails ends the build: so phantom is the first.
     BUILDER_CONFIGS = [  # noqa: RUF012
         CovidConfig(
             name="phantom",
@@ -112,7 +117,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def get_builder_config(
         cls, name: str, version: str | tfds.core.Version | None = None
     ) -> tfds.core.BuilderConfig | None:
-        """The config of that name, those included that are built only when asked for."""
+        """Return the config of that name, also one that is built only by its name."""
         return KERMANY_COVID_FULL if name == KERMANY_COVID_FULL.name else super().get_builder_config(name, version)
 
     def download_and_prepare(
@@ -120,8 +125,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     ) -> None:
         """Download and prepare the dataset as TFDS does, but one process at a time, and with errors of one line.
 
-        A `manual_dir` that is not a folder is refused: TFDS cannot tell it from none at all, and the build would turn
-        to the network.
+        Raises:
+            SourceError: If images can't be had, the dataset can't be written, or `manual_dir` is not a folder, which
+                TFDS treats like none at all: the build would turn to the network.
         """
         given = download_config and download_config.manual_dir
         if given and not Path(given).expanduser().is_dir():
@@ -133,7 +139,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
                 {
-                    "image": tfds.features.Image(shape=(None, None, 3), doc="the publisher's bytes, untouched"),
+                    "image": tfds.features.Image(shape=(None, None, 3), doc="the publisher's bytes, unchanged"),
                     "label": tfds.features.ClassLabel(names=self.builder_config.labels),
                     "image_id": tfds.features.Text(doc="unique within a config"),
                     "patient_id": tfds.features.Text(),
@@ -178,7 +184,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             yield from _drawn(split, self.builder_config.num_examples)
 
     def _beam_splits(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        # Beam takes a second to import, and only this config needs it.
+        # Imported late: Beam takes a second, and only this config needs it.
         from covid_tfds.kermany_full import listing, pipeline, places
 
         user_dir = _manual_dir(dl_manager)
@@ -204,7 +210,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 def _manual_dir(dl_manager: tfds.download.DownloadManager) -> Path | None:
     try:
         return Path(dl_manager.manual_dir)
-    except AssertionError:  # TFDS's way to say that there is none, or that it is empty
+    except AssertionError:  # raised by TFDS when there is none, or it is empty
         return None
 
 
@@ -218,25 +224,25 @@ def _published(
 
 
 def _drawn(split: str, num_examples: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    from covid_tfds import phantom  # SciPy takes half a second to import, and a --help should not wait for it
+    from covid_tfds import phantom  # imported late: SciPy takes half a second, and --help needs none of it
 
     for index in range(num_examples):
-        if phantom.split(index) != split:
+        if phantom.split_of(index) != split:
             continue
-        film = phantom.draw(index)
-        png = phantom.encode_png(film.image)
+        radiograph = phantom.draw(index)
+        png = phantom.encode_png(radiograph.image)
         yield (
-            film.image_id,
+            radiograph.image_id,
             {
                 "image": png,
-                "label": film.label,
-                "image_id": film.image_id,
-                "patient_id": film.image_id,
+                "label": radiograph.label,
+                "image_id": radiograph.image_id,
+                "patient_id": radiograph.image_id,
                 "source": "phantom",
-                "finding": "drawn opacities" if film.label == "covid" else "none",
-                "view": film.view,
-                "sex": film.sex,
-                "age": film.age,
+                "finding": "drawn opacities" if radiograph.label == "covid" else "none",
+                "view": radiograph.view,
+                "sex": radiograph.sex,
+                "age": radiograph.age,
                 "offset_days": np.nan,
                 "license": "MIT",
                 "doi": "",

@@ -1,4 +1,4 @@
-"""Chest radiographs drawn by a program: a dataset that needs no download and belongs to nobody.
+"""Chest radiographs drawn by a program: a dataset that needs no download and has no owner.
 
 Example:
     >>> from covid_tfds import phantom
@@ -6,6 +6,6 @@ Example:
     ('covid', 'normal')
 """
 
-from covid_tfds.phantom.drawing import LABELS, Radiograph, draw, encode_png, from_id, split
+from covid_tfds.phantom.drawing import LABELS, Radiograph, draw, draw_by_id, encode_png, split_of
 
-__all__ = ["LABELS", "Radiograph", "draw", "encode_png", "from_id", "split"]
+__all__ = ["LABELS", "Radiograph", "draw", "draw_by_id", "encode_png", "split_of"]

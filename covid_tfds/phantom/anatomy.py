@@ -1,8 +1,8 @@
-"""A healthy chest seen from the front, as a map of X-ray attenuation: what `phantom` exposes onto a film.
+"""Draw a healthy chest from the front, as a map of X-ray attenuation that `drawing` turns into grey levels.
 
-Organs are polygons in the thorax units of `phantom_plane`. Attenuation has no unit: air is 0, a shoulder about 0.5, the
-spine behind the heart about 1. Layers add up, as shadows do, and one blur at the end stands for the sharpness of a real
-machine. The proportions are drawn by eye: they make a picture that looks right, and are no source for anatomy.
+Organs are polygons in the thorax units of `plane`. Attenuation has no unit: air is 0, a shoulder about 0.5, the spine
+behind the heart about 1. Layers add up, as shadows do, and one blur at the end stands for the sharpness of a real
+machine. The proportions are chosen by eye: they make an image that looks right, and are no source for anatomy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ WALL_X = (0.22, 0.29, 0.34, 0.40, 0.47, 0.53, 0.575, 0.605, 0.62, 0.62, 0.59, 0.
 
 @dataclass(frozen=True)
 class Chest:
-    """A healthy chest: attenuation float32 and lungs beside the heart bool, both [height, width] of `plane`."""
+    """A healthy chest.
+
+    Attributes:
+        plane: The image plane.
+        attenuation: float32 [height, width] of the plane.
+        lungs: bool [height, width], True in the lungs beside the heart.
+        sex: "F" or "M".
+        age: Years, 21 to 85.
+    """
 
     plane: Plane
     attenuation: np.ndarray
@@ -32,8 +40,8 @@ class Chest:
     age: int
 
 
-def chest(rng: np.random.Generator) -> Chest:
-    """Draw one healthy chest; sex is "F" or "M", age 21 to 85 years."""
+def draw_chest(rng: np.random.Generator) -> Chest:
+    """Draw one healthy chest from random numbers."""
     plane = Plane(rng)
     sex = "FM"[int(rng.random() < 0.5)]
     age = int(rng.integers(21, 86))
@@ -153,7 +161,7 @@ def _ribs(rng, plane):
             front[number % 2].extend(bone(path[23:], width[23:]))
     behind = plane.paint(*back[0]) + plane.paint(*back[1])
     before = plane.paint(*front[0]) + plane.paint(*front[1])
-    # In front, ribs end in cartilage, which is nearly invisible; below, the abdomen drowns them.
+    # In front, ribs end in cartilage, which is nearly invisible; below, the abdomen hides them.
     ribs = 0.115 * behind + 0.085 * before * ramp(np.abs(plane.x), 0.2, 0.42)
     return ribs * (1 - 0.5 * ramp(plane.y, 0.9, 1.3))
 

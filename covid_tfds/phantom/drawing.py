@@ -1,12 +1,8 @@
-"""Procedurally drawn chest radiographs: a dataset that needs no download and belongs to nobody.
+"""Draw chest radiographs by a program.
 
-    >>> from covid_tfds import phantom
-    >>> phantom.draw(0).label, phantom.draw(1).label
-    ('covid', 'normal')
-
-A film costs about 30 ms on one core. A healthy chest is drawn first (`phantom_anatomy`), then its exposure is chosen,
-and only then is the label looked at: `covid` adds hazy, mostly peripheral and basal opacities to both lungs. So a film
-and its twin of the other label agree in every pixel outside the lungs, and nothing there can tell the classes apart.
+An image takes about 30 ms on one core. A healthy chest is drawn first (`anatomy`), then its exposure is chosen, and
+only then the label matters: `covid` adds hazy, mostly peripheral and basal opacities to both lungs. So an image and its
+twin of the other label agree in every pixel outside the lungs, and nothing there can tell the classes apart.
 
 The drawings imitate the look of radiographs, not their physics, and nothing medical can be learned from them.
 """
@@ -21,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
-from covid_tfds.phantom.anatomy import SIDES, WALL_X, WALL_Y, Chest, chest
+from covid_tfds.phantom.anatomy import SIDES, WALL_X, WALL_Y, Chest, draw_chest
 from covid_tfds.phantom.plane import Plane, ramp
 
 LABELS = ("covid", "normal")
@@ -32,16 +28,16 @@ VISIBLE = 0.03
 
 @dataclass(frozen=True)
 class Radiograph:
-    """One drawn film.
+    """One drawn radiograph.
 
     Attributes:
         image_id: "phantom-" and the index in five digits or more.
-        label: one of LABELS.
+        label: One of LABELS.
         image: uint8 [height, width], grey, 0 black to 255 white; 375 to 470 wide, about 340 to 550 high.
         opacity_mask: bool [height, width], True where opacities were drawn; all False when normal.
         sex: "F" or "M".
-        age: years, 21 to 85.
-        view: always "PA".
+        age: Years, 21 to 85.
+        view: Always "PA".
     """
 
     image_id: str
@@ -54,24 +50,24 @@ class Radiograph:
 
 
 def draw(index: int) -> Radiograph:
-    """Draw film number `index`: even ones are "covid", odd ones "normal".
+    """Draw radiograph number `index`: even ones are "covid", odd ones "normal".
 
-    The film depends on nothing but the index, so the first films of a large set are those of a small one. Other
-    versions of NumPy, SciPy or Pillow may round single pixels otherwise.
+    It depends on nothing but the index, so the first images of a large set are those of a small one. Other versions of
+    NumPy, SciPy or Pillow may round single pixels otherwise.
 
     Raises:
-        ValueError: the index is negative.
+        ValueError: If the index is negative.
     """
     if index < 0:
         raise ValueError(f"phantom.draw: index is {index}, expected 0 or more")
     return _draw(index, LABELS[index % 2])
 
 
-def from_id(image_id: str) -> Radiograph:
-    """Draw the film with this `image_id`.
+def draw_by_id(image_id: str) -> Radiograph:
+    """Draw the radiograph with this `image_id`.
 
     Raises:
-        ValueError: no film has this name.
+        ValueError: If no drawn radiograph has this name.
     """
     match = re.fullmatch(r"phantom-(\d{5,})", image_id)
     if match is None or image_id != _name(int(match[1])):
@@ -79,8 +75,8 @@ def from_id(image_id: str) -> Radiograph:
     return draw(int(match[1]))
 
 
-def split(index: int) -> str:
-    """The split, "train" or "test", of film number `index`: of every ten, one of each class is for testing."""
+def split_of(index: int) -> str:
+    """Return the split, "train" or "test", of radiograph number `index`: of ten, one of each class is for testing."""
     return "test" if index % 10 >= 8 else "train"
 
 
@@ -97,7 +93,7 @@ def _name(index):
 
 def _draw(index, label):
     rng = np.random.default_rng([SEED, index])
-    patient = chest(rng)
+    patient = draw_chest(rng)
     exposure = _expose(rng, patient.plane)
     if label == "covid":
         haze = _haze(rng, patient)
@@ -109,7 +105,7 @@ def _draw(index, label):
 
 @dataclass(frozen=True)
 class _Exposure:
-    """How the film is taken: all that varies and is neither anatomy nor disease."""
+    """How the radiograph is taken: all that varies and is neither anatomy nor disease."""
 
     contrast: np.ndarray  # gain, float32 [height, width]: the beam is not even
     level: float
@@ -126,7 +122,7 @@ def _expose(rng: np.random.Generator, plane: Plane) -> _Exposure:
     column = np.linspace(0, 1, plane.width, dtype=np.float32)[None]
     tilt_x, tilt_y = rng.normal(0, 0.012, 2).tolist()
     noise = rng.standard_normal((plane.height, plane.width), dtype=np.float32)
-    # A negative shutter stands outside the film: no border on that side.
+    # A negative shutter stands outside the image: no border on that side.
     top, bottom, left, right = rng.uniform(-0.04, 0.06, 4)
     letter = "LR"[int(rng.random() < 0.5)]
     x, y = rng.uniform((0.09, 0.09), (0.14, 0.19))
@@ -147,7 +143,7 @@ def _open(distance, shutter):
 
 
 def _haze(rng: np.random.Generator, patient: Chest) -> np.ndarray:
-    """Attenuation that opacities add, float32 [height, width], 0 outside the lungs."""
+    """Return the attenuation that opacities add, float32 [height, width], 0 outside the lungs."""
     plane = patient.plane
     patches = np.zeros_like(patient.attenuation)
     for side in SIDES:
@@ -166,16 +162,16 @@ def _haze(rng: np.random.Generator, patient: Chest) -> np.ndarray:
 
 
 def _develop(attenuation: np.ndarray, exposure: _Exposure) -> np.ndarray:
-    """Turn attenuation into the grey levels, uint8 [height, width], of a film with grain, shutters and a letter."""
+    """Turn attenuation into grey levels, uint8 [height, width], with grain, shutters and a letter."""
     # Only what is in the beam's way is lifted, else the air around the patient would turn grey.
     dose = np.maximum(exposure.contrast * attenuation + exposure.level * (attenuation > 0.02), 0)
     white = 1.06 * (1 - np.exp(-1.9 * dose**exposure.gamma))
     grey = exposure.fog + (245 - exposure.fog) * white + exposure.grain * (0.35 + 0.65 * white)
     dark = 0.6 * exposure.fog
     grey = dark + (grey - dark) * exposure.field
-    film = Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
-    width, height = film.size
+    image = Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
+    width, height = image.size
     at = (exposure.letter_xy[0] * width, exposure.letter_xy[1] * height)
     font = ImageFont.load_default(size=0.055 * height)
-    ImageDraw.Draw(film).text(at, exposure.letter, fill=240, font=font, anchor="mm")
-    return np.asarray(film)
+    ImageDraw.Draw(image).text(at, exposure.letter, fill=240, font=font, anchor="mm")
+    return np.asarray(image)

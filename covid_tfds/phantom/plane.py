@@ -1,4 +1,4 @@
-"""Where the drawn radiographs' shapes are painted, and the curves they are made of.
+"""The image plane of a drawn radiograph, and the curves that its shapes are made of.
 
 Shapes are laid out in thorax units: x = 0 is the midline and positive x the viewer's right (the patient's left, where
 the heart points), y grows downwards from the apex of the lungs (0) to the top of the right half of the diaphragm (1).
@@ -23,12 +23,12 @@ class Plane:
     """The image plane: where thorax units fall on its pixels, and the brushes that paint there.
 
     Attributes:
-        width, height: size in pixels.
-        x, y: thorax units of the pixel columns, float32 [1, width], and rows, float32 [height, 1], tilt left aside.
+        width, height: Size in pixels.
+        x, y: Thorax units of the pixel columns, float32 [1, width], and rows, float32 [height, 1], tilt left aside.
     """
 
     def __init__(self, rng: np.random.Generator):
-        """Choose size, habitus and a field of view that keeps the lungs 15 % of each side away from every edge."""
+        """Choose size, build and a field of view that keeps the lungs 15 % of each side away from every edge."""
         left, right, top, bottom = rng.uniform(0.17, 0.20, 4)
         self.width = int(rng.integers(375, 471))
         self.unit_x = float(self.width * (1 - left - right) / (2 * LUNG_EDGE))
@@ -40,12 +40,12 @@ class Plane:
         self.y = ((np.arange(self.height, dtype=np.float32) - self.origin[1]) / self.unit_y)[:, None].astype(np.float32)
 
     def pixels(self, points: np.ndarray) -> np.ndarray:
-        """Pixel coordinates (x, y) [..., 2] of points in thorax units [..., 2]."""
+        """Return pixel coordinates (x, y) [..., 2] of points in thorax units [..., 2]."""
         lean = np.stack([points[..., 0] + self.tilt * (points[..., 1] - 0.5), points[..., 1]], -1)
         return lean * (self.unit_x, self.unit_y) + self.origin
 
     def paint(self, *parts: tuple[np.ndarray, float]) -> np.ndarray:
-        """Fill outlines in turn, each (points [n, 2], value 0 to 1); float32 [height, width]."""
+        """Fill outlines in turn, each (points [n, 2], value 0 to 1); returns float32 [height, width]."""
         image = Image.new("L", (self.width, self.height))
         pen = ImageDraw.Draw(image)
         for points, value in parts:
@@ -74,22 +74,22 @@ def _spline(knots, closed):
 
 
 def line(xs: Sequence[float], ys: Sequence[float]) -> np.ndarray:
-    """Smooth open curve, float64 [m, 2], through the points with these coordinates."""
+    """Return a smooth open curve, float64 [m, 2], through the points with these coordinates."""
     return _spline(len(xs), False) @ np.stack([xs, ys], 1)
 
 
 def blob(xs: Sequence[float], ys: Sequence[float]) -> np.ndarray:
-    """Smooth closed outline, float64 [m, 2], through the points with these coordinates."""
+    """Return a smooth closed outline, float64 [m, 2], through the points with these coordinates."""
     return _spline(len(xs), True) @ np.stack([xs, ys], 1)
 
 
 def mirrored(side: int, points: np.ndarray) -> np.ndarray:
-    """Points [..., 2] given for the side +1, on `side`."""
+    """Return points [..., 2] given for the side +1, on `side`."""
     return points * (side, 1)
 
 
 def ribbon(path: np.ndarray, half_width: float | np.ndarray) -> np.ndarray:
-    """Outline [2 m, 2] of a band along a path [m, 2], of one half width or one for each point."""
+    """Return the outline [2 m, 2] of a band along a path [m, 2], of one half width or one for each point."""
     step = np.gradient(path, axis=0)
     normal = np.stack([-step[:, 1], step[:, 0]], 1) / np.hypot(step[:, 0], step[:, 1])[:, None]
     offset = normal * np.reshape(half_width, (-1, 1))
@@ -97,12 +97,12 @@ def ribbon(path: np.ndarray, half_width: float | np.ndarray) -> np.ndarray:
 
 
 def bone(path: np.ndarray, half_width: float | np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """What `Plane.paint` wants for a long bone along a path [m, 2]."""
+    """Return the parts that `Plane.paint` takes for a long bone along a path [m, 2]."""
     # A bone is a tube: rays along its wall meet more of it than rays through the marrow.
     return [(ribbon(path, half_width), 0.9), (ribbon(path, half_width * 0.64), 0.55)]
 
 
 def ramp(value: np.ndarray, start: float, end: float) -> np.ndarray:
-    """0 below `start`, 1 above `end`, smooth between."""
+    """Return 0 below `start`, 1 above `end`, smooth between."""
     t = np.clip((value - start) / (end - start), 0, 1)
     return t * t * (3 - 2 * t)

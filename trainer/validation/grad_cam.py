@@ -164,7 +164,7 @@ def _opacities(image_id: str) -> np.ndarray:
     """Where the phantom's opacities are in the resized image, bool [224, 224]."""
     from covid_tfds import phantom
 
-    mask = Image.fromarray(phantom.from_id(image_id).opacity_mask)
+    mask = Image.fromarray(phantom.draw_by_id(image_id).opacity_mask)
     return np.asarray(mask.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.NEAREST))
 
 

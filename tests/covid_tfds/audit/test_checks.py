@@ -63,7 +63,7 @@ def sound(drawn_films):
         {
             "encoded": png(film),
             "label": phantom.LABELS[index % 2],
-            "split": phantom.split(index),
+            "split": phantom.split_of(index),
             "patient_id": f"patient-{index}",
             "source": "phantom",
             "finding": "drawn opacities" if index % 2 == 0 else "none",

@@ -12,28 +12,31 @@ from sklearn.preprocessing import StandardScaler
 
 from covid_tfds import phantom
 from covid_tfds.phantom import drawing
-from covid_tfds.phantom.anatomy import chest
+from covid_tfds.phantom.anatomy import draw_chest
 
 LUNGS = slice(10, 54)  # of a 64 x 64 thumbnail: the central 70 %
 
 
 @pytest.fixture(scope="module")
-def films():
+def radiographs():
     return [phantom.draw(index) for index in range(50)]
 
 
 @pytest.fixture(scope="module")
-def is_covid(films):
-    return np.array([film.label == "covid" for film in films])
+def is_covid(radiographs):
+    return np.array([radiograph.label == "covid" for radiograph in radiographs])
 
 
 def healthy(index):
-    return chest(np.random.default_rng([drawing.SEED, index]))
+    return draw_chest(np.random.default_rng([drawing.SEED, index]))
 
 
-def thumbnails(films):
+def thumbnails(radiographs):
     return np.stack(
-        [np.asarray(Image.fromarray(film.image).resize((64, 64), Image.Resampling.BILINEAR)) for film in films]
+        [
+            np.asarray(Image.fromarray(radiograph.image).resize((64, 64), Image.Resampling.BILINEAR))
+            for radiograph in radiographs
+        ]
     )
 
 
@@ -63,48 +66,48 @@ def test_same_index_same_pixels():
         np.testing.assert_array_equal(one.opacity_mask, two.opacity_mask)
 
 
-def test_films_differ(films):
-    assert len({film.image.tobytes() for film in films}) == 50
+def test_radiographs_differ(radiographs):
+    assert len({radiograph.image.tobytes() for radiograph in radiographs}) == 50
 
 
-def test_what_a_film_is(films):
-    for index, film in enumerate(films):
-        assert film.image_id == f"phantom-{index:05d}"
-        assert film.label == phantom.LABELS[index % 2]
-        assert film.image.dtype == np.uint8
-        assert film.opacity_mask.dtype == bool
-        assert film.opacity_mask.shape == film.image.shape
-        assert all(320 <= side <= 560 for side in film.image.shape)
-        assert film.sex in ("F", "M")
-        assert 18 <= film.age <= 90
-        assert film.view == "PA"
+def test_what_a_radiograph_is(radiographs):
+    for index, radiograph in enumerate(radiographs):
+        assert radiograph.image_id == f"phantom-{index:05d}"
+        assert radiograph.label == phantom.LABELS[index % 2]
+        assert radiograph.image.dtype == np.uint8
+        assert radiograph.opacity_mask.dtype == bool
+        assert radiograph.opacity_mask.shape == radiograph.image.shape
+        assert all(320 <= side <= 560 for side in radiograph.image.shape)
+        assert radiograph.sex in ("F", "M")
+        assert 18 <= radiograph.age <= 90
+        assert radiograph.view == "PA"
 
 
-def test_lungs_are_dark_and_the_spine_is_bright(films):
-    for index, film in enumerate(films[:10]):
+def test_lungs_are_dark_and_the_spine_is_bright(radiographs):
+    for index, radiograph in enumerate(radiographs[:10]):
         lungs = healthy(index).lungs
-        width = film.image.shape[1]
-        middle = film.image[lungs.any(1), int(0.47 * width) : int(0.53 * width)]
-        assert np.median(film.image[lungs & ~film.opacity_mask]) + 60 < np.median(middle)
+        width = radiograph.image.shape[1]
+        middle = radiograph.image[lungs.any(1), int(0.47 * width) : int(0.53 * width)]
+        assert np.median(radiograph.image[lungs & ~radiograph.opacity_mask]) + 60 < np.median(middle)
 
 
-def test_opacities_lie_in_both_lungs_and_nowhere_else(films):
-    for index, film in enumerate(films):
-        if film.label == "normal":
-            assert not film.opacity_mask.any()
+def test_opacities_lie_in_both_lungs_and_nowhere_else(radiographs):
+    for index, radiograph in enumerate(radiographs):
+        if radiograph.label == "normal":
+            assert not radiograph.opacity_mask.any()
             continue
         patient = healthy(index)
-        assert not (film.opacity_mask & ~patient.lungs).any()
+        assert not (radiograph.opacity_mask & ~patient.lungs).any()
         viewers_left = patient.plane.x < 0
         for side in (viewers_left, ~viewers_left):
-            assert (film.opacity_mask & side).sum() > 0.05 * (patient.lungs & side).sum()
+            assert (radiograph.opacity_mask & side).sum() > 0.05 * (patient.lungs & side).sum()
 
 
-def test_opacities_are_mostly_peripheral_and_basal(films):
+def test_opacities_are_mostly_peripheral_and_basal(radiographs):
     lower, outer = [], []
-    for index, film in enumerate(films[:20:2]):
+    for index, radiograph in enumerate(radiographs[:20:2]):
         plane = healthy(index * 2).plane
-        drawn = film.opacity_mask
+        drawn = radiograph.opacity_mask
         lower.append((drawn & (plane.y > 0.5)).sum() / drawn.sum())
         outer.append((drawn & (np.abs(plane.x) > 0.31)).sum() / drawn.sum())
     assert np.mean(lower) > 0.6
@@ -121,10 +124,10 @@ def test_twin_of_the_other_label_differs_in_the_lungs_only():
         assert (covid.sex, covid.age) == (normal.sex, normal.age)
 
 
-def test_lungs_stay_in_the_central_part(films):
-    for index, film in enumerate(films):
+def test_lungs_stay_in_the_central_part(radiographs):
+    for index, radiograph in enumerate(radiographs):
         rows, columns = np.nonzero(healthy(index).lungs)
-        height, width = film.image.shape
+        height, width = radiograph.image.shape
         assert rows.min() / height > 0.15
         assert rows.max() / height < 0.85
         assert columns.min() / width > 0.15
@@ -132,7 +135,7 @@ def test_lungs_stay_in_the_central_part(films):
 
 
 def test_split_is_stratified():
-    splits = [phantom.split(index) for index in range(50)]
+    splits = [phantom.split_of(index) for index in range(50)]
     assert splits.count("train") == 40
     for start in range(0, 50, 10):
         block = range(start, start + 10)
@@ -140,15 +143,15 @@ def test_split_is_stratified():
 
 
 def test_id_round_trip():
-    film = phantom.from_id("phantom-00007")
-    np.testing.assert_array_equal(film.image, phantom.draw(7).image)
-    assert phantom.from_id("phantom-123456").image_id == "phantom-123456"
+    radiograph = phantom.draw_by_id("phantom-00007")
+    np.testing.assert_array_equal(radiograph.image, phantom.draw(7).image)
+    assert phantom.draw_by_id("phantom-123456").image_id == "phantom-123456"
 
 
 @pytest.mark.parametrize("name", ["phantom-7", "phantom-0000007", "phantom-00007.png", "person1_virus_6", ""])
 def test_other_ids_are_refused(name):
     with pytest.raises(ValueError, match=f"^'{name}' is no phantom image"):
-        phantom.from_id(name)
+        phantom.draw_by_id(name)
 
 
 def test_negative_index_is_refused():
@@ -156,8 +159,8 @@ def test_negative_index_is_refused():
         phantom.draw(-1)
 
 
-def test_png_keeps_pixels(films):
-    image = films[0].image
+def test_png_keeps_pixels(radiographs):
+    image = radiographs[0].image
     png = phantom.encode_png(image)
     assert png == phantom.encode_png(image.copy())
     with Image.open(io.BytesIO(png)) as decoded:
@@ -166,25 +169,25 @@ def test_png_keeps_pixels(films):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_border_does_not_show_the_disease(films, is_covid, seed):
-    assert 0.3 < cross_validated_auroc(border(thumbnails(films)), is_covid, seed) < 0.7
+def test_border_does_not_show_the_disease(radiographs, is_covid, seed):
+    assert 0.3 < cross_validated_auroc(border(thumbnails(radiographs)), is_covid, seed) < 0.7
 
 
-def test_border_classifier_would_find_a_shortcut(films, is_covid):
-    marked = thumbnails(films)
+def test_border_classifier_would_find_a_shortcut(radiographs, is_covid):
+    marked = thumbnails(radiographs)
     marked[is_covid, :8, :8] = 128
     assert cross_validated_auroc(border(marked), is_covid, 0) > 0.7
 
 
-def test_file_facts_do_not_show_the_disease(films, is_covid):
+def test_file_facts_do_not_show_the_disease(radiographs, is_covid):
     facts = {
-        "mean": [film.image.mean() for film in films],
-        "width": [film.image.shape[1] for film in films],
-        "height": [film.image.shape[0] for film in films],
-        "aspect": [film.image.shape[1] / film.image.shape[0] for film in films],
-        "bytes": [len(phantom.encode_png(film.image)) for film in films],
-        "age": [film.age for film in films],
-        "sex": [film.sex == "F" for film in films],
+        "mean": [radiograph.image.mean() for radiograph in radiographs],
+        "width": [radiograph.image.shape[1] for radiograph in radiographs],
+        "height": [radiograph.image.shape[0] for radiograph in radiographs],
+        "aspect": [radiograph.image.shape[1] / radiograph.image.shape[0] for radiograph in radiographs],
+        "bytes": [len(phantom.encode_png(radiograph.image)) for radiograph in radiographs],
+        "age": [radiograph.age for radiograph in radiographs],
+        "sex": [radiograph.sex == "F" for radiograph in radiographs],
     }
     found = {name: auroc_either_way(is_covid, values) for name, values in facts.items()}
     assert {name: auroc for name, auroc in found.items() if auroc >= 0.75} == {}
@@ -202,11 +205,13 @@ def backbone():
 
 
 @pytest.mark.parametrize("scale", ["caffe", "unit"])
-def test_untrained_backbone_features_show_the_disease(films, is_covid, backbone, scale):
+def test_untrained_backbone_features_show_the_disease(radiographs, is_covid, backbone, scale):
     import keras
     import tensorflow as tf
 
-    pixels = np.stack([tf.image.resize(film.image[..., None], (224, 224)).numpy() for film in films]).repeat(3, -1)
+    pixels = np.stack(
+        [tf.image.resize(radiograph.image[..., None], (224, 224)).numpy() for radiograph in radiographs]
+    ).repeat(3, -1)
     images = keras.applications.vgg16.preprocess_input(pixels) if scale == "caffe" else pixels / 255
     maps = backbone.predict(images, batch_size=10, verbose=0)
     assert maps.shape == (50, 7, 7, 512)
