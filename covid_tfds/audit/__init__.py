@@ -1,4 +1,1 @@
-"""What an auditor asks of a dataset before believing a score on it: `python -m covid_tfds.audit --help`.
-
-Leaks, duplicates, labels and licences; and what tells the classes apart without a look at the lungs.
-"""
+"""Audit a dataset before believing a score on it: leaks, duplicates, labels, licences, shortcuts."""

@@ -1,4 +1,4 @@
-"""What an audit finds, and how bad it is."""
+"""The result of a check, and how severe it is."""
 
 from dataclasses import dataclass, field
 
@@ -10,13 +10,13 @@ SEVERITIES = (INVALIDATING, WARNING, NOTE)
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found.
+    """One result of a check.
 
     Attributes:
-        severity: one of SEVERITIES.
-        check: what was looked for, in a few words.
-        message: what was found and why it matters, in a sentence or two.
-        items: the images, patients or facts concerned, all with the same keys.
+        severity: One of SEVERITIES.
+        check: What was checked, in a few words.
+        message: The result and why it matters, in a sentence or two.
+        items: The images, patients or facts concerned, all with the same keys.
     """
 
     severity: str

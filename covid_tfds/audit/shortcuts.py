@@ -1,9 +1,14 @@
-"""Shortcuts: facts that tell the classes apart without a look at the lungs.
+"""Find shortcuts: facts that separate the classes without a look at the lungs.
 
 Association is Cramér's V for categories (Cramér 1946; 0 none, 1 complete) and AUROC for numbers (Mann and Whitney 1947;
-0.5 none, 1 complete), over the images of which the fact is known. "Right alone" is the accuracy, on these very images,
-of the best rule that looks at the one fact only: the commonest class of each category, or of either side of one cut.
+0.5 none, 1 complete), over the images for which the fact is known. "Right alone" is the accuracy, on these very images,
+of the best rule that uses this one fact only: the most common class of each category, or of either side of one cut.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,79 +22,93 @@ NUMBERS = ("width", "height", "aspect ratio", "age")
 STRONG_V = 0.5
 STRONG_AUROC = 0.75
 SIGNIFICANT = 0.01
-
-NOT_COMPARED = {"measure": None, "association": None, "p": None, "right_alone": None, "strong": False}
-
 # What publishers say of a whole source in their papers, but not of each image.
 AGES = {"chest-xray-pneumonia": "children of one to five years (Kermany et al. 2018)"}
 
 
-def by_class(table: pd.DataFrame, class_names: tuple[str, str]) -> list[dict]:
-    """Compare the classes fact by fact.
+@dataclass(frozen=True)
+class Comparison:
+    """How the classes differ in one fact.
+
+    Attributes:
+        fact: One of CATEGORIES or NUMBERS.
+        values: For each class the number of images by category, or `known`, `of`, `min`, `median` and `max`.
+        measure: "Cramér's V" or "AUROC"; this and what follows are None where the fact does not vary or is known of
+            one class only.
+        association: Value of the measure.
+        p: P value of no association, by the chi-squared or the Mann-Whitney test.
+        right_alone: Accuracy of the best rule that uses this fact only, 0 to 1.
+        strong: Whether the association is large and not by chance.
+    """
+
+    fact: str
+    values: dict[str, dict]
+    measure: str | None
+    association: float | None
+    p: float | None
+    right_alone: float | None
+    strong: bool
+
+
+def compare_classes(table: pd.DataFrame, class_names: Sequence[str]) -> list[Comparison]:
+    """Compare the classes in every fact that is known of any image.
 
     Args:
-        table: of `pixels.look`.
-        class_names: the two labels in it.
-
-    Returns:
-        One dict a fact that is known of any image: `fact`; `values`, for each class the images by category, or `known`,
-        `min`, `median` and `max`; `measure`, `association`, `p` (of no association; chi-squared or Mann-Whitney) and
-        `right_alone` (0 to 1), None where the fact does not vary or one class has none of it; and `strong`, whether the
-        association is.
+        table: Of `pixels.describe_images`.
+        class_names: The labels in it.
     """
     table = table.assign(**{"aspect ratio": table.width / table.height})
-    facts = []
+    comparisons = []
     for fact in (*CATEGORIES, *NUMBERS):
-        part = table[known(table[fact])]
-        if part.empty:
+        known = table[is_known(table[fact])]
+        if known.empty:
             continue
-        summary, measure = (_range, _of_number) if fact in NUMBERS else (_counts, _of_category)
-        can_compare = part[fact].nunique() > 1 and part.label.nunique() > 1
-        facts.append(
-            {"fact": fact, "values": {name: summary(table.loc[table.label == name, fact]) for name in class_names}}
-            | (measure(part[fact], part.label) if can_compare else NOT_COMPARED)
-        )
-    return facts
+        summarize, measure = (_summarize_numbers, _measure_number) if fact in NUMBERS else (_count, _measure_category)
+        values = {name: summarize(table.loc[table.label == name, fact]) for name in class_names}
+        is_comparable = known[fact].nunique() > 1 and known.label.nunique() > 1
+        measured = measure(known[fact], known.label) if is_comparable else (None, None, None, None, False)
+        comparisons.append(Comparison(fact, values, *measured))
+    return comparisons
 
 
-def known(values: pd.Series) -> pd.Series:
-    """Where a column says something: text that is not empty, numbers that are not NaN."""
+def is_known(values: pd.Series) -> pd.Series:
+    """Returns where a column says something: text that is not empty, numbers that are not NaN."""
     return values.notna() & (values != "")
 
 
-def findings(table: pd.DataFrame, compared: list[dict]) -> list[Finding]:
-    """Warnings about strong associations, and about facts that are known of one class only."""
-    return [*_strong(table, compared), *_one_sided(table)]
+def check_shortcuts(table: pd.DataFrame, comparisons: list[Comparison]) -> list[Finding]:
+    """Warn of strong associations, and of facts that are known of one class only."""
+    return [*_check_strong(table, comparisons), *_check_one_sided(table)]
 
 
-def _strong(table, compared):
-    strong = [cue for cue in compared if cue["strong"]]
+def _check_strong(table: pd.DataFrame, comparisons: list[Comparison]) -> list[Finding]:
+    strong = [comparison for comparison in comparisons if comparison.strong]
     if not strong:
         return []
     message = (
-        "The class can be told without a look at the lungs. Labels and split may be sound all the same, so this is a "
-        "warning and not invalidating; but a score on these images proves nothing about disease."
+        "These facts separate the classes without a look at the lungs. Labels and split may be sound all the same, so "
+        "this is a warning and not invalidating; but a score on these images proves nothing about disease."
     )
     if (pd.crosstab(table.source, table.label) > 0).sum(axis=1).max() == 1 and table.source.nunique() > 1:
         message += (
             " Here it is by construction: no source holds both classes, so whatever differs between the sources gives "
-            "the class away, and only other images can mend that, no other split."
+            "the class away. Only other images can change that, no other split."
         )
     items = [
         {
-            "fact": cue["fact"],
-            "association": f"{cue['measure']} {cue['association']:.2f}",
-            "right alone": f"{cue['right_alone']:.0%}",
+            "fact": comparison.fact,
+            "association": f"{comparison.measure} {comparison.association:.2f}",
+            "right alone": f"{comparison.right_alone:.0%}",
         }
-        for cue in strong
+        for comparison in strong
     ]
     return [Finding(WARNING, "shortcuts", message, items)]
 
 
-def _one_sided(table):
+def _check_one_sided(table: pd.DataFrame) -> list[Finding]:
     items = []
     for fact in ("view", "sex", "age"):
-        of_class = known(table[fact]).groupby(table.label).agg(["sum", "size"])
+        of_class = is_known(table[fact]).groupby(table.label).agg(["sum", "size"])
         if of_class["sum"].min() == 0 < of_class["sum"].max():
             items.append({"fact": fact} | {name: f"{row['sum']} of {row['size']}" for name, row in of_class.iterrows()})
     if not items:
@@ -101,48 +120,38 @@ def _one_sided(table):
     return [Finding(WARNING, "facts known of one class only", message, items)]
 
 
-def _of_category(values: pd.Series, labels: pd.Series) -> dict:
+def _measure_category(values: pd.Series, labels: pd.Series) -> tuple[str, float, float, float, bool]:
     counts = pd.crosstab(values, labels)
     association = float(stats.contingency.association(counts, method="cramer"))
     p = float(stats.chi2_contingency(counts, correction=False).pvalue)
-    return {
-        "measure": "Cramér's V",
-        "association": association,
-        "p": p,
-        "right_alone": float(counts.max(axis=1).sum() / len(values)),
-        "strong": association >= STRONG_V and p < SIGNIFICANT,
-    }
+    right_alone = float(counts.max(axis=1).sum() / len(values))
+    return "Cramér's V", association, p, right_alone, association >= STRONG_V and p < SIGNIFICANT
 
 
-def _of_number(values: pd.Series, labels: pd.Series) -> dict:
+def _measure_number(values: pd.Series, labels: pd.Series) -> tuple[str, float, float, float, bool]:
     first = labels == labels.iloc[0]
     test = stats.mannwhitneyu(values[first], values[~first])
     auroc = test.statistic / (first.sum() * (~first).sum())
     association, p = float(max(auroc, 1 - auroc)), float(test.pvalue)
-    return {
-        "measure": "AUROC",
-        "association": association,
-        "p": p,
-        "right_alone": _best_cut(values.to_numpy(), first.to_numpy()),
-        "strong": association >= STRONG_AUROC and p < SIGNIFICANT,
-    }
+    right_alone = _accuracy_of_best_cut(values.to_numpy(), first.to_numpy())
+    return "AUROC", association, p, right_alone, association >= STRONG_AUROC and p < SIGNIFICANT
 
 
-def _best_cut(values: np.ndarray, first: np.ndarray) -> float:
+def _accuracy_of_best_cut(values: np.ndarray, first: np.ndarray) -> float:
     order = np.argsort(values, kind="stable")
     below = np.cumsum([first[order], ~first[order]], axis=1)
-    # Equal values cannot be cut apart.
+    # Equal values can't be cut apart.
     below = below[:, np.append(np.diff(values[order]) > 0, True)]
     above = below[:, -1:] - below
     return float((below.max(axis=0) + above.max(axis=0)).max() / len(values))
 
 
-def _counts(values: pd.Series) -> dict:
+def _count(values: pd.Series) -> dict:
     counts = values.replace("", "not stated").value_counts()
     return dict(sorted(counts.to_dict().items(), key=lambda item: (-item[1], item[0])))
 
 
-def _range(values: pd.Series) -> dict:
-    there = values.dropna()
-    middle = {name: float(getattr(there, name)()) if len(there) else None for name in ("min", "median", "max")}
-    return {"known": len(there), "of": len(values), **middle}
+def _summarize_numbers(values: pd.Series) -> dict:
+    known = values.dropna()
+    summary = {name: float(getattr(known, name)()) if len(known) else None for name in ("min", "median", "max")}
+    return {"known": len(known), "of": len(values), **summary}

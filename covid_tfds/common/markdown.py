@@ -1,19 +1,48 @@
-"""Names and notes that others chose, made harmless in Markdown. Never TensorFlow."""
+"""Markdown from texts that others chose, such as names of files and patients. No TensorFlow."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-SPECIAL = re.compile(r"[\\`*\[\]|]")
+MARKUP = re.compile(r"[\\`*\[\]|]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def escaped(value):
-    """A JSON value with every text in it made harmless, in a table, too: no HTML, no markup, one line."""
+def escaped(value: Any) -> Any:
+    """Returns a JSON value with every text in it made harmless, also in a table: one line, no HTML, no markup.
+
+    Example:
+        >>> escaped({"image": ["<b>", 1]})
+        {'image': ['&lt;b&gt;', 1]}
+    """
     if isinstance(value, dict):
         return {escaped(key): escaped(item) for key, item in value.items()}
     if isinstance(value, list):
         return [escaped(item) for item in value]
     if not isinstance(value, str):
         return value
-    one_line = " ".join(value.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return SPECIAL.sub(r"\\\g<0>", one_line)
+    one_line = " ".join(CONTROL.sub(" ", value).split())
+    return MARKUP.sub(r"\\\g<0>", one_line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+
+
+def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a table in GitHub's Markdown, its columns aligned so that it also reads well in a terminal.
+
+    Args:
+        header: One text a column.
+        rows: The same for each line; texts as they are to stand there, see `escaped`.
+
+    Example:
+        >>> print(format_table(["images", "seconds"], [["10", "1.5"]]))
+        | images | seconds |
+        |--------|---------|
+        | 10     | 1.5     |
+    """
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    head, *body = (
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    )
+    return "\n".join([head, "|" + "|".join("-" * (width + 2) for width in widths) + "|", *body])

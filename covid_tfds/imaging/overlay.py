@@ -107,3 +107,6 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
         else:
             lines[-1] = longer
     return lines
+
+
+overlay = draw_overlay  # until export takes the new name

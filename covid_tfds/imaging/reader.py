@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from covid_tfds.common.errors import describe_error
 from covid_tfds.imaging.dicom import decode_dicom
-from covid_tfds.imaging.formats import PNG_BIT_DEPTH_AT, is_dicom, is_jpeg
+from covid_tfds.imaging.formats import PNG_BIT_DEPTH_AT, SUFFIXES, is_dicom, is_jpeg  # noqa: F401
 from covid_tfds.imaging.limits import MAX_BYTES, ImageError, check_scans, check_size, too_large
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -155,3 +155,6 @@ def _over_black(image: Image.Image, png_bits: int) -> np.ndarray:
         image.info["transparency"] = transparent * 255 // ((1 << png_bits) - 1)
     rgba = np.asarray(image.convert("RGBA")).astype(np.uint16)
     return ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)
+
+
+picture, Picture, decode = decode_image, DecodedImage, decode_raster  # until export takes the new names

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from covid_tfds.common.markdown import format_table
 from trainer.benchmark.bench import Bench
-from trainer.benchmark.table import format_markdown
 from trainer.report.plots import plt
 
 
@@ -35,7 +35,7 @@ class Growth:
         few, many = min(peaks), max(peaks)
         grows = (peaks[many] - peaks[few]) * (1 << 20) / 1e6
         return (
-            f"{format_markdown(header, rows)}\n"
+            f"{format_table(header, rows)}\n"
             f"Peak memory of training: {few} images {peaks[few]:.0f} MiB, {many} images {peaks[many]:.0f} MiB; "
             f"it grows by {grows:.0f} MB (goal: less than 300)."
         )

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 
 from covid_tfds.common.files import write_json
+from covid_tfds.common.markdown import format_table
 from trainer.benchmark import growth
 from trainer.benchmark.bench import QUICK, Bench
 from trainer.benchmark.processes import Measurement
-from trainer.benchmark.table import HEADER, Row, divide, format_markdown
+from trainer.benchmark.table import HEADER, Row, divide
 from trainer.report import plots
 from trainer.run_folder import file_names
 
@@ -32,7 +33,7 @@ def measure_all(bench: Bench, output: Path) -> None:
     bench.train(cache=bench.warm)
     rows = [*measure_help(bench), *measure_inner_loops(bench), *measure_training(bench)]
     rows += measure_prediction(bench, trained)
-    print(format_markdown(HEADER, [row.cells() for row in rows]))
+    print(format_table(HEADER, [row.cells() for row in rows]))
     grown = growth.measure_growth(bench)
     plots.save(growth.draw_growth(grown.seconds), output.with_suffix(".png"))
     print(f"\n{grown.describe()}")

@@ -43,15 +43,3 @@ HEADER = ("work", "against", "goal", "ratio", "spread", "peak memory")
 def divide(slow: Iterable[float], fast: Iterable[float]) -> list[float]:
     """Returns slow / fast for each repetition."""
     return [a / b for a, b in zip(slow, fast, strict=True)]
-
-
-def format_markdown(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """Returns a table in GitHub's Markdown.
-
-    Example:
-        >>> print(format_markdown(("images", "seconds"), [("10", "1.5")]))
-        | images | seconds |
-        | --- | --- |
-        | 10 | 1.5 |
-    """
-    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ("---",) * len(header), *rows])

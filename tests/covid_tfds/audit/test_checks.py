@@ -1,4 +1,4 @@
-"""What the audit finds in drawn films with planted faults."""
+"""What the audit finds in drawn images with planted faults."""
 
 import io
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from covid_tfds import phantom
-from covid_tfds.audit import report
+from covid_tfds.audit import report, text
 from covid_tfds.audit.findings import INVALIDATING, NOTE, WARNING
 from covid_tfds.examples import FACTS
 from tests.fakes.examples import make_examples
@@ -50,7 +50,7 @@ def examples_of(rows):
     return make_examples(
         [phantom.LABELS.index(label) for label in columns.pop("label")],
         [row["encoded"] for row in rows],
-        image_id=np.asarray([f"film-{n}" for n in range(len(rows))]),
+        image_id=np.asarray([f"image-{n}" for n in range(len(rows))]),
         patient_id=columns.pop("patient_id"),
         split=columns.pop("split"),
         facts=columns,
@@ -58,10 +58,10 @@ def examples_of(rows):
 
 
 def sound(drawn_films):
-    """Ten drawn films with nothing wrong."""
+    """Ten drawn images with nothing wrong."""
     return [
         {
-            "encoded": png(film),
+            "encoded": png(image),
             "label": phantom.LABELS[index % 2],
             "split": phantom.split_of(index),
             "patient_id": f"patient-{index}",
@@ -71,13 +71,13 @@ def sound(drawn_films):
             "sex": "F" if index < 5 else "M",
             "age": 40.0 + index % 5,
         }
-        for index, film in enumerate(drawn_films)
+        for index, image in enumerate(drawn_films)
     ]
 
 
 def found(rows):
     """The findings of an audit by what was checked."""
-    return {finding.check: finding for finding in report.audit(examples_of(rows)).findings}
+    return {finding.check: finding for finding in report.audit_examples(examples_of(rows)).findings}
 
 
 def test_nothing_is_found_where_nothing_is_wrong(drawn_films):
@@ -94,7 +94,7 @@ def test_an_altered_copy_in_the_other_split_is_found(drawn_films, alteration):
     assert list(findings) == ["near-duplicates across splits"]
     near = findings["near-duplicates across splits"]
     assert near.severity == INVALIDATING
-    assert [(item["images"], item["splits"]) for item in near.items] == [(["film-0", "film-10"], ["train", "test"])]
+    assert [(item["images"], item["splits"]) for item in near.items] == [(["image-0", "image-10"], ["train", "test"])]
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_facts_known_of_one_class_only(drawn_films):
 
 def test_shortcuts_are_warnings(drawn_films):
     rows = [
-        row | ({"encoded": png(film.convert("RGB")), "source": "elsewhere"} if row["label"] == "covid" else {})
-        for row, film in zip(sound(drawn_films), drawn_films, strict=True)
+        row | ({"encoded": png(image.convert("RGB")), "source": "elsewhere"} if row["label"] == "covid" else {})
+        for row, image in zip(sound(drawn_films), drawn_films, strict=True)
     ]
     shortcuts = found(rows)["shortcuts"]
     assert shortcuts.severity == WARNING
@@ -196,13 +196,13 @@ def test_an_unreadable_image_is_named_and_the_others_are_still_compared(drawn_fi
     rows.append(rows[0] | {"encoded": jpeg(drawn_films[0], 40), "split": "test", "patient_id": "another"})
     findings = found(rows)
     unreadable = {item["image_id"]: item["problem"] for item in findings["unreadable images"].items}
-    assert unreadable.keys() == {"film-1", "film-2"}
-    assert unreadable["film-2"] == "no kind of image that is known here"
-    assert findings["near-duplicates across splits"].items[0]["images"] == ["film-0", "film-10"]
+    assert unreadable.keys() == {"image-1", "image-2"}
+    assert "<html>" in unreadable["image-2"]
+    assert findings["near-duplicates across splits"].items[0]["images"] == ["image-0", "image-10"]
 
 
 def test_when_no_image_is_readable():
     broken = [{"encoded": bytes([number]), "label": label} for number, label in enumerate(phantom.LABELS)]
-    audit = report.audit(examples_of(broken))
+    audit = report.audit_examples(examples_of(broken))
     assert [finding.check for finding in audit.findings] == ["unreadable images"]
-    assert "2 of 2 images cannot be decoded" in report.to_markdown(audit)
+    assert "2 of 2 images cannot be decoded" in text.to_markdown(audit)

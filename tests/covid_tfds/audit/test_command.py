@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from covid_tfds import phantom
-from covid_tfds.audit import pictures
+from covid_tfds.audit import pairs
 from covid_tfds.audit.__main__ import main
 from covid_tfds.audit.findings import INVALIDATING, WARNING
 from covid_tfds.sources import manifest
@@ -58,16 +58,16 @@ def test_nothing_invalidating_in_the_other_configs(config, request, tmp_path, ca
     assert ("shortcuts" in findings) == (config == "curated")
     assert ("views corrected by the publisher" in findings) == (config == "curated")
     assert ("missing licences" in findings) == (config != "phantom")
-    assert "Nothing found that invalidates" in capsys.readouterr().out
+    assert "No finding invalidates" in capsys.readouterr().out
 
 
 @pytest.fixture
 def folder(drawn_films, tmp_path):
-    """The films in the layout of --dataset."""
-    for index, film in enumerate(drawn_films):
+    """The images in the layout of --dataset."""
+    for index, image in enumerate(drawn_films):
         file = tmp_path / "hospital" / phantom.LABELS[index % 2] / f"{index}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        film.save(file)
+        image.save(file)
     return tmp_path / "hospital"
 
 
@@ -81,7 +81,7 @@ def test_a_folder(folder, tmp_path, capsys):
     assert "patients.csv" in capsys.readouterr().out
 
 
-def test_a_folder_with_a_film_twice_shows_the_pair(folder, drawn_films, tmp_path):
+def test_a_folder_with_an_image_twice_shows_the_pair(folder, drawn_films, tmp_path):
     drawn_films[0].save(folder / "normal" / "copy.jpg", quality=60)
     drawn_films[2].save(folder / "covid" / "copy.jpg", quality=60)
     assert main(["--dataset", str(folder), "--output", str(tmp_path / "audit")]) == 1
@@ -95,7 +95,7 @@ def test_a_folder_with_a_film_twice_shows_the_pair(folder, drawn_films, tmp_path
     assert all(f"({name})" in text for name in pictures)
 
 
-def test_patients_csv_says_whose_films_they_are(folder, tmp_path):
+def test_patients_csv_says_whose_images_they_are(folder, tmp_path):
     files = sorted(file.relative_to(folder).as_posix() for file in folder.glob("*/*.png"))
     table = pd.DataFrame({"path": files, "patient_id": ["both", *"12345678", "both"]})
     table.to_csv(folder / "patients.csv", index=False)
@@ -134,7 +134,7 @@ def test_a_full_disk_leaves_no_half_an_audit(folder, tmp_path, monkeypatch, caps
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pictures, "save", full)
+    monkeypatch.setattr(pairs, "draw_pairs", full)
     assert main(["--dataset", str(folder), "--output", str(tmp_path / "audits" / "one")]) == 2
     error = capsys.readouterr().err
     assert "audits/one: " in error

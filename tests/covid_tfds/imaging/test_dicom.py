@@ -43,7 +43,7 @@ def film(stored=RAMP, bits=12, **changes) -> bytes:
 
 
 def grey(encoded: bytes) -> np.ndarray:
-    pixels, _ = dicom.decode(encoded)
+    pixels, _ = dicom.decode_dicom(encoded)
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels[..., 0], pixels[..., 2])
     return pixels[..., 0]
@@ -121,13 +121,13 @@ def test_overlays_in_the_upper_bits_are_not_taken_for_the_image():
 )
 def test_what_is_no_single_grey_image_is_refused(encoded, message):
     with pytest.raises(ImageError, match=message) as caught:
-        dicom.decode(encoded)
+        dicom.decode_dicom(encoded)
     assert "\n" not in str(caught.value)
 
 
 def test_other_modalities_get_a_note():
-    assert dicom.decode(film())[1] == []
-    assert dicom.decode(film(Modality="MR"))[1] == ["the file's modality is MR, not a radiograph's"]
+    assert dicom.decode_dicom(film())[1] == []
+    assert dicom.decode_dicom(film(Modality="MR"))[1] == ["the file's modality is MR, not a radiograph's"]
 
 
 @pytest.mark.parametrize(
@@ -165,13 +165,13 @@ def test_a_missing_decoder_is_named(name, package):
     if path is None:
         pytest.skip(f"pydicom does not bring {name}")
     with pytest.raises(ImageError, match=f"compressed as JPEG.*needs a decoder: pip install {package}"):
-        dicom.decode(Path(path).read_bytes())
+        dicom.decode_dicom(Path(path).read_bytes())
 
 
 def test_without_pydicom_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(ImageError, match="pip install pydicom"):
-        dicom.decode(film())
+        dicom.decode_dicom(film())
 
 
 def test_a_file_named_dcm_without_the_mark_is_tried(tmp_path):
