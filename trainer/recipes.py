@@ -1,4 +1,4 @@
-"""What is trained and how: the tutorial's recipe, ours, and every point of the search space have this one shape."""
+"""Recipes: what is trained and how. The tutorial's, the default and every point of the search space are a `Recipe`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ DECAYS = ("inverse_time", "cosine", "constant")
 class Augmentation:
     """Random changes to a training image, as Keras preprocessing layers draw them.
 
-    rotation: degrees either way. translation, zoom: fraction of the side either way. contrast: factor either way.
+    Attributes:
+        rotation: Degrees either way.
+        translation: Fraction of the side either way.
+        zoom: Fraction of the side either way.
+        contrast: Factor either way.
     """
 
     rotation: float = 0.0
@@ -31,15 +35,25 @@ class Augmentation:
 class Recipe:
     """Everything that decides the trained head, apart from the images, the backbone's weights and the seed.
 
-    scaling: what the backbone is fed; "unit" is [0, 1] RGB, "caffe" is mean-subtracted BGR, as VGG16's ImageNet
-      weights expect.
-    cut: the VGG16 layer whose feature map the head reads: block5_pool (7 x 7) or block4_pool (14 x 14).
-    pooling: "corner" is the tutorial's AveragePooling2D(4, 4), whose windows leave out the map's last rows and columns
-      (on 7 x 7 it reads the upper-left 4 x 4 cells only); the others read the whole map.
-    standardize: train on features scaled to zero mean and unit variance of the training images. The scaling is folded
-      into the first dense layer afterwards.
-    copies: augmented copies made of each training image; an epoch uses one variant of each image.
-    keep_original: whether the unaugmented image is one of the variants.
+    Attributes:
+        scaling: Input of the backbone: "unit" is [0, 1] RGB; "caffe" is mean-subtracted BGR, as VGG16's ImageNet
+            weights expect.
+        cut: The VGG16 layer whose feature map the head reads: block5_pool (7 x 7) or block4_pool (14 x 14).
+        pooling: "corner" is the tutorial's AveragePooling2D(4, 4), whose windows leave out the map's last rows and
+            columns (on 7 x 7 it reads the upper-left 4 x 4 cells only); the others read the whole map.
+        standardize: Train on features scaled to zero mean and unit variance of the training images. The scaling is
+            folded into the first dense layer afterwards.
+        depth: Number of hidden layers.
+        units: Units of each hidden layer.
+        dropout: Fraction of a hidden layer's outputs set to zero in training.
+        l2: Weight of the L2 penalty on kernels.
+        learning_rate: Adam's, at the first step.
+        decay: Schedule of the learning rate, one of DECAYS.
+        epochs: Passes over the training images.
+        batch_size: Images in a training step.
+        augmentation: Random changes to the training images.
+        copies: Augmented copies made of each training image; an epoch uses one variant of each image.
+        keep_original: Whether the unaugmented image is one of the variants.
     """
 
     scaling: str = "caffe"
@@ -60,12 +74,17 @@ class Recipe:
 
     @property
     def variants(self) -> int:
-        """Variants of an image that features are kept of: the original (always, it is evaluated) and the copies."""
+        """Number of variants of an image whose features are needed: the original, always, and the copies."""
         return 1 + (self.copies if self.augmentation else 0)
 
     @property
     def training_variants(self) -> range:
-        """Indices of the variants that training draws from; 0 is the original."""
+        """Indices of the variants that training draws from; 0 is the original.
+
+        Example:
+            >>> list(TUTORIAL.training_variants), list(DEFAULT.training_variants)
+            ([1, 2], [0, 1, 2])
+        """
         return range(0 if self.keep_original or self.variants == 1 else 1, self.variants)
 
 
@@ -80,6 +99,11 @@ DEFAULT = Recipe()
 
 
 def named(name: str, *, epochs: int, batch_size: int, learning_rate: float) -> Recipe:
-    """The recipe called `name` ("default" or "tutorial") with the user's numbers."""
+    """Returns the recipe called `name` ("default" or "tutorial") with the user's numbers.
+
+    Example:
+        >>> named("tutorial", epochs=10, batch_size=8, learning_rate=1e-3).pooling
+        'corner'
+    """
     recipe = {"default": DEFAULT, "tutorial": TUTORIAL}[name]
     return dataclasses.replace(recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)

@@ -1,4 +1,4 @@
-"""`python -m trainer.benchmark`: what users wait for, against what they would use instead, in one run on one machine.
+"""`python -m trainer.benchmark`: time and memory of what users wait for, against the alternatives, on one machine.
 
     python -m trainer.benchmark --manual_dir DIR --output benchmark.json    # about 40 minutes on 2 cores
     python -m trainer.benchmark --quick                                     # under 3 minutes: shows only that it works
@@ -20,12 +20,12 @@ from trainer.benchmark.bench import FULL, QUICK, Bench
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command and return its exit code, see `cli.run_command`."""
+    """Runs the command and returns its exit code, see `cli.run_command`."""
     return cli.run_command(argv, parser().parse_args, _run, lambda _: "Stopped. Nothing is written.")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
+    """Returns the command line."""
     result = argparse.ArgumentParser(prog="python -m trainer.benchmark", description=__doc__.split("\n\n")[0])
     result.add_argument("--quick", action="store_true", help="few images, one repetition: shows only that it works")
     result.add_argument("--manual_dir", help="measure training on the real `curated` images in this folder")

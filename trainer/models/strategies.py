@@ -1,4 +1,4 @@
-"""Where fine-tuning is computed: one device, all of this machine's, or those of several processes (tf.distribute)."""
+"""Devices of fine-tuning: one, all of this machine's, or those of several processes (tf.distribute)."""
 
 from __future__ import annotations
 
@@ -15,32 +15,36 @@ EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:9000", "10.0.0.2:9000"]}, "task": {
 
 
 def is_helper(config: Config) -> bool:
-    """Whether this process only lends its device to the first worker of TF_CONFIG, which writes the run.
+    """Returns whether this process only computes for the first worker of TF_CONFIG, which alone writes the run.
 
-    Raises UsageError when TF_CONFIG is needed and not there, or not understood.
+    Raises:
+        UsageError: If TF_CONFIG is needed and missing, or malformed.
     """
     return config.strategy == "multiworker" and _task_index() > 0
 
 
 def strategy(config: Config) -> tf.distribute.Strategy:
-    """The strategy that --strategy names; call it before TensorFlow computes anything.
+    """Returns the strategy that --strategy names; to be called before TensorFlow computes anything.
 
     "mirrored" is every GPU or, without any, two logical devices on the CPU. "multiworker" waits for every process that
-    TF_CONFIG names. Raises UsageError when the batch can't be divided evenly or TF_CONFIG is wrong.
+    TF_CONFIG names.
+
+    Raises:
+        UsageError: If the batch can't be divided evenly, or TF_CONFIG is missing or malformed.
     """
     if config.strategy == "mirrored":
-        found = _mirrored()
+        chosen = _mirrored()
     elif config.strategy == "multiworker":
         _task_index()
-        found = tf.distribute.MultiWorkerMirroredStrategy()
+        chosen = tf.distribute.MultiWorkerMirroredStrategy()
     else:
-        found = tf.distribute.get_strategy()
-    if config.fine_tune and config.batch_size % found.num_replicas_in_sync:
+        chosen = tf.distribute.get_strategy()
+    if config.fine_tune and config.batch_size % chosen.num_replicas_in_sync:
         raise UsageError(
-            f"--batch_size {config.batch_size} can't be divided by {found.num_replicas_in_sync} replicas, which would "
+            f"--batch_size {config.batch_size} can't be divided by {chosen.num_replicas_in_sync} replicas, which would "
             "weigh images differently. Choose a multiple."
         )
-    return found
+    return chosen
 
 
 def _mirrored() -> tf.distribute.Strategy:
@@ -52,8 +56,8 @@ def _mirrored() -> tf.distribute.Strategy:
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * CPU_REPLICAS)
         except RuntimeError as error:
             raise UsageError(
-                "--strategy mirrored divides the CPU in two before TensorFlow computes anything, which in this process "
-                "it has: start `python -m trainer` anew."
+                "--strategy mirrored must divide the CPU in two before TensorFlow computes anything, which it already "
+                "has in this process: start `python -m trainer` anew."
             ) from error
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]
     # On CPUs the sum of the gradients is a copy and an addition: NCCL is for GPUs.
@@ -62,9 +66,9 @@ def _mirrored() -> tf.distribute.Strategy:
 
 def _task_index() -> int:
     try:
-        told = json.loads(os.environ["TF_CONFIG"])
-        workers, task = told["cluster"]["worker"], told["task"]
-        if set(told["cluster"]) != {"worker"} or task["type"] != "worker" or not 0 <= task["index"] < len(workers):
+        config = json.loads(os.environ["TF_CONFIG"])
+        workers, task = config["cluster"]["worker"], config["task"]
+        if set(config["cluster"]) != {"worker"} or task["type"] != "worker" or not 0 <= task["index"] < len(workers):
             raise ValueError("only workers, and an index of one of them")
         return task["index"]
     except (KeyError, ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""The search space, and only that: from KerasTuner's hyperparameters to a recipe. The defaults are the tutorial's."""
+"""The search space: from KerasTuner's hyperparameters to a recipe. The defaults are the tutorial's recipe."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ AUGMENTATIONS = {
 
 
 def build_recipe(hp: keras_tuner.HyperParameters) -> Recipe:
-    """The recipe at a point of the space; at the point of all defaults it is `recipes.TUTORIAL`.
+    """Returns the recipe at a point of the space.
 
     Batch size and the number of augmented copies are not searched. A hyperparameter without effect (units of no hidden
     layer, keeping the original where nothing is augmented) is inactive, so that no two points are the same recipe.
+
+    Example:
+        >>> build_recipe(keras_tuner.HyperParameters()) == TUTORIAL
+        True
     """
     augmentation = hp.Choice("augmentation", list(AUGMENTATIONS), default="rotation_15")
     keep_original, units, dropout = TUTORIAL.keep_original, TUTORIAL.units, TUTORIAL.dropout
@@ -54,7 +58,7 @@ def build_recipe(hp: keras_tuner.HyperParameters) -> Recipe:
 
 
 def describe_space() -> dict:
-    """The space as JSON can hold it: what a search must agree on with what it goes on from."""
+    """Returns the space as JSON: a search goes on only in the same space."""
     hp = keras_tuner.HyperParameters()
     build_recipe(hp)
     return {

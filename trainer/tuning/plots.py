@@ -21,7 +21,7 @@ BEST_STYLE = {"marker": "*", "markersize": 14, "color": BEST_COLOUR, "linestyle"
 
 
 def rank_hyperparameters(completed: list[EndedTrial]) -> dict[str, float]:
-    """Return how much each hyperparameter has to do with the score, largest first; the shares add up to 1.
+    """Returns how much each hyperparameter has to do with the score, largest first; the shares add up to 1.
 
     The shares are the decrease of impurity in a random forest fitted to the scores: a description of these trials, no
     more. Empty when fewer than FEWEST trials completed.
@@ -41,7 +41,7 @@ def rank_hyperparameters(completed: list[EndedTrial]) -> dict[str, float]:
 
 
 def draw_search(trials: list[EndedTrial], summary: SearchSummary) -> Figure:
-    """Draw AUROC and log-loss by trial, and the score by the hyperparameters that have most to do with it.
+    """Draws AUROC and log-loss by trial, and the score by the hyperparameters that have most to do with it.
 
     Args:
         trials: All ended trials, by number.

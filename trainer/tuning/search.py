@@ -36,7 +36,7 @@ DAMAGE = (OSError, UsageError, ValueError, KeyError, TypeError, AttributeError)
 
 
 def search(folder: Path, config: Config, problem: Problem) -> Recipe:
-    """Search, or go on with the search in `folder`; write its files and return the best recipe.
+    """Searches, or goes on with the search in `folder`; writes its files and returns the best recipe.
 
     Raises:
         UsageError: If the folder holds another search, or every trial failed.
@@ -94,7 +94,7 @@ def _run_trials(tuner: Tuner, oracle: oracles.Restartable, table: SearchTable, c
 
 
 def work(config: Config, problem: Problem) -> None:
-    """Run trials for a chief until it has no more.
+    """Runs trials for a chief until it has no more.
 
     Raises:
         UsageError: If the chief's search is another one, or the chief is gone.
@@ -113,7 +113,7 @@ def work(config: Config, problem: Problem) -> None:
 
 
 def _check_settings(project: Path, problem: Problem) -> None:
-    """Write search.json, or raise UsageError when there is one with other settings."""
+    """Writes search.json, or raises UsageError when there is one with other settings."""
     path = project / workers.SETTINGS
     if not path.exists():
         write_sealed(path, problem.settings)
@@ -129,7 +129,7 @@ def _check_settings(project: Path, problem: Problem) -> None:
 
 
 def _mend(project: Path) -> None:
-    """If a file of KerasTuner's or a result can't be read, start its bookkeeping over; good results are used again."""
+    """Restarts KerasTuner's bookkeeping if one of its files or a result can't be read; good results are used again."""
     trial_files = sorted(project.glob("*/trial.json"))
     try:
         for path in (project / "oracle.json", *project.glob("tuner*.json"), *project.glob("*chief*.json")):

@@ -84,7 +84,7 @@ class SearchSummary:
     seconds_in_trials: float
 
     def describe(self) -> str:
-        """Return the lines on the terminal."""
+        """Returns the lines on the terminal."""
         failed = f", {self.failed} failed" if self.failed else ""
         lines = [
             f"Search: {self.trials} trials{failed}, {self.folds} folds of the training split "
@@ -129,7 +129,7 @@ class SearchTable:
         return [trial for trial in self.trials if trial.score]
 
     def add(self, trial: Trial) -> None:
-        """Take in a trial that ended; its result is read from its folder, where a worker may have written it."""
+        """Takes in a trial that ended; its result is read from its folder, where a worker may have written it."""
         result = TrialResult.read(self._folder / file_names.TUNER / f"trial_{trial.trial_id}")
         done = trial.status == TrialStatus.COMPLETED
         self._trials[int(trial.trial_id)] = EndedTrial(
@@ -142,7 +142,7 @@ class SearchTable:
         self._write()
 
     def best(self) -> EndedTrial:
-        """Return the completed trial with the highest score, the first of equals, as KerasTuner has it.
+        """Returns the completed trial with the highest score, the first of equals, as KerasTuner has it.
 
         Raises:
             UsageError: If no trial completed.
@@ -152,14 +152,14 @@ class SearchTable:
         return max(self.completed, key=lambda trial: trial.score.score)
 
     def describe_best(self) -> str:
-        """Return the best trial so far in a few words."""
+        """Returns the best trial so far in a few words."""
         if not self.completed:
             return "none completed"
         best = self.best()
         return f"best AUROC {best.score.auroc_mean:.3f}, log-loss {best.score.log_loss:.3f} (trial {best.number})"
 
     def summarize(self, tuner: str) -> SearchSummary:
-        """Return tuning.json's content. tuner: as --tuner names it."""
+        """Returns tuning.json's content. tuner: as --tuner names it."""
         best, completed, corrected = self.best(), self.completed, None
         has_tutorial = completed[0].number == TUTORIAL_TRIAL
         if has_tutorial:

@@ -27,7 +27,7 @@ METRICS = {
 
 
 def write_space(folder: Path) -> None:
-    """Write which hyperparameters and metrics the trials have, for the HParams page. folder: the run's."""
+    """Writes which hyperparameters and metrics the trials have, for the HParams page. folder: the run's."""
     space = [hparams.HParam(hp["config"]["name"], _domain(hp)) for hp in hypermodel.describe_space()["hyperparameters"]]
     shown = [hparams.Metric(tag, display_name=name) for tag, name in METRICS.items()]
     with tensorboard.writer(folder / file_names.TENSORBOARD / file_names.TUNER / "space"):
@@ -44,7 +44,7 @@ def _domain(hp: dict) -> hparams.Domain:
 
 
 def write_trial(folder: Path, trial: Trial, score: TrialScore | None, history: list[dict]) -> None:
-    """Write one trial: hyperparameters, metrics, and loss, accuracy and AUROC by epoch as means over folds.
+    """Writes one trial: hyperparameters, metrics, and loss, accuracy and AUROC by epoch as means over folds.
 
     Args:
         folder: The run's.

@@ -53,7 +53,7 @@ class Problem:
 
     @classmethod
     def of(cls, config: Config, examples: Examples, backbone: Backbone) -> Problem:
-        """Return the training split of a dataset in --folds folds.
+        """Returns the training split of a dataset in --folds folds.
 
         Raises:
             UsageError: If not every fold can hold out both classes and leave a batch to train on.
@@ -90,7 +90,7 @@ class Problem:
         return problem
 
     def check(self, class_names: tuple[str, ...]) -> None:
-        """Raise UsageError unless every fold holds out all classes and leaves a batch to train on."""
+        """Raises UsageError unless every fold holds out all classes and leaves a batch to train on."""
         count = len(self.held_out.folds)
         for number, rows in enumerate(self.held_out.folds, start=1):
             missing = [name for name, there in zip(class_names, self.targets[rows].any(0), strict=True) if not there]
@@ -106,7 +106,7 @@ class Problem:
                 )
 
     def describe_folds(self) -> dict:
-        """Return folds.json: for each fold the images and patients that it holds out."""
+        """Returns folds.json: for each fold the images and patients that it holds out."""
         return {
             "seed": self.seed,
             "how": "Training split only. Each fold is predicted by a head trained on the others; a patient is in one.",
@@ -142,7 +142,7 @@ class TrialResult:
 
     @classmethod
     def read(cls, folder: Path) -> TrialResult | None:
-        """Return the result in a trial's folder; None when it is not there or damaged."""
+        """Returns the result in a trial's folder; None when it is not there or damaged."""
         try:
             stored = read_sealed(folder / RESULT)
             log_odds = None if stored["log_odds"] is None else np.asarray(stored["log_odds"], dtype=np.float64)
@@ -153,12 +153,12 @@ class TrialResult:
             return None
 
     def write(self, folder: Path) -> None:
-        """Write result.json in one step."""
+        """Writes result.json in one step."""
         write_sealed(folder / RESULT, to_json(self))
 
 
 def recipe_of(hp: keras_tuner.HyperParameters, batch_size: int) -> Recipe:
-    """Return the recipe of a trial. Hyperband decides how many epochs a trial has; the others search for it."""
+    """Returns the recipe of a trial. Hyperband decides how many epochs a trial has; the others search for it."""
     recipe = dataclasses.replace(hypermodel.build_recipe(hp), batch_size=batch_size)
     if "tuner/epochs" in hp.values:
         recipe = dataclasses.replace(recipe, epochs=hp.values["tuner/epochs"])
@@ -168,7 +168,7 @@ def recipe_of(hp: keras_tuner.HyperParameters, batch_size: int) -> Recipe:
 def run_trial(
     problem: Problem, recipe: Recipe, on_progress: Callable[[int, int], None]
 ) -> tuple[TrialResult, list[dict]]:
-    """Cross-validate a recipe; also return the heads' history (see `FittedHeads`), empty when the trial failed.
+    """Cross-validates a recipe; also returns the heads' history (see `FittedHeads`), empty when the trial failed.
 
     Raises:
         UsageError: For what the user can mend whatever the recipe, such as an image that can't be decoded.

@@ -34,13 +34,13 @@ class Tuner(BaseTuner):
         super().__init__(oracle, hypermodel.build_recipe, directory=str(folder), project_name=file_names.TUNER)
 
     def pre_create_trial(self) -> None:
-        """Wait a little where the last request brought no trial, because others are still running theirs."""
+        """Waits a little where the last request brought no trial, because others are still running theirs."""
         if self._got_none:
             time.sleep(workers.POLL_SECONDS)
         self._got_none = True
 
     def run_trial(self, trial: Trial) -> dict[str, float]:
-        """Score one point of the space. A bad combination is a failed trial; any other error ends the search."""
+        """Scores one point of the space. A bad combination is a failed trial; any other error ends the search."""
         self._got_none = False
         try:
             result = self._run_or_read(trial)
@@ -52,7 +52,7 @@ class Tuner(BaseTuner):
         return {"score": score.score, "auroc": score.auroc_mean, "log_loss": score.log_loss}
 
     def _run_or_read(self, trial: Trial) -> TrialResult:
-        """Return the result on disk, if it is of the same recipe, or else run the trial."""
+        """Returns the result on disk, if it is of the same recipe, or else run the trial."""
         folder = Path(self.get_trial_dir(trial.trial_id))
         recipe = trials.recipe_of(trial.hyperparameters, self.problem.batch_size)
         result = TrialResult.read(folder)
@@ -64,13 +64,13 @@ class Tuner(BaseTuner):
         return result
 
     def on_trial_end(self, trial: Trial) -> None:
-        """Give the trial back to the oracle; a worker also prints that, because only the chief shows the search."""
+        """Gives the trial back to the oracle; a worker also prints that, because only the chief shows the search."""
         super().on_trial_end(trial)
         if self._is_worker():
             print(f"{self.tuner_id}: trial {trial.trial_id} {trial.status.lower()}", file=sys.stderr, flush=True)
 
     def save(self) -> None:
-        """Write KerasTuner's files, each in one step."""
+        """Writes KerasTuner's files, each in one step."""
         if not self._is_worker():
             self.oracle.save()
         write_sealed(Path(self._get_tuner_fname()), self.get_state())
@@ -78,7 +78,7 @@ class Tuner(BaseTuner):
 
 @contextlib.contextmanager
 def quiet_keras_tuner(verbose: bool) -> Iterator[None]:
-    """Show KerasTuner's own prints only with --verbose, and raise our errors as they were before it wrapped them."""
+    """Shows KerasTuner's own prints only with --verbose, and raises our errors as they were before it wrapped them."""
     try:
         with contextlib.nullcontext() if verbose else contextlib.redirect_stdout(io.StringIO()):
             yield

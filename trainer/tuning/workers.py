@@ -28,7 +28,7 @@ WATCH_SECONDS = 1.0
 
 
 def find_role(config: Config) -> str:
-    """Return "alone", "chief" or "worker", from KerasTuner's environment variables.
+    """Returns "alone", "chief" or "worker", from KerasTuner's environment variables.
 
     Raises:
         UsageError: If one of the variables, or --output, is missing.
@@ -44,7 +44,7 @@ def find_role(config: Config) -> str:
 
 
 def wait_for_chief(output: Path) -> None:
-    """Return when the chief of a run has begun its search.
+    """Returns when the chief of a run has begun its search.
 
     Raises:
         UsageError: If the run is finished.
@@ -61,7 +61,7 @@ def wait_for_chief(output: Path) -> None:
 
 @contextlib.contextmanager
 def registered(project: Path) -> Iterator[None]:
-    """Hold the lock of a living worker of the search in `project`.
+    """Holds the lock of a living worker of the search in `project`.
 
     Raises:
         UsageError: If another process has the same KERASTUNER_TUNER_ID.
@@ -77,7 +77,7 @@ def registered(project: Path) -> Iterator[None]:
 
 
 def is_alive(project: Path, tuner_id: str) -> bool:
-    """Return whether a process is registered as this worker."""
+    """Returns whether a process is registered as this worker."""
     try:
         with _lock(project, tuner_id).acquire(timeout=0):
             return False
