@@ -1,4 +1,4 @@
-"""`python -m trainer.benchmark`: time and memory of what users wait for, against the alternatives, on one machine.
+"""Measure the time of what users wait for, against the alternatives, in one run on one machine.
 
     python -m trainer.benchmark --manual_dir DIR --output benchmark.json    # about 40 minutes on 2 cores
     python -m trainer.benchmark --quick                                     # under 3 minutes: shows only that it works
