@@ -40,8 +40,8 @@ def start():
 
     yield start
     for process in started:
-        process.kill()
-        process.communicate()
+        with process:  # which closes its pipes and waits
+            process.kill()
 
 
 def wait_until(condition, process):
