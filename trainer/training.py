@@ -103,8 +103,8 @@ def help_tune(config: Config) -> None:
     from trainer.tuning import search
     from trainer.tuning.trials import Problem
 
-    workers.wait_for_chief(Path(config.output))
-    search.work(config, Problem.of(config, *_prepare(config)))
+    folder = workers.wait_for_chief(Path(config.output))
+    search.work(folder, config, Problem.of(config, *_prepare(config)))
 
 
 def help_fine_tune(config: Config) -> None:

@@ -111,8 +111,8 @@ def main(output: str, trials: str, tuner: str) -> None:
 
     wanted = config(output, int(trials), tuner)
     if workers.find_role(wanted) == "worker":
-        workers.wait_for_chief(Path(output))
-        search.work(wanted, problem(hanging_features if "HANG" in os.environ else None))
+        folder = workers.wait_for_chief(Path(output))
+        search.work(folder, wanted, problem(hanging_features if "HANG" in os.environ else None))
     else:
         run_search(output, int(trials), tuner)
 

@@ -95,7 +95,7 @@ def measure_prediction(bench: Bench, run_folder: Path) -> list[Row]:
     """The exported model, against Keras; per image, so that start-up counts only in the first row."""
     bench.run("export", str(run_folder), "--int8")
     onnx, int8 = (str(run_folder / "export" / name) for name in ("model.onnx", "model.int8.onnx"))
-    bulk = {"1 worker": ("export.bulk", "--model", onnx)}
+    bulk: dict[str, tuple[str, ...]] = {"1 worker": ("export.bulk", "--model", onnx)}
     if bench.scale.two_workers:
         two = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
         bulk["2 workers, each a process"] = (*bulk["1 worker"], *two)

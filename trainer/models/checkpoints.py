@@ -75,7 +75,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         print(f"Going on after epoch {len(history)}.", file=sys.stderr)
         return len(history)
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
         """Writes the epoch in one step, or raises DivergedError."""
         weights = self._head.get_weights()
         if not (np.isfinite(logs["loss"]) and all(np.isfinite(array).all() for array in weights)):

@@ -94,7 +94,8 @@ def fit_heads(
     # The shorter test parts are filled up with their own rows, which get no weight.
     padded = np.stack([np.resize(fold.test, longest) for fold in folds], axis=1).astype(np.int32)
     counts = np.stack([np.arange(longest) < len(fold.test) for fold in folds], axis=1)
-    history, finite = [], None
+    history: list[dict] = []
+    finite: list[np.ndarray] = []
     for epoch in range(recipe.epochs):
         rows, variants = _draw_batches(recipe, folds, steps, seed, epoch)
         loss, accuracy, drawn_p = (tensor.numpy() for tensor in train_epoch(rows, variants))
@@ -103,7 +104,7 @@ def fit_heads(
         if not all(np.isfinite(array).all() for array in (loss, *arrays)):
             features_are_finite = all(np.isfinite(features[fold.train]).all() for fold in folds)
             message = describe_divergence(epoch, recipe, features_are_finite)
-            raise DivergedError(message, finite and _unstack(finite, mean, scale))
+            raise DivergedError(message, _unstack(finite, mean, scale) if finite else None)
         finite = arrays
         entry = {
             "loss": loss,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras_tuner
 import numpy as np
@@ -29,8 +30,8 @@ WORKERS_PER_TRIAL = 2
 HYPERBAND_EPOCHS, HYPERBAND_FACTOR = 50, 4  # its first bracket has 1 + 22 + 6 + 2 trials: about the default --trials
 
 
-class Restartable:
-    """Mixed into an oracle: the tutorial's point first, seeds that survive a restart, files written in one step.
+class Restartable(keras_tuner.Oracle):
+    """An oracle's first base: the tutorial's point comes first, files are written in one step, lost trials are retried.
 
     KerasTuner has no public hooks for where and how its files are written: hence the private names `_get_oracle_fname`,
     `_get_trial_dir` and `_save_trial`.
@@ -40,6 +41,7 @@ class Restartable:
     """
 
     on_end: Callable[[Trial], None] = staticmethod(lambda trial: None)
+    trials: dict[str, Trial]
 
     def populate_space(self, trial_id: str) -> dict:
         """Returns the hyperparameters of a new trial; see `keras_tuner.Oracle.populate_space`."""
@@ -140,7 +142,9 @@ class FastProcess:
 
 
 class Bayesian(Restartable, keras_tuner.oracles.BayesianOptimizationOracle):
-    """KerasTuner's Gaussian process search, with a faster process."""
+    """KerasTuner's Gaussian process search, with a faster process and seeds that survive a restart."""
+
+    gpr: Any
 
     def __init__(self, **options):
         super().__init__(**options)

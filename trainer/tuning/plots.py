@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
@@ -10,7 +12,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.preprocessing import OrdinalEncoder
 
 from trainer.report.plots import plt
-from trainer.tuning.summary import EndedTrial, ScoredTrial, SearchSummary
+from trainer.tuning.summary import CompletedTrial, SearchSummary
 
 TRIAL_COLOUR, TUTORIAL_COLOUR, BEST_COLOUR = "#0072b2", "#d55e00", "#009e73"
 SHOWN = 3
@@ -20,7 +22,7 @@ TUTORIAL_STYLE = {"marker": "s", "markersize": 8, "color": TUTORIAL_COLOUR, "lin
 BEST_STYLE = {"marker": "*", "markersize": 14, "color": BEST_COLOUR, "linestyle": ""}
 
 
-def rank_hyperparameters(completed: list[EndedTrial]) -> dict[str, float]:
+def rank_hyperparameters(completed: list[CompletedTrial]) -> dict[str, float]:
     """Returns how much each hyperparameter has to do with the score, largest first; the shares add up to 1.
 
     The shares are the decrease of impurity in a random forest fitted to the scores: a description of these trials, no
@@ -35,63 +37,60 @@ def rank_hyperparameters(completed: list[EndedTrial]) -> dict[str, float]:
         if isinstance(completed[0].hyperparameters.get(name), (int, float)):
             encoded[:, column] = [float(trial.hyperparameters.get(name, -1)) for trial in completed]
     forest = RandomForestRegressor(n_estimators=200, random_state=0)
-    forest.fit(encoded, [trial.score.score for trial in completed])
+    forest.fit(encoded, [trial.score for trial in completed])
     shares = dict(zip(names, map(float, forest.feature_importances_), strict=True))
     return {name: shares[name] for name in sorted(shares, key=lambda name: (-shares[name], name)) if shares[name] > 0}
 
 
-def draw_search(trials: list[EndedTrial], summary: SearchSummary) -> Figure:
+def draw_search(completed: list[CompletedTrial], failed: list[int], summary: SearchSummary) -> Figure:
     """Draws AUROC and log-loss by trial, and the score by the hyperparameters that have most to do with it.
 
     Args:
-        trials: All ended trials, by number.
+        completed: The trials that did not fail, by number.
+        failed: Numbers of those that did.
         summary: tuning.json's content.
     """
-    completed = [trial for trial in trials if trial.score]
     shares = list(rank_hyperparameters(completed).items())[:SHOWN]
-    rows = [["auroc"] * SHOWN, ["log_loss"] * SHOWN, [f"hp{index}" for index in range(SHOWN)]]
     figure, axes = plt.subplot_mosaic(
-        rows if shares else rows[:2],
+        "AAA;LLL;012" if shares else "AAA;LLL",  # A: AUROC, L: log-loss, digits: hyperparameters
         figsize=(10, 9 if shares else 6),
         layout="constrained",
         height_ratios=[3, 2, 3] if shares else [3, 2],
     )
-    axes["auroc"].set_title(
-        f"{len(trials)} trials ({summary.tuner}), {summary.folds} folds of the training split: "
+    axes["A"].set_title(
+        f"{summary.trials} trials ({summary.tuner}), {summary.folds} folds of the training split: "
         f"{summary.images} images, {summary.patients} patients"
     )
-    _draw_auroc(axes["auroc"], trials, completed, summary)
-    _draw_log_loss(axes["log_loss"], completed, summary)
-    for name in ("auroc", "log_loss"):
-        axes[name].set_xlim(-0.7, trials[-1].number + 0.7)
-        axes[name].xaxis.get_major_locator().set_params(integer=True)
+    _draw_auroc(axes["A"], completed, failed, summary)
+    _draw_log_loss(axes["L"], completed, summary)
+    for name in "AL":
+        axes[name].set_xlim(-0.7, summary.trials - 0.3)
+        axes[name].locator_params(axis="x", integer=True)
         axes[name].grid(alpha=0.3)
     if shares:
-        axes["hp0"].set_ylabel("score")
+        axes["0"].set_ylabel("score")
         for index in range(SHOWN):
             if index < len(shares):
-                _draw_hyperparameter(axes[f"hp{index}"], completed, summary, *shares[index])
+                _draw_hyperparameter(axes[str(index)], completed, summary, *shares[index])
             else:
-                axes[f"hp{index}"].axis("off")
+                axes[str(index)].axis("off")
     handles = {
-        label: handle
-        for name in ("auroc", "log_loss")
-        for handle, label in zip(*axes[name].get_legend_handles_labels(), strict=True)
+        label: handle for name in "AL" for handle, label in zip(*axes[name].get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, fontsize=9)
     return figure
 
 
-def _draw_auroc(axis: Axes, trials: list[EndedTrial], completed: list[EndedTrial], summary: SearchSummary) -> None:
-    numbers = [trial.number for trial in completed]
-    means = [trial.score.auroc_mean for trial in completed]
+def _draw_auroc(axis: Axes, completed: list[CompletedTrial], failed: list[int], summary: SearchSummary) -> None:
+    numbers = [trial.trial for trial in completed]
+    means = [trial.auroc_mean for trial in completed]
     for trial in completed:
-        folds = trial.score.auroc_folds
-        axis.plot([trial.number] * len(folds), folds, ".", color=TRIAL_COLOUR, alpha=0.25, markersize=5, zorder=1)
+        folds = trial.auroc_folds
+        axis.plot([trial.trial] * len(folds), folds, ".", color=TRIAL_COLOUR, alpha=0.25, markersize=5, zorder=1)
     axis.plot(numbers, means, "o", color=TRIAL_COLOUR, markersize=5, label="mean (dots: each fold)", zorder=2)
     best_so_far = np.maximum.accumulate(means)
     axis.plot(numbers, best_so_far, color=TRIAL_COLOUR, linewidth=1, alpha=0.6, label="best mean so far")
-    if failed := [trial.number for trial in trials if not trial.score]:
+    if failed:
         bottom = axis.get_xaxis_transform()
         axis.plot(failed, [0.02] * len(failed), "x", color="black", transform=bottom, label="failed")
     _mark_trials(axis, summary, "auroc_mean")
@@ -104,27 +103,27 @@ def _draw_auroc(axis: Axes, trials: list[EndedTrial], completed: list[EndedTrial
     axis.set_ylim(top=min(axis.get_ylim()[1], 1.02))
 
 
-def _draw_log_loss(axis: Axes, completed: list[EndedTrial], summary: SearchSummary) -> None:
-    axis.plot([trial.number for trial in completed], [trial.score.log_loss for trial in completed], "o", markersize=5)
+def _draw_log_loss(axis: Axes, completed: list[CompletedTrial], summary: SearchSummary) -> None:
+    axis.plot([trial.trial for trial in completed], [trial.log_loss for trial in completed], "o", markersize=5)
     _mark_trials(axis, summary, "log_loss")
     axis.set_yscale("log")
     for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
         ticks(ticker.StrMethodFormatter("{x:g}"))
-    axis.yaxis.get_minor_locator().set_params(subs=(2, 5))
+    axis.yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
     axis.axhline(np.log(2), color="grey", linestyle=":", linewidth=1, label="log-loss at chance")
     axis.set_ylabel("log-loss, held out")
     axis.set_xlabel("trial")
 
 
 def _draw_hyperparameter(
-    axis: Axes, completed: list[EndedTrial], summary: SearchSummary, name: str, share: float
+    axis: Axes, completed: list[CompletedTrial], summary: SearchSummary, name: str, share: float
 ) -> None:
     having = [trial for trial in completed if name in trial.hyperparameters]
     values = [trial.hyperparameters[name] for trial in having]
     ticks = sorted(set(values))
     continuous = all(isinstance(value, float) for value in values) and len(ticks) > 6
     place = {value: value if continuous else ticks.index(value) for value in ticks}
-    axis.plot([place[value] for value in values], [trial.score.score for trial in having], "o", markersize=5, alpha=0.7)
+    axis.plot([place[value] for value in values], [trial.score for trial in having], "o", markersize=5, alpha=0.7)
     for trial, style in _marked(summary):
         if name in trial.hyperparameters:
             axis.plot(place[trial.hyperparameters[name]], trial.score, **style)
@@ -133,14 +132,14 @@ def _draw_hyperparameter(
     else:
         labels = [f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ") for value in ticks]
         words = any(isinstance(value, str) for value in ticks)
-        slant = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if words else {}
+        slant: dict[str, Any] = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if words else {}
         axis.set_xticks(range(len(ticks)), labels, **slant)
         axis.set_xlim(-0.5, len(ticks) - 0.5)
     axis.set_title(f"{name.replace('_', ' ')} (importance {share:.0%})", fontsize=10)
     axis.grid(alpha=0.3)
 
 
-def _marked(summary: SearchSummary) -> list[tuple[ScoredTrial, dict]]:
+def _marked(summary: SearchSummary) -> list[tuple[CompletedTrial, dict]]:
     """The trials with a marker of their own: the tutorial's point, and the best on top of it."""
     marked = [(summary.tutorial, TUTORIAL_STYLE), (summary.best, BEST_STYLE)]
     return [(trial, style) for trial, style in marked if trial]

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.metrics import bootstrap, classification
-from trainer.run_folder.results import Estimate
 
 TUTORIAL_TRIAL = 0
 
@@ -71,6 +70,14 @@ class TrialScore:
 
 
 @dataclass(frozen=True)
+class DrawnMean:
+    """A mean over bootstrap draws of patients, with its 95 % interval."""
+
+    value: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class CorrectedScores:
     """What picking the best trial reaches on patients that had no part in the choice.
 
@@ -88,12 +95,12 @@ class CorrectedScores:
         patients: Number of patients.
     """
 
-    auroc: Estimate
-    tutorial_auroc: Estimate
-    auroc_gain: Estimate
-    p_truth: Estimate
-    tutorial_p_truth: Estimate
-    p_truth_gain: Estimate
+    auroc: DrawnMean
+    tutorial_auroc: DrawnMean
+    auroc_gain: DrawnMean
+    p_truth: DrawnMean
+    tutorial_p_truth: DrawnMean
+    p_truth_gain: DrawnMean
     draws: int
     patients: int
 
@@ -124,8 +131,8 @@ def score_trial(held_out: HeldOut, log_odds: np.ndarray) -> TrialScore:
 def correct_for_selection(held_out: HeldOut, log_odds: np.ndarray) -> CorrectedScores:
     """Estimates what picking the best of these trials reaches on patients that had no part in the choice.
 
-    Each estimate is the mean over draws of patients with a percentile interval. An AUROC's interval is at least as wide
-    as Newcombe's for that many patients, because where every trial is perfect the draws don't differ.
+    Intervals are percentiles of the draws. An AUROC's is at least as wide as Newcombe's for that many patients, because
+    where every trial is perfect the draws don't differ.
 
     Args:
         held_out: The images.
@@ -136,20 +143,20 @@ def correct_for_selection(held_out: HeldOut, log_odds: np.ndarray) -> CorrectedS
     auroc, tutorial_auroc, p_truth, tutorial_p_truth = np.concatenate(draws, axis=1)
     sizes = [len(np.unique(held_out.patients[rows])) for rows in (held_out.is_positive, ~held_out.is_positive)]
 
-    def estimate(values: np.ndarray, is_auroc: bool = False) -> Estimate:
+    def mean(values: np.ndarray, is_auroc: bool = False) -> DrawnMean:
         value = float(values.mean())
         limits = [value, *np.quantile(values, (0.025, 0.975))]
         if is_auroc:
             limits += classification.newcombe_interval(value, *sizes)
-        return Estimate(value, (float(min(limits)), float(max(limits))), len(held_out.fold))
+        return DrawnMean(value, (float(min(limits)), float(max(limits))))
 
     return CorrectedScores(
-        auroc=estimate(auroc, is_auroc=True),
-        tutorial_auroc=estimate(tutorial_auroc, is_auroc=True),
-        auroc_gain=estimate(auroc - tutorial_auroc),
-        p_truth=estimate(p_truth),
-        tutorial_p_truth=estimate(tutorial_p_truth),
-        p_truth_gain=estimate(p_truth - tutorial_p_truth),
+        auroc=mean(auroc, is_auroc=True),
+        tutorial_auroc=mean(tutorial_auroc, is_auroc=True),
+        auroc_gain=mean(auroc - tutorial_auroc),
+        p_truth=mean(p_truth),
+        tutorial_p_truth=mean(tutorial_p_truth),
+        p_truth_gain=mean(p_truth - tutorial_p_truth),
         draws=len(auroc),
         patients=len(np.unique(held_out.patients)),
     )

@@ -22,7 +22,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import read_sealed, to_json, write_json, write_sealed
-from covid_tfds.common.new_folder import destination, staging
+from covid_tfds.common.new_folder import destination
 from trainer.config import Config
 from trainer.recipes import Recipe
 from trainer.report.plots import save
@@ -59,23 +59,24 @@ def search(folder: Path, config: Config, problem: Problem) -> Recipe:
         _run_trials(tuner, oracle, table, config)
     except KeyboardInterrupt as stop:
         raise type(stop)(
-            f"Stopped after {len(table.trials)} of {config.trials} trials. Nothing is lost: they are in {folder}. "
+            f"Stopped after {len(table.rows)} of {config.trials} trials. Nothing is lost: they are in {folder}. "
             f"To go on:\n  {config.command(output=str(destination(folder)))}"
         ) from None
     shutil.rmtree(project / workers.WORKERS, ignore_errors=True)
-    best, summary = table.best(), table.summarize(config.tuner)
+    summary = table.summarize(config.tuner)
     write_json(folder / file_names.TUNING, to_json(summary))
-    save(plots.draw_search(table.trials, summary), folder / file_names.TUNING_PLOT)
+    failed = [number for number, row in table.rows.items() if row["status"] == "failed"]
+    save(plots.draw_search(table.completed, failed, summary), folder / file_names.TUNING_PLOT)
     print(summary.describe())
-    return best.result.recipe
+    return summary.best.recipe
 
 
 def _run_trials(tuner: Tuner, oracle: oracles.Restartable, table: SearchTable, config: Config) -> None:
-    if len(table.trials) >= config.trials:
+    if len(table.rows) >= config.trials:
         return
     chief = workers.find_role(config) == "chief"
     description = "search, as chief" if chief else "search"
-    with progress.Line(config.trials, description, "trial", done=len(table.trials), plain_seconds=0) as line:
+    with progress.Line(config.trials, description, "trial", done=len(table.rows), plain_seconds=0) as line:
 
         def on_end(trial: Trial) -> None:
             table.add(trial)
@@ -93,13 +94,12 @@ def _run_trials(tuner: Tuner, oracle: oracles.Restartable, table: SearchTable, c
             raise
 
 
-def work(config: Config, problem: Problem) -> None:
-    """Runs trials for a chief until it has no more.
+def work(folder: Path, config: Config, problem: Problem) -> None:
+    """Runs trials for a chief until it has no more. folder: the run being made.
 
     Raises:
         UsageError: If the chief's search is another one, or the chief is gone.
     """
-    folder = staging(Path(config.output))
     project = folder / file_names.TUNER
     _check_settings(project, problem)
     with workers.registered(project), quiet_keras_tuner(config.verbose):

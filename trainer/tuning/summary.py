@@ -9,10 +9,17 @@ import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from covid_tfds.common.errors import UsageError
-from covid_tfds.common.files import to_json, write_csv
+from covid_tfds.common.files import write_csv
+from trainer.recipes import Recipe
 from trainer.run_folder import file_names
-from trainer.run_folder.results import Estimate
-from trainer.tuning.scores import TUTORIAL_TRIAL, CorrectedScores, TrialScore, correct_for_selection, score_trial
+from trainer.tuning.scores import (
+    TUTORIAL_TRIAL,
+    CorrectedScores,
+    DrawnMean,
+    TrialScore,
+    correct_for_selection,
+    score_trial,
+)
 from trainer.tuning.trials import Problem, TrialResult
 
 HOW = (
@@ -25,31 +32,18 @@ HOW = (
 
 
 @dataclass(frozen=True)
-class EndedTrial:
-    """A trial that completed or failed.
+class CompletedTrial(TrialScore):
+    """A trial's metrics, and what they are of.
 
     Attributes:
-        number: From 0; 0 is the tutorial's point.
+        trial: Its number, from 0; 0 is the tutorial's point.
         hyperparameters: The active ones.
-        result: None where the worker wrote none.
-        score: None if the trial failed.
-        reason: Why it failed, in one line; empty if it completed.
+        recipe: What was trained.
     """
-
-    number: int
-    hyperparameters: dict
-    result: TrialResult | None
-    score: TrialScore | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class ScoredTrial(TrialScore):
-    """A completed trial in tuning.json: its metrics, number, hyperparameters and recipe."""
 
     trial: int
     hyperparameters: dict
-    recipe: dict
+    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -78,8 +72,8 @@ class SearchSummary:
     patients: int
     tuner: str
     how: str
-    best: ScoredTrial
-    tutorial: ScoredTrial | None
+    best: CompletedTrial
+    tutorial: CompletedTrial | None
     without_selection_bias: CorrectedScores | None
     seconds_in_trials: float
 
@@ -96,10 +90,10 @@ class SearchSummary:
         if corrected := self.without_selection_bias:
             lines += [
                 "  Corrected for picking the best of many, on patients that had no part in the choice:",
-                f"    AUROC {_describe_estimate(corrected.auroc)}",
-                f"      gain over the tutorial's point {_describe_estimate(corrected.auroc_gain, sign='+')}",
-                f"    probability of the true class {_describe_estimate(corrected.p_truth)}",
-                f"      gain over the tutorial's point {_describe_estimate(corrected.p_truth_gain, sign='+')}",
+                f"    AUROC {_describe_mean(corrected.auroc)}",
+                f"      gain over the tutorial's point {_describe_mean(corrected.auroc_gain, sign='+')}",
+                f"    probability of the true class {_describe_mean(corrected.p_truth)}",
+                f"      gain over the tutorial's point {_describe_mean(corrected.p_truth_gain, sign='+')}",
             ]
             if corrected.auroc.ci95[0] <= 0.5:
                 lines.append("  That AUROC's interval holds 0.5: nothing here is shown to be better than chance.")
@@ -112,110 +106,96 @@ class SearchTable:
     Args:
         folder: The run's.
         problem: What the trials are scored on.
+
+    Attributes:
+        rows: tuning.csv's rows, by number of the trial.
     """
 
     def __init__(self, folder: Path, problem: Problem):
         self._folder, self._problem = folder, problem
-        self._trials: dict[int, EndedTrial] = {}
-
-    @property
-    def trials(self) -> list[EndedTrial]:
-        """All ended trials by number."""
-        return [self._trials[number] for number in sorted(self._trials)]
-
-    @property
-    def completed(self) -> list[EndedTrial]:
-        """Those that did not fail, by number."""
-        return [trial for trial in self.trials if trial.score]
+        self._completed: dict[int, CompletedTrial] = {}
+        self._log_odds: dict[int, np.ndarray] = {}
+        self._searched: dict[str, None] = {}  # the hyperparameters, in the order in which trials had them
+        self.rows: dict[int, dict] = {}
 
     def add(self, trial: Trial) -> None:
         """Takes in a trial that ended; its result is read from its folder, where a worker may have written it."""
+        number, values = int(trial.trial_id), dict(trial.hyperparameters.values)
+        self._searched |= dict.fromkeys(values)
+        row = {"trial": number, "status": "failed", **values}
         result = TrialResult.read(self._folder / file_names.TUNER / f"trial_{trial.trial_id}")
-        done = trial.status == TrialStatus.COMPLETED
-        self._trials[int(trial.trial_id)] = EndedTrial(
-            number=int(trial.trial_id),
-            hyperparameters=dict(trial.hyperparameters.values),
-            result=result,
-            score=score_trial(self._problem.held_out, result.log_odds) if done else None,
-            reason="" if done else _reason(trial, result),
-        )
+        if result:
+            row["seconds"] = round(result.seconds, 3)
+        if result and trial.status == TrialStatus.COMPLETED:
+            score = score_trial(self._problem.held_out, result.log_odds)
+            self._log_odds[number] = result.log_odds
+            self._completed[number] = CompletedTrial(
+                **vars(score), trial=number, hyperparameters=values, recipe=result.recipe
+            )
+            folds = {f"auroc_fold_{fold}": auroc for fold, auroc in enumerate(score.auroc_folds, start=1)}
+            row |= {**vars(score), **folds, "status": "completed"}
+        elif result and result.failed:
+            row["reason"] = result.failed
+        else:
+            row["reason"] = (trial.message or "unknown").strip().splitlines()[-1]
+        self.rows[number] = row
         self._write()
 
-    def best(self) -> EndedTrial:
+    @property
+    def completed(self) -> list[CompletedTrial]:
+        """The trials that did not fail, by number."""
+        return [self._completed[number] for number in sorted(self._completed)]
+
+    def best(self) -> CompletedTrial:
         """Returns the completed trial with the highest score, the first of equals, as KerasTuner has it.
 
         Raises:
             UsageError: If no trial completed.
         """
-        if not self.completed:
-            raise UsageError(f"All {len(self.trials)} trials failed, the first because: {self.trials[0].reason}")
-        return max(self.completed, key=lambda trial: trial.score.score)
+        if not self._completed:
+            first = self.rows[min(self.rows)]
+            raise UsageError(f"All {len(self.rows)} trials failed, the first because: {first['reason']}")
+        return max(self.completed, key=lambda trial: trial.score)
 
     def describe_best(self) -> str:
         """Returns the best trial so far in a few words."""
-        if not self.completed:
+        if not self._completed:
             return "none completed"
         best = self.best()
-        return f"best AUROC {best.score.auroc_mean:.3f}, log-loss {best.score.log_loss:.3f} (trial {best.number})"
+        return f"best AUROC {best.auroc_mean:.3f}, log-loss {best.log_loss:.3f} (trial {best.trial})"
 
     def summarize(self, tuner: str) -> SearchSummary:
         """Returns tuning.json's content. tuner: as --tuner names it."""
-        best, completed, corrected = self.best(), self.completed, None
-        has_tutorial = completed[0].number == TUTORIAL_TRIAL
-        if has_tutorial:
-            log_odds = np.stack([trial.result.log_odds for trial in completed])
-            corrected = correct_for_selection(self._problem.held_out, log_odds)
+        best, corrected, held_out = self.best(), None, self._problem.held_out
+        if TUTORIAL_TRIAL in self._completed:
+            log_odds = np.stack([self._log_odds[number] for number in sorted(self._log_odds)])
+            corrected = correct_for_selection(held_out, log_odds)
         return SearchSummary(
-            trials=len(self.trials),
-            failed=len(self.trials) - len(completed),
-            folds=len(self._problem.held_out.folds),
-            images=len(self._problem.image_id),
-            patients=len(np.unique(self._problem.held_out.patients)),
+            trials=len(self.rows),
+            failed=len(self.rows) - len(self._completed),
+            folds=len(held_out.folds),
+            images=len(held_out.fold),
+            patients=len(np.unique(held_out.patients)),
             tuner=tuner,
             how=HOW,
-            best=_scored(best),
-            tutorial=_scored(completed[0]) if has_tutorial else None,
+            best=best,
+            tutorial=self._completed.get(TUTORIAL_TRIAL),
             without_selection_bias=corrected,
-            seconds_in_trials=sum(trial.result.seconds for trial in self.trials if trial.result),
+            seconds_in_trials=sum(row.get("seconds", 0) for row in self.rows.values()),
         )
 
     def _write(self) -> None:
         folds = [f"auroc_fold_{index + 1}" for index in range(len(self._problem.held_out.folds))]
-        searched = dict.fromkeys(name for trial in self._trials.values() for name in trial.hyperparameters)
-        metrics = ["score", "auroc_mean", "auroc_sd", *folds, "log_loss"]
-        rows = []
-        for trial in self.trials:
-            row = {"trial": trial.number, "status": "failed", "reason": trial.reason, **trial.hyperparameters}
-            if trial.result:
-                row["seconds"] = round(trial.result.seconds, 3)
-            if trial.score:
-                row |= {"status": "completed", **to_json(trial.score)}
-                row |= zip(folds, row.pop("auroc_folds"), strict=True)
-            rows.append(row)
-        columns = ["trial", "status", *metrics, "seconds", *searched, "reason"]
+        columns = ["trial", "status", "score", "auroc_mean", "auroc_sd", *folds, "log_loss", "seconds"]
+        columns += [*self._searched, "reason"]
+        rows = [{name: self.rows[number].get(name, "") for name in columns} for number in sorted(self.rows)]
         write_csv(self._folder / file_names.TUNING_TABLE, columns, rows)
-
-
-def _scored(trial: EndedTrial) -> ScoredTrial:
-    return ScoredTrial(
-        **vars(trial.score),
-        trial=trial.number,
-        hyperparameters=trial.hyperparameters,
-        recipe=to_json(trial.result.recipe),
-    )
-
-
-def _reason(trial: Trial, result: TrialResult | None) -> str:
-    """Why a trial failed, in one line."""
-    if result and result.failed:
-        return result.failed
-    return (trial.message or "unknown").strip().splitlines()[-1]
 
 
 def _describe_score(score: TrialScore) -> str:
     return f"AUROC {score.auroc_mean:.3f} (SD {score.auroc_sd:.3f}), log-loss {score.log_loss:.3f}"
 
 
-def _describe_estimate(estimate: Estimate, sign: str = "") -> str:
-    low, high = estimate.ci95
-    return f"{estimate.value:{sign}.3f} (95 % CI {low:{sign}.3f} to {high:{sign}.3f})"
+def _describe_mean(mean: DrawnMean, sign: str = "") -> str:
+    low, high = mean.ci95
+    return f"{mean.value:{sign}.3f} (95 % CI {low:{sign}.3f} to {high:{sign}.3f})"

@@ -129,14 +129,14 @@ class TrialResult:
 
     Attributes:
         recipe: What was trained.
-        log_odds: Of the positive class, float [n], each from the head that was not trained on the image's fold; None
+        log_odds: Of the positive class, float [n], each from the head that was not trained on the image's fold; empty
             if the trial failed.
         failed: Why the trial failed, in one line; None if it did not.
         seconds: How long it took.
     """
 
     recipe: Recipe
-    log_odds: np.ndarray | None
+    log_odds: np.ndarray
     failed: str | None
     seconds: float
 
@@ -145,10 +145,9 @@ class TrialResult:
         """Returns the result in a trial's folder; None when it is not there or damaged."""
         try:
             stored = read_sealed(folder / RESULT)
-            log_odds = None if stored["log_odds"] is None else np.asarray(stored["log_odds"], dtype=np.float64)
             augmentation = Augmentation(**stored["recipe"]["augmentation"])
             recipe = Recipe(**{**stored["recipe"], "augmentation": augmentation})
-            return cls(recipe, log_odds, stored["failed"], stored["seconds"])
+            return cls(recipe, np.asarray(stored["log_odds"], np.float64), stored["failed"], stored["seconds"])
         except (OSError, UsageError, KeyError, TypeError):
             return None
 
@@ -174,10 +173,10 @@ def run_trial(
         UsageError: For what the user can mend whatever the recipe, such as an image that can't be decoded.
     """
     began = time.perf_counter()
-    log_odds, failed, history = None, None, []
+    rows = np.arange(len(problem.targets))
+    log_odds, failed, history = np.empty(0), None, []
     try:
         pooled = problem.features(recipe, on_progress)
-        rows = np.arange(len(pooled))
         parts = [head_fitting.Fold(np.setdiff1d(rows, held_out), held_out) for held_out in problem.held_out.folds]
         fitted = head_fitting.fit_heads(recipe, pooled, problem.targets, parts, problem.seed)
         log_odds, history = np.empty(len(rows)), fitted.history

@@ -43,20 +43,21 @@ def find_role(config: Config) -> str:
     return "chief" if "chief" in os.environ["KERASTUNER_TUNER_ID"] else "worker"
 
 
-def wait_for_chief(output: Path) -> None:
-    """Returns when the chief of a run has begun its search.
+def wait_for_chief(output: Path) -> Path:
+    """Waits until the chief of a run has begun its search, and returns the folder in which the run is made.
 
     Raises:
         UsageError: If the run is finished.
     """
-    printed = False
-    while not (staging(output) / file_names.TUNER / SETTINGS).exists():
+    printed, folder = False, staging(output)
+    while not (folder / file_names.TUNER / SETTINGS).exists():
         if output.exists():
             raise UsageError(f"--output {output} exists: its search is over.")
         if not printed:
             print(f"Waiting for the chief to begin {output} (Ctrl-C to give up)", file=sys.stderr, flush=True)
             printed = True
         time.sleep(POLL_SECONDS)
+    return folder
 
 
 @contextlib.contextmanager

@@ -3,38 +3,41 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
-from trainer.run_folder.results import Estimate
+from trainer.recipes import TUTORIAL
 from trainer.tuning import plots
-from trainer.tuning.scores import CorrectedScores, TrialScore
-from trainer.tuning.summary import EndedTrial, ScoredTrial, SearchSummary
+from trainer.tuning.scores import CorrectedScores, DrawnMean
+from trainer.tuning.summary import CompletedTrial, SearchSummary
 
 
-def ended(number, score, **hyperparameters):
-    """A trial with this score, or, for None, a failed one."""
+def completed(number, score, **hyperparameters):
     values = {"learning_rate": 1e-3, "pooling": "corner", "epochs": 25, "units": 64} | hyperparameters
-    if score is None:
-        return EndedTrial(number, values, None, None, "diverged")
     folds = tuple(np.linspace(score - 0.1, score + 0.1, 5))
-    return EndedTrial(number, values, None, TrialScore(score, score, 0.08, folds, 0.5 - score / 3), "")
+    return CompletedTrial(
+        score=score,
+        auroc_mean=score,
+        auroc_sd=0.08,
+        auroc_folds=folds,
+        log_loss=0.5 - score / 3,
+        trial=number,
+        hyperparameters=values,
+        recipe=TUTORIAL,
+    )
 
 
-def summary(trials, has_correction=True):
-    def scored(trial):
-        return ScoredTrial(**vars(trial.score), trial=trial.number, hyperparameters=trial.hyperparameters, recipe={})
-
-    completed = [trial for trial in trials if trial.score]
-    corrected = CorrectedScores(*[Estimate(0.8, (0.6, 0.9), 40)] * 6, draws=2000, patients=30)
+def summary(trials, failed):
+    tutorial = trials[0] if trials[0].trial == 0 else None
+    corrected = CorrectedScores(*[DrawnMean(0.8, (0.6, 0.9))] * 6, draws=2000, patients=30)
     return SearchSummary(
-        trials=len(trials),
-        failed=len(trials) - len(completed),
+        trials=len(trials) + len(failed),
+        failed=len(failed),
         folds=5,
         images=40,
         patients=30,
         tuner="random",
         how="",
-        best=scored(max(completed, key=lambda trial: trial.score.score)),
-        tutorial=scored(trials[0]) if trials[0].score else None,
-        without_selection_bias=corrected if has_correction else None,
+        best=max(trials, key=lambda trial: trial.score),
+        tutorial=tutorial,
+        without_selection_bias=corrected if tutorial else None,
         seconds_in_trials=1.0,
     )
 
@@ -45,7 +48,7 @@ def many(count):
     for number in range(count):
         rate, pooling = 10 ** random.uniform(-4, -2), str(random.choice(["corner", "average", "max"]))
         units = int(random.choice([16, 64, 256]))
-        yield ended(number, 0.6 + 0.2 * (pooling == "max"), learning_rate=rate, pooling=pooling, units=units)
+        yield completed(number, 0.6 + 0.2 * (pooling == "max"), learning_rate=rate, pooling=pooling, units=units)
 
 
 @pytest.fixture
@@ -53,8 +56,8 @@ def drawn():
     """Draw a search; gives its axes by label of the y axis, or, below these, by title."""
     figures = []
 
-    def draw(trials, has_correction=True):
-        figures.append(plots.draw_search(trials, summary(trials, has_correction)))
+    def draw(trials, failed=()):
+        figures.append(plots.draw_search(trials, list(failed), summary(trials, failed)))
         return {axis.get_ylabel() or axis.get_title(): axis for axis in figures[-1].axes}
 
     yield draw
@@ -78,16 +81,16 @@ def test_too_few_trials_rank_nothing():
 
 
 def test_each_trial_has_its_mean_and_its_folds(drawn):
-    trials = [ended(0, 0.6), ended(1, 0.8), ended(2, 0.7)]
+    trials = [completed(0, 0.6), completed(1, 0.8), completed(2, 0.7)]
     axis = drawn(trials)["AUROC, held out"]
     assert lines_of(axis, "mean (dots: each fold)") == [[[0, 0.6], [1, 0.8], [2, 0.7]]]
     assert lines_of(axis, "best mean so far") == [[[0, 0.6], [1, 0.8], [2, 0.8]]]
     dots = [line.get_xydata().tolist() for line in axis.lines if line.get_marker() == "."]
-    assert dots == [[[trial.number, auroc] for auroc in trial.score.auroc_folds] for trial in trials]
+    assert dots == [[[trial.trial, auroc] for auroc in trial.auroc_folds] for trial in trials]
 
 
 def test_best_and_tutorial_are_marked_in_their_colours(drawn):
-    axes = drawn([ended(0, 0.6), ended(1, 0.8), ended(2, 0.7)])
+    axes = drawn([completed(0, 0.6), completed(1, 0.8), completed(2, 0.7)])
     for label, best, tutorial in (("AUROC, held out", 0.8, 0.6), ("log-loss, held out", 0.5 - 0.8 / 3, 0.3)):
         assert lines_of(axes[label], "best score") == [[[1, pytest.approx(best)]]]
         assert lines_of(axes[label], "tutorial's point") == [[[0, pytest.approx(tutorial)]]]
@@ -97,7 +100,7 @@ def test_best_and_tutorial_are_marked_in_their_colours(drawn):
 
 
 def test_the_corrected_auroc_is_a_line_in_a_band(drawn):
-    axis = drawn([ended(0, 0.6), ended(1, 0.8)])["AUROC, held out"]
+    axis = drawn([completed(0, 0.6), completed(1, 0.8)])["AUROC, held out"]
     (line,) = [line for line in axis.lines if "corrected" in line.get_label()]
     assert line.get_ydata() == [0.8, 0.8]
     (band,) = axis.patches
@@ -105,7 +108,7 @@ def test_the_corrected_auroc_is_a_line_in_a_band(drawn):
 
 
 def test_without_the_tutorials_point_there_is_no_correction_and_no_mark(drawn):
-    axis = drawn([ended(0, None), ended(1, 0.7), ended(2, None)], has_correction=False)["AUROC, held out"]
+    axis = drawn([completed(1, 0.7)], failed=[0, 2])["AUROC, held out"]
     labels = {line.get_label() for line in axis.lines}
     assert not any("corrected" in label or "tutorial" in label for label in labels)
     assert not axis.patches
@@ -113,7 +116,7 @@ def test_without_the_tutorials_point_there_is_no_correction_and_no_mark(drawn):
 
 
 def test_log_loss_is_drawn_by_trial_beside_chance(drawn):
-    axis = drawn([ended(0, 0.6), ended(1, 0.9)])["log-loss, held out"]
+    axis = drawn([completed(0, 0.6), completed(1, 0.9)])["log-loss, held out"]
     assert axis.lines[0].get_xydata().tolist() == [[0, pytest.approx(0.3)], [1, pytest.approx(0.2)]]
     assert lines_of(axis, "log-loss at chance")[0][0][1] == pytest.approx(np.log(2))
     assert axis.get_yscale() == "log"
@@ -121,20 +124,20 @@ def test_log_loss_is_drawn_by_trial_beside_chance(drawn):
 
 
 def test_every_label_is_in_the_legend(drawn):
-    axes = drawn([ended(0, 0.6), ended(1, None), ended(2, 0.8)])
+    axes = drawn([completed(0, 0.6), completed(2, 0.8)], failed=[1])
     (legend,) = axes["AUROC, held out"].figure.legends
     labels = {line.get_label() for axis in axes.values() for line in axis.lines}
     assert {text.get_text() for text in legend.texts} == {label for label in labels if not label.startswith("_")}
 
 
 def test_few_trials_have_two_panels_and_many_have_three_hyperparameters_more(drawn):
-    assert len(drawn([ended(0, 0.7)])) == 2
+    assert len(drawn([completed(0, 0.7)])) == 2
     axes = drawn(list(many(20)))
     assert len(axes) == 5
     pooling = axes["score"]
     assert pooling.get_title().startswith("pooling (importance ")
     assert [text.get_text() for text in pooling.get_xticklabels()] == ["average", "corner", "max"]
-    wanted = {(["average", "corner", "max"].index(t.hyperparameters["pooling"]), t.score.score) for t in many(20)}
+    wanted = {(["average", "corner", "max"].index(t.hyperparameters["pooling"]), t.score) for t in many(20)}
     assert {tuple(point) for point in pooling.lines[0].get_xydata().tolist()} == wanted
     (rate,) = [axis for label, axis in axes.items() if label.startswith("learning rate")]
     assert rate.get_xscale() == "log"
@@ -142,5 +145,5 @@ def test_few_trials_have_two_panels_and_many_have_three_hyperparameters_more(dra
 
 
 def test_equal_scores_rank_nothing(drawn):
-    trials = [ended(number, 0.9, **{"tuner/epochs": 4 + number, "tuner/bracket": 2}) for number in range(9)]
+    trials = [completed(number, 0.9, **{"tuner/epochs": 4 + number, "tuner/bracket": 2}) for number in range(9)]
     assert len(drawn(trials)) == 2

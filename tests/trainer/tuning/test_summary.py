@@ -8,12 +8,12 @@ from keras_tuner.engine.trial import TrialStatus
 from covid_tfds.common.errors import UsageError
 from tests.fakes import search_process
 from trainer.recipes import TUTORIAL
-from trainer.run_folder.results import Estimate
 from trainer.tuning import summary
-from trainer.tuning.scores import CorrectedScores
+from trainer.tuning.scores import CorrectedScores, DrawnMean
 from trainer.tuning.trials import TrialResult
 
-SCORED = summary.ScoredTrial(
+SURE = np.where(search_process.IS_POSITIVE, 3.0, -3.0)
+SCORED = summary.CompletedTrial(
     score=0.7,
     auroc_mean=0.7,
     auroc_sd=0.1,
@@ -21,12 +21,12 @@ SCORED = summary.ScoredTrial(
     log_loss=0.6,
     trial=0,
     hyperparameters={},
-    recipe={},
+    recipe=TUTORIAL,
 )
 
 
 def searched(**changes) -> summary.SearchSummary:
-    estimate = Estimate(0.75, (0.6, 0.9), 40)
+    estimate = DrawnMean(0.75, (0.6, 0.9))
     whole = summary.SearchSummary(
         trials=8,
         failed=0,
@@ -53,7 +53,7 @@ def test_the_best_is_shown_beside_its_corrected_score():
 
 
 def test_a_search_at_chance_gets_a_line_more():
-    at_chance = dataclasses.replace(searched().without_selection_bias, auroc=Estimate(0.56, (0.29, 0.81), 40))
+    at_chance = dataclasses.replace(searched().without_selection_bias, auroc=DrawnMean(0.56, (0.29, 0.81)))
     lines = searched(without_selection_bias=at_chance).describe().splitlines()
     assert len(lines) == 9
     assert "chance" in lines[8]
@@ -71,19 +71,16 @@ def table_of(folder, *odds):
     for number, log_odds in enumerate(odds):
         where = folder / "tuner" / f"trial_{number:02d}"
         where.mkdir(parents=True)
-        TrialResult(TUTORIAL, log_odds, None if log_odds is not None else "diverged", 0.5).write(where)
-        status = TrialStatus.FAILED if log_odds is None else TrialStatus.COMPLETED
+        failed, status = ("diverged", TrialStatus.FAILED) if log_odds is None else (None, TrialStatus.COMPLETED)
+        TrialResult(TUTORIAL, SURE if log_odds is None else log_odds, failed, 0.5).write(where)
         hp = SimpleNamespace(values={"epochs": 25})
         table.add(SimpleNamespace(trial_id=f"{number:02d}", status=status, hyperparameters=hp, message=None))
     return table
 
 
-SURE = np.where(search_process.IS_POSITIVE, 3.0, -3.0)
-
-
 def test_the_first_of_equals_is_the_best(tmp_path):
     table = table_of(tmp_path, -SURE, SURE, SURE)
-    assert table.best().number == 1
+    assert table.best().trial == 1
     whole = table.summarize("random")
     assert (whole.best.trial, whole.tutorial.trial, whole.trials, whole.failed) == (1, 0, 3, 0)
     assert whole.seconds_in_trials == 1.5
