@@ -39,7 +39,7 @@ class DatasetRequest:
         metavar="DIR",
     )
     manual_dir: str | None = flag(
-        None, "folder with radiographs you already have; see README, 'The real data'", metavar="DIR"
+        None, "folder with radiographs that you already have; covid_tfds/MANUAL.md lists the layouts", metavar="DIR"
     )
     data_dir: str | None = flag(
         None, "where prepared TFDS datasets live (default: TFDS's own ~/tensorflow_datasets)", metavar="DIR"

@@ -1,4 +1,4 @@
-"""What a training run is asked to do: one frozen dataclass, its flags, its validation, its JSON. Never TensorFlow."""
+"""The configuration of a training run: one frozen dataclass with its flags, its checks and its JSON. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import dacite
+
 from covid_tfds.common.errors import INTENDED_USE, UsageError
 from covid_tfds.common.flags import add_flags, flag, from_namespace
 from covid_tfds.examples import DatasetRequest, add_dataset_flags
@@ -18,15 +20,19 @@ RECIPES = ("default", "tutorial")
 TUNERS = ("bayesian", "random", "hyperband")
 FINE_TUNED = ("block5",)
 STRATEGIES = ("mirrored", "multiworker")
-SEARCHED = ("recipe", "epochs", "learning_rate")  # what --tune chooses and so can't be told
+SEARCHED = ("recipe", "epochs", "learning_rate")  # chosen by --tune, so they can't be given with it
 
 
 @dataclass(frozen=True)
 class Config:
-    """One training run. Each field is a command line flag of the same name; its help text is the field's meaning.
+    """One training run. Each field is a command line flag of the same name, with its meaning as help text.
 
     Attributes:
-        data: what is trained on; its fields are flags, too.
+        data: The dataset. Its fields are flags, too.
+
+    Example:
+        >>> Config(data=DatasetRequest(config="phantom"), epochs=3).command()
+        'python -m trainer --config phantom --epochs 3'
     """
 
     data: DatasetRequest = field(default_factory=DatasetRequest)
@@ -44,7 +50,7 @@ class Config:
     batch_size: int = flag(8, "images in a training step")
     learning_rate: float = flag(1e-3, "Adam's learning rate at the first step")
     seed: int = flag(42, "fixes weights, augmentation, shuffling and folds")
-    target_sensitivity: float = flag(0.95, "share of covid images to call so; fixes the decision threshold")
+    target_sensitivity: float = flag(0.95, "sensitivity that the decision threshold is chosen for, 0.5 to 1")
     tune: bool = flag(
         False,
         "search for the head and the preprocessing by cross-validation on the training split, then train the best; "
@@ -76,7 +82,7 @@ class Config:
         return Path(self.weights).name
 
     def command(self, **changes) -> str:
-        """The command line that gives this config, with some fields changed."""
+        """Returns the command line that gives this config, with some fields changed."""
         flags = []
         for f in (*dataclasses.fields(self.data), *dataclasses.fields(self)[1:]):
             value = changes.get(f.name, getattr(self.data if hasattr(self.data, f.name) else self, f.name))
@@ -85,49 +91,43 @@ class Config:
         return shlex.join(["python", "-m", "trainer", *flags])
 
     def same_job(self, other: Config) -> bool:
-        """Whether both give the same run, wherever it is written and whatever is shown of it."""
-        shown = {"output": None, "verbose": False, "profile": False}
-        return dataclasses.replace(self, **shown) == dataclasses.replace(other, **shown)
+        """Returns whether both give the same run, wherever it is written and whatever it prints."""
+        one, another = (dataclasses.replace(c, output=None, verbose=False, profile=False) for c in (self, other))
+        return one == another
 
     def to_json(self) -> str:
-        """The config as a JSON object with one key a field; `data` is an object in it."""
+        """Returns config.json: one key a field, those of the dataset in `data`."""
         return json.dumps(dataclasses.asdict(self), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Config:
-        """The inverse of `to_json`; raises UsageError on what this version does not know."""
+        """Returns the config that `to_json` made the text of.
+
+        Raises:
+            UsageError: If the text is damaged, or holds a field or a choice that this version does not have.
+        """
+        advice = "Restore it, train again, or use the version that wrote it; environment.json names it."
         try:
             values = json.loads(text)
-        except ValueError as error:
-            raise UsageError(
-                f"config.json is damaged: expected JSON, got {error}. Restore it or train again."
-            ) from error
-        values = _known(cls, values)
-        return cls(**{**values, "data": DatasetRequest(**_known(DatasetRequest, values.get("data", {})))})
-
-
-def _known(config_class: type, values: object) -> dict:
-    """The fields of a dataclass as config.json has them; raises UsageError for what this version does not know."""
-    if not isinstance(values, dict):
-        raise UsageError(
-            f"config.json is damaged: expected an object, got {str(values)[:40]!r}. Restore it or train again."
-        )
-    fields = {field.name: field for field in dataclasses.fields(config_class)}
-    newer = "Was it written by a newer one? environment.json names the version to use."
-    if unknown := sorted(set(values) - set(fields)):
-        raise UsageError(f"config.json has fields this version does not know ({', '.join(unknown)}). {newer}")
-    for name, value in values.items():
-        choices = fields[name].metadata.get("choices")
-        if choices and value not in (*choices, fields[name].default):
-            raise UsageError(f"config.json has the {name} {value!r}, this version knows {', '.join(choices)}. {newer}")
-    return values
+            if not isinstance(values, dict):
+                raise ValueError(f"expected an object, got {text[:40]!r}")
+            config = dacite.from_dict(cls, values, dacite.Config(strict=True))
+        except (ValueError, dacite.DaciteError) as error:
+            raise UsageError(f"config.json is damaged or of another version: {error}. {advice}") from error
+        for part in (config, config.data):
+            for f in dataclasses.fields(part):
+                value, choices = getattr(part, f.name), f.metadata.get("choices")
+                if choices and value not in (*choices, f.default):
+                    expected = ", ".join(choices)
+                    raise UsageError(f"config.json has the {f.name} {value!r}, expected one of {expected}. {advice}")
+        return config
 
 
 def parser() -> argparse.ArgumentParser:
-    """An argparse parser with one flag for each field of Config."""
+    """Returns a parser with one flag for each field of Config and of its dataset."""
     result = argparse.ArgumentParser(
         prog="python -m trainer",
-        description=f"Train a VGG16 head on chest radiographs, judge it, and write a run folder. {INTENDED_USE}",
+        description=f"Train a VGG16 head on chest radiographs, evaluate it, and write a run folder. {INTENDED_USE}",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
@@ -137,7 +137,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def from_argv(argv: list[str] | None = None) -> Config:
-    """Parse and validate a command line. argparse exits with code 2 on bad flags; raises UsageError on bad values."""
+    """Returns the config of a command line. Bad flags end the process with exit code 2.
+
+    Raises:
+        UsageError: If a value is wrong.
+    """
     parsed = parser().parse_args(argv)
     config = dataclasses.replace(from_namespace(Config, parsed), data=from_namespace(DatasetRequest, parsed))
     if config.demo:
@@ -150,7 +154,11 @@ def from_argv(argv: list[str] | None = None) -> Config:
 
 
 def validate(config: Config) -> None:
-    """Raise UsageError for what can be seen to be wrong before any work starts."""
+    """Checks what can be checked before any work starts.
+
+    Raises:
+        UsageError: If a value is out of range, flags contradict each other, or a file or folder is not there.
+    """
     if config.tune:
         for f in dataclasses.fields(config):
             if f.name in SEARCHED and getattr(config, f.name) != f.default:

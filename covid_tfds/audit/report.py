@@ -78,7 +78,7 @@ def audit_examples(examples: Examples) -> Report:
         *checks.check_views(table),
         *checks.check_licences(table),
     ]
-    has_patients = (table.patient_id != "").any()
+    has_patients = bool((table.patient_id != "").any())
     return Report(
         dataset=examples.name,
         version=examples.version,

@@ -1,9 +1,9 @@
 """Backbone features, computed once for each distinct (image, variant, backbone, scaling, seed) and kept on disk.
 
-VGG16's forward pass is nearly all the arithmetic there is (15.5 GMAC an image) and the backbone is frozen, so what a
-head can ask for is kept and every head, fold and trial reads it. One .npz file is one forward pass: the pooled vectors
-of every cut and pooling and, of an unaugmented image, the feature maps and the thumbnail that the shortcut controls
-look at. Its zip checksum finds damage, the key stored inside finds a foreign file, and either is computed again.
+VGG16's forward pass is nearly all of the arithmetic (15.5 GMAC per image) and the backbone is frozen, so its outputs
+are stored once and read by every head, fold and trial. One .npz file holds one forward pass: the pooled vectors of
+every cut and pooling and, for an unaugmented image, the feature maps and the thumbnail for the shortcut controls. A
+damaged file (by its zip checksum) and a file of another pass (by the key stored in it) are computed again.
 """
 
 from __future__ import annotations
@@ -37,21 +37,27 @@ THUMBNAIL_SIDE = 32
 
 
 def default_folder() -> Path:
-    """covid_tfds/features in the user's cache folder ($XDG_CACHE_HOME or ~/.cache); safe to delete at any time."""
+    """Returns covid_tfds/features in the user's cache folder ($XDG_CACHE_HOME or ~/.cache); may be deleted any time."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "covid_tfds" / "features"
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A whole frozen VGG16, the hash of its weights, and the precision that its forward passes are computed in."""
+    """A frozen VGG16.
 
-    network: object
+    Attributes:
+        network: All of its layers up to block5_pool.
+        sha256: Hash of its weights.
+        precision: Of the forward passes, "float32" or "bfloat16".
+    """
+
+    network: keras.Model
     sha256: str
     precision: str = "float32"
 
     @classmethod
     def load(cls, weights: str, seed: int, precision: str = "float32") -> Backbone:
-        """The backbone that --weights names; raises UsageError as `load_backbone` and `check_precision` do."""
+        """Returns the backbone that --weights names; raises UsageError as `load_backbone` and `check_precision` do."""
         vgg16.check_precision(precision)
         network = vgg16.load_backbone(weights, seed)
         return cls(network, vgg16.hash_weights(network), precision)
@@ -59,9 +65,21 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Features:
-    """Where the features of a dataset's images under one recipe are, and how to read them.
+    """The features of a dataset's images under one recipe: computed when they are missing, then read from disk.
 
-    on_progress: told (done, total) of what is being computed, by a caller with a progress line of its own.
+    Attributes:
+        examples: The dataset.
+        backbone: Computes the features.
+        recipe: Decides scaling, augmentation, cut and pooling.
+        seed: Of the augmentation.
+        folder: Where the files are.
+        on_progress: Called with (done, total) in place of a progress line.
+
+    Example:
+        >>> backbone = Backbone.load("random", seed=42)  # doctest: +SKIP
+        >>> features = Features(examples, backbone, recipes.DEFAULT, 42, default_folder())  # doctest: +SKIP
+        >>> features.pooled(examples.rows("test"), variants=1).shape  # doctest: +SKIP
+        (10, 1, 512)
     """
 
     examples: Examples
@@ -72,8 +90,8 @@ class Features:
     on_progress: Callable[[int, int], None] | None = None
 
     def key(self, row: int, variant: int) -> str:
-        """What decides a file's content, as JSON: image, backbone, scaling, and how a variant was drawn."""
-        about = {
+        """Returns all that a file's content depends on, as JSON: image, backbone, scaling, augmentation and seed."""
+        about: dict[str, object] = {
             "image": str(self.examples.sha256[row]),
             "weights": self.backbone.sha256,
             "scaling": self.recipe.scaling,
@@ -85,17 +103,20 @@ class Features:
         return json.dumps(about, sort_keys=True)
 
     def path(self, row: int, variant: int) -> Path:
-        """The file of one forward pass."""
+        """Returns the file of one forward pass."""
         digest = hashlib.sha256(self.key(row, variant).encode()).hexdigest()
         return self.folder / digest[:2] / f"{digest}.npz"
 
     def read(self, row: int, variant: int, name: str) -> np.ndarray | None:
-        """One array of a file, float32: a pooled vector [d] ("block5_pool/max") or a map [h, w, c] ("block5_pool").
+        """Returns one array of a file, float32; None if the file is missing, damaged, or of another forward pass.
 
-        None when it is not there, damaged, or another's.
+        Args:
+            row: Index of the image.
+            variant: 0 for the original, else which augmented copy.
+            name: "block5_pool" for a feature map [h, w, c], "block5_pool/max" for a pooled vector [d], or "thumbnail".
         """
         try:
-            with np.load(self.path(row, variant)) as stored:
+            with self.path(row, variant).open("rb") as file, np.load(file) as stored:
                 if str(stored["key"]) == self.key(row, variant):
                     return stored[name]
         except Exception:  # zipfile and NumPy raise many kinds for a damaged file
@@ -103,20 +124,25 @@ class Features:
         return None
 
     def write(self, row: int, variant: int, arrays: dict[str, np.ndarray]) -> None:
-        """Keep what one forward pass gave, under its final name in one step."""
+        """Writes the outputs of one forward pass; the file gets its name when it is complete."""
         path = self.path(row, variant)
-        with contextlib.suppress(OSError):  # writing says it better
+        with contextlib.suppress(OSError):  # `atomic` reports it in one line
             path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as temporary:
-            np.savez(temporary, key=np.asarray(self.key(row, variant)), **arrays)
+            np.savez(temporary, **{"key": np.asarray(self.key(row, variant)), **arrays})
 
     def compute(self, rows: np.ndarray, variants: int) -> None:
-        """Make sure that files of `rows` (ascending) exist for variants 0 (the original) to variants - 1."""
+        """Computes what is missing.
+
+        Args:
+            rows: int [m], indices of images.
+            variants: How many are needed of each, the original included.
+        """
         missing = {int(row): [v for v in range(variants) if not self.path(row, v).exists()] for row in rows}
         self._compute({row: wanted for row, wanted in missing.items() if wanted})
 
     def _compute(self, missing: dict[int, list[int]]) -> None:
-        """Compute and write the files of row -> variants, whether they are there or not."""
+        """Computes and writes the files of row -> variants, whether they are there or not."""
         if not missing:
             return
         total = sum(map(len, missing.values()))
@@ -129,12 +155,12 @@ class Features:
                 line.advance(count)
 
     def _passes(self, missing: dict[int, list[int]]) -> Iterator[int]:
-        """Compute and write what is missing (row -> variants), a batch at a time; gives each batch's size."""
+        """Computes and writes the files of row -> variants, a batch at a time; yields each batch's size."""
         forward = _forward(self.backbone.network, self.backbone.precision, self.recipe.scaling)
 
         def write(batch: list, features: dict[str, np.ndarray]) -> int:
             for index, (row, variant, _) in enumerate(batch):
-                # Only an original's maps are looked at (by Grad-CAM), and they are 18 times the size of the rest.
+                # Only an original's maps are read (by Grad-CAM), and they are 18 times as large as the rest.
                 kept = (name for name in features if "/" in name or variant == 0)
                 self.write(row, variant, {name: features[name][index] for name in kept})
             return len(batch)
@@ -151,6 +177,7 @@ class Features:
                 yield written.result()
 
     def _images(self, missing: dict[int, list[int]]) -> Iterator[tuple[int, int, tf.Tensor]]:
+        """(row, variant, image float32 [224, 224, 3]) of row -> variants."""
         rows = np.asarray(list(missing))
         augment = _seeded_augmenter(self.recipe)
         with pipelines.naming_undecodable(self.examples.subset(rows)):
@@ -159,30 +186,26 @@ class Features:
                     yield row, variant, augment(image, self.draw_seed(row, variant))[0] if variant else image[0]
 
     def draw_seed(self, row: int, variant: int) -> int:
-        """The seed of one variant's random draws: of the image's content, so that no other image's presence matters."""
+        """Returns the seed of one variant's augmentation. It depends on the image's content, not on other images."""
         text = f"{self.examples.sha256[row]}:{variant}:{self.seed}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
     def maps(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """The feature map, float32 [h, w, c], of each unaugmented image of `rows`, one at a time."""
-        return (feature_map for _, _, feature_map in self._arrays(rows, 1, self.recipe.cut))
+        """Yields the feature map, float32 [h, w, c], of each unaugmented image of `rows`."""
+        return self._arrays(rows, 1, self.recipe.cut)
 
     def thumbnails(self, rows: np.ndarray) -> np.ndarray:
-        """`thumbnails` of the unaugmented images, float32 [len(rows), 32, 32] in 0..255."""
-        return np.stack([thumbnail for _, _, thumbnail in self._arrays(rows, 1, "thumbnail")])
+        """Returns `thumbnails` of the unaugmented images, float32 [len(rows), 32, 32] in 0..255."""
+        return np.stack(list(self._arrays(rows, 1, "thumbnail")))
 
     def pooled(self, rows: np.ndarray, variants: int) -> np.ndarray:
-        """The head's pooling of each image and variant, float32 [len(rows), variants, d]."""
-        result = np.empty((len(rows), variants, self.pooled_width), dtype=np.float32)
-        flat = result.reshape(-1, result.shape[-1])
-        for index, (_, _, vector) in enumerate(
-            self._arrays(rows, variants, f"{self.recipe.cut}/{self.recipe.pooling}")
-        ):
-            flat[index] = vector
-        return result
+        """Returns the recipe's pooled vector of each image and variant, float32 [len(rows), variants, d]."""
+        vectors = self._arrays(rows, variants, f"{self.recipe.cut}/{self.recipe.pooling}")
+        flat = np.fromiter(vectors, np.dtype((np.float32, self.pooled_width)), len(rows) * variants)
+        return flat.reshape(len(rows), variants, -1)
 
-    def _arrays(self, rows: np.ndarray, variants: int, name: str) -> Iterator[tuple[int, int, np.ndarray]]:
-        """(row, variant, array) for every one asked for, computing what is missing or damaged."""
+    def _arrays(self, rows: np.ndarray, variants: int, name: str) -> Iterator[np.ndarray]:
+        """One array of every variant of every row, in that order; what is missing or damaged is computed."""
         self.compute(rows, variants)
         for row in rows:
             for variant in range(variants):
@@ -193,7 +216,7 @@ class Features:
                     array = self.read(row, variant, name)
                 if array is None:
                     raise UsageError(f"{self.path(row, variant)} can't be read back. Is {self.folder} being emptied?")
-                yield int(row), variant, array
+                yield array
 
     def build_head(self) -> keras.Model:
         """Returns an untrained head that reads these features' maps."""
@@ -216,7 +239,7 @@ class Features:
 
 
 def thumbnails(images: tf.Tensor) -> tf.Tensor:
-    """Grey means of 7 x 7 pixels of images float32 [n, 224, 224, 3]: float32 [n, 32, 32]."""
+    """Returns the means of 7 x 7 pixels and all channels, float32 [n, 32, 32], of images float32 [n, 224, 224, 3]."""
     block = vgg16.IMAGE_SIZE // THUMBNAIL_SIDE
     return tf.reduce_mean(tf.reshape(images, (-1, THUMBNAIL_SIDE, block, THUMBNAIL_SIDE, block, 3)), (2, 4, 5))
 
@@ -232,10 +255,10 @@ def _batches(items: Iterator, size: int = BATCH) -> Iterator[list]:
         yield batch
 
 
-# Tracing takes as long as ten images, and a run comes back for other rows of the same network.
+# Kept, because tracing takes as long as ten images, and a run calls it again for other rows.
 @functools.lru_cache(maxsize=2)
 def _forward(network: keras.Model, precision: str, scaling: str):
-    """A compiled function from images float32 [n, 224, 224, 3] to all that a file holds, by name."""
+    """A compiled function from images float32 [n, 224, 224, 3] to the arrays of a file, by name."""
     network = vgg16.convert_precision(network, precision)
     prepare = vgg16.build_preprocessing(scaling)
     cuts = keras.Model(network.inputs, {cut: network.get_layer(cut).output for cut in CUTS})
