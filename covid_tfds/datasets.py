@@ -1,4 +1,4 @@
-"""Open the dataset that a `DatasetRequest` names. The only place that reads prepared TFDS datasets.
+"""Load the dataset that a `DatasetRequest` names. The only module that reads prepared TFDS datasets.
 
 TensorFlow and TFDS are imported when a builder config is read; a folder needs neither.
 
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 TEXTS = ("image_id", "patient_id", "sha256", *FACTS)
-# Opening a slice takes as long as reading some 30 images: a smaller gap is read and passed over.
+# Opening a slice takes as long as reading about 30 images: images in smaller gaps are read and dropped.
 MAX_GAP = 32
 
 
 def load_examples(request: DatasetRequest) -> Examples:
-    """Load what is known of a dataset's images; a builder config is prepared first if need be.
+    """Loads a dataset; a builder config is downloaded and prepared first if it is not there.
 
     Raises:
-        UsageError: the images can't be had, the prepared dataset is damaged, or the folder has another layout.
+        UsageError: If images can't be fetched, the prepared dataset is damaged, or the folder has another layout.
     """
     return layouts.read_folder(Path(request.dataset)) if request.dataset else _read_prepared(prepare(request))
 
 
 def prepare(request: DatasetRequest, beam_options=None) -> tfds.core.DatasetBuilder:
-    """Prepare a builder config unless it is prepared already.
+    """Downloads and prepares a builder config if it is not there, and returns its builder.
 
     Args:
-        request: names the config.
-        beam_options: Beam's PipelineOptions, for the one config that is prepared by Beam.
+        request: Names the builder config.
+        beam_options: Beam's PipelineOptions, for the config that is prepared by Beam.
 
     Raises:
-        UsageError: the images can't be had, or the prepared dataset is damaged.
+        UsageError: If images can't be fetched, or the prepared dataset is damaged.
     """
     import tensorflow_datasets as tfds
 
@@ -66,7 +66,7 @@ def prepare(request: DatasetRequest, beam_options=None) -> tfds.core.DatasetBuil
 
 
 def _read_prepared(builder: tfds.core.DatasetBuilder) -> Examples:
-    """Read all that is known of the images of a prepared dataset; this checks every record."""
+    """Reads all features but the images of a prepared dataset. This checks every record."""
     with _naming_damage(Path(builder.data_dir).parent):
         splits = [split for split in SPLITS if split in builder.info.splits]
         parts = [
@@ -92,7 +92,7 @@ def _read_prepared(builder: tfds.core.DatasetBuilder) -> Examples:
 
 
 def _read_images(builder: tfds.core.DatasetBuilder, split: np.ndarray, rows: np.ndarray) -> Iterator[bytes]:
-    """The encoded images of some rows of a table whose rows are in the splits `split`, str [n], one after the other."""
+    """The encoded images of `rows`, int [m], in that order. split: str [n], the split of each row of the dataset."""
     for run in _runs(rows, split):
         name, first, last = split[run[0]], run[0], run[-1]
         start = first - np.argmax(split == name)
@@ -102,7 +102,7 @@ def _read_images(builder: tfds.core.DatasetBuilder, split: np.ndarray, rows: np.
 
 
 def _runs(rows: np.ndarray, split: np.ndarray) -> list[np.ndarray]:
-    """Cut rows where one slice of a split can't serve the next: it comes earlier, far later, or in another split.
+    """Cuts rows into runs that one slice each can give: ascending, with small gaps, in one split.
 
     Example:
         >>> [run.tolist() for run in _runs(np.array([0, 1, 5, 4, 90, 100]), np.repeat(["train", "test"], 100))]
@@ -122,8 +122,8 @@ def _stream(
     return builder.as_dataset(
         split=tfds.core.ReadInstruction(str(split), from_=start, to=stop, unit="abs"),
         decoders={"image": tfds.decode.SkipDecoding()},
-        # One file after the other: else the order of a slice would not be that of the whole. And streamed: TFDS would
-        # keep all of a dataset below 250 MB in memory.
+        # Files one after the other, so that a slice has the order of the whole split. No cache: TFDS would keep a
+        # dataset below 250 MB in memory.
         read_config=tfds.ReadConfig(options=tf_data.options(), try_autocache=False, interleave_cycle_length=1),
     ).as_numpy_iterator()
 

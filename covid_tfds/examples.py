@@ -1,6 +1,6 @@
-"""The dataset that a command asks for, and the examples that it gets: `DatasetRequest` and `Examples`.
+"""`DatasetRequest`, the dataset that a command reads, with its flags; and `Examples`, the images of a dataset.
 
-`covid_tfds.datasets.load_examples` makes one from the other. NumPy only.
+`covid_tfds.datasets.load_examples` loads the examples of a request. NumPy only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ UNKNOWN = ""
 
 @dataclass(frozen=True)
 class DatasetRequest:
-    """The dataset that a command reads: a builder config or a folder. Each field is a command line flag."""
+    """The dataset that a command reads: a builder config or a folder. Each field is a command line flag.
+
+    Example:
+        >>> DatasetRequest(config="phantom", num_examples=200).name
+        'phantom'
+    """
 
     config: str = flag("curated", "builder config of covid_tfds (default: %(default)s)", choices=BUILDER_CONFIGS)
     num_examples: int | None = flag(None, "how many radiographs to draw for --config phantom (default: 50)", type=int)
@@ -51,7 +56,11 @@ class DatasetRequest:
         return Path(self.dataset).resolve().name or "dataset" if self.dataset else self.config
 
     def validate(self) -> None:
-        """Raise UsageError for what can be seen to be wrong before anything is read."""
+        """Checks what can be checked before anything is read.
+
+        Raises:
+            UsageError: If fields contradict each other, or a folder is not there.
+        """
         if self.num_examples is not None and (
             self.config != "phantom" or self.dataset or self.num_examples < MIN_EXAMPLES
         ):
@@ -67,12 +76,12 @@ class DatasetRequest:
 def add_dataset_flags(
     parser: argparse.ArgumentParser, configs: tuple[str, ...] = BUILDER_CONFIGS, required: bool = False
 ) -> None:
-    """Add the flags of DatasetRequest to a parser.
+    """Adds the flags of DatasetRequest to a parser.
 
     Args:
-        parser: the command's.
-        configs: the builder configs that the command takes.
-        required: whether --config or --dataset must be given, so that nothing is read by default.
+        parser: The command's parser.
+        configs: Builder configs that the command accepts.
+        required: Whether --config or --dataset must be given.
     """
     which = parser.add_mutually_exclusive_group(required=required)
     changes = {"config": {"choices": configs}}
@@ -83,21 +92,21 @@ def add_dataset_flags(
 
 @dataclass(frozen=True)
 class Examples:
-    """The images of a dataset in one fixed order: what is known of each without decoding it, and how to read them.
+    """The images of a dataset in a fixed order: what is known of each, and how to read its encoded bytes.
 
     Attributes:
         name: "covid_tfds/curated", or the folder's name.
-        version: of the builder; "folder" for a folder.
-        description: of the builder config; empty for a folder.
-        class_names: str, one a class; class 0 is the positive class.
+        version: Version of the builder; "folder" for a folder.
+        description: Description of the builder config; empty for a folder.
+        class_names: One name per class. Class 0 is the positive class.
         image_id: str [n], unique.
-        patient_id: str [n]; UNKNOWN where nothing says whose image it is.
+        patient_id: str [n], UNKNOWN where the patient is not known.
         labels: int64 [n], index into `class_names`.
         split: str [n], "train", "validation" or "test"; UNKNOWN in a folder that is not split yet.
         sha256: str [n], hex digest of each encoded image.
-        facts: what the publisher says, by name: each of FACTS as str [n], UNKNOWN where not stated, and "age" in years
-            as float [n], NaN where not stated.
-        read: `read(rows)` gives the encoded images of some rows (int [m]), one at a time, in the order of `rows`.
+        facts: What the publisher states, by name: each of FACTS as str [n], UNKNOWN where not stated, and "age" in
+            years as float [n], NaN where not stated.
+        read: `read(rows)` yields the encoded images of `rows`, int [m], in that order, without reading all others.
     """
 
     name: str
@@ -116,11 +125,11 @@ class Examples:
         return len(self.labels)
 
     def rows(self, split: str) -> np.ndarray:
-        """Indices of the images of a split, int64, ascending."""
+        """Returns the indices of the images of a split, int64, ascending."""
         return np.flatnonzero(self.split == split)
 
     def is_class(self, name: str) -> np.ndarray:
-        """Whether each image is of a class, bool [n]. Labels are compared here and nowhere else."""
+        """Returns whether each image is of a class, bool [n]. The only place where labels are compared."""
         return self.labels == self.class_names.index(name)
 
     @functools.cached_property
@@ -146,7 +155,7 @@ class Examples:
         return hashlib.sha256(json.dumps(table).encode()).hexdigest()
 
     def subset(self, rows: np.ndarray) -> Examples:
-        """The same for some images, in the order of `rows` (int [m]); nothing of the others can be read from it."""
+        """Returns the examples of some rows, int [m], in that order. Other images can't be read from the result."""
         columns = ("image_id", "patient_id", "labels", "split", "sha256")
         return dataclasses.replace(
             self,

@@ -1,7 +1,7 @@
-"""People's own folders of images as `Examples`, without TensorFlow.
+"""Read a user's own folder of images as `Examples`. No TensorFlow.
 
-The layout is folder/<class>/*.jpg|jpeg|png, one of the classes called covid. An optional table folder/patients.csv with
-the columns path,patient_id says whose images they are.
+The layout is folder/<class>/*.jpg|jpeg|png with a class named covid. An optional table folder/patients.csv with the
+columns path,patient_id names the patient of each image.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ PATIENTS = "patients.csv"
 
 
 def read_folder(folder: Path) -> Examples:
-    """Read a folder of images; every file is read once for its hash, none is decoded.
+    """Reads a folder of images. Each file is read once for its hash, none is decoded.
 
     Args:
-        folder: with a sub-folder of images for covid and one for another class.
+        folder: Has a sub-folder of images for covid and one for another class.
 
     Returns:
-        The images sorted by class, covid first, then by file name; not split yet.
+        The images sorted by class, covid first, then by file name. They are not split yet.
 
     Raises:
-        UsageError: the folder is not laid out like that, a file can't be read, or patients.csv leaves an image out.
+        UsageError: If the folder has another layout, a file can't be read, or patients.csv lacks an image.
 
     Example:
         >>> import tempfile

@@ -16,35 +16,36 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 def flag(default: Any, help_text: str, **options: Any) -> Any:
-    """A dataclass field that is a command line flag.
+    """Returns a dataclass field that is a command line flag.
 
     Args:
-        default: the field's default. None for a flag that has none, False for a switch.
-        help_text: what the field means, shown by --help.
-        **options: more for argparse: choices, metavar, and the type where the default is None and it is not text.
+        default: The field's default: False for a switch, None for a flag without a default.
+        help_text: What the field means, shown by --help.
+        **options: More for argparse: choices, metavar, and the type where the default is None and it is not str.
     """
     return dataclasses.field(default=default, metadata={"help": help_text, **options})
 
 
 def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
-    """Add one flag for each field of a dataclass that `flag` made."""
+    """Adds one flag for each field of a dataclass that `flag` made."""
     for field in dataclasses.fields(config_class):
         if "help" in field.metadata:
             add_flag(parser, field)
 
 
 def add_flag(parser: argparse._ActionsContainer, field: dataclasses.Field, **changes: Any) -> None:
-    """Add one field's flag.
+    """Adds the flag of one field.
 
     Args:
-        parser: a parser or a group of it.
-        field: of a dataclass, made by `flag`.
+        parser: A parser or a group of it.
+        field: A field of a dataclass, made by `flag`.
         **changes: argparse options in place of the field's own.
     """
     options = {"default": field.default, **field.metadata}
@@ -60,6 +61,6 @@ def add_flag(parser: argparse._ActionsContainer, field: dataclasses.Field, **cha
 
 
 def from_namespace(config_class: type[T], parsed: argparse.Namespace) -> T:
-    """Make the dataclass from what argparse parsed; flags of others are passed over."""
-    names = {field.name for field in dataclasses.fields(config_class)}
-    return config_class(**{name: value for name, value in vars(parsed).items() if name in names})
+    """Returns the dataclass that argparse's values make; values of other flags are left out."""
+    fields = inspect.signature(config_class).parameters
+    return config_class(**{name: value for name, value in vars(parsed).items() if name in fields})

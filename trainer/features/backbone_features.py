@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -128,8 +129,9 @@ class Features:
         path = self.path(row, variant)
         with contextlib.suppress(OSError):  # `atomic` reports it in one line
             path.parent.mkdir(parents=True, exist_ok=True)
+        content: dict[str, Any] = {"key": np.asarray(self.key(row, variant)), **arrays}
         with atomic(path) as temporary:
-            np.savez(temporary, **{"key": np.asarray(self.key(row, variant)), **arrays})
+            np.savez(temporary, **content)
 
     def compute(self, rows: np.ndarray, variants: int) -> None:
         """Computes what is missing.

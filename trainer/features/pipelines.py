@@ -29,7 +29,7 @@ MOST_NAMED = 5
 
 
 def augmenter(augmentation: Augmentation, seed: int) -> keras.Sequential:
-    """Keras layers that change a batch of images, float [batch, h, w, 3] in 0..255, when called with training=True.
+    """Returns layers that augment images, float [batch, h, w, 3] in 0..255, when called with training=True.
 
     Corners that a rotation or shift uncovers repeat the nearest pixel.
     """
@@ -48,12 +48,12 @@ def augmenter(augmentation: Augmentation, seed: int) -> keras.Sequential:
 
 
 def eval_pipeline(examples: Examples, rows: np.ndarray, batch_size: int) -> tf.data.Dataset:
-    """Images as they are, in the order of `rows`; nothing is dropped.
+    """Returns a pipeline of images without augmentation, in the order of `rows`; none is dropped.
 
     Args:
-        examples: the dataset.
-        rows: int [m], which of its images.
-        batch_size: images in a batch; the last may hold fewer.
+        examples: The dataset.
+        rows: int [m], indices of the images.
+        batch_size: Images in a batch; the last may hold fewer.
 
     Returns:
         Batches float32 [batch, 224, 224, 3] in 0..255.
@@ -64,14 +64,14 @@ def eval_pipeline(examples: Examples, rows: np.ndarray, batch_size: int) -> tf.d
 def train_pipeline(
     examples: Examples, rows: np.ndarray, augmentation: Augmentation, batch_size: int, seed: int
 ) -> tf.data.Dataset:
-    """Images with their labels, shuffled and augmented anew in each epoch.
+    """Returns a pipeline of images with their labels, shuffled and augmented anew in each epoch.
 
     Args:
-        examples: the dataset.
-        rows: int [m], which of its images.
-        augmentation: how they are changed.
-        batch_size: images in a batch; the last may hold fewer.
-        seed: of the shuffling and the augmentation.
+        examples: The dataset.
+        rows: int [m], indices of the images.
+        augmentation: Kinds and ranges of the random changes.
+        batch_size: Images in a batch; the last may hold fewer.
+        seed: Of the shuffling and the augmentation.
 
     Returns:
         Pairs of images, float32 [batch, 224, 224, 3] in 0..255, and one-hot labels, float32 [batch, classes].
@@ -108,10 +108,10 @@ def _decode_and_resize() -> Callable[[tf.Tensor], tf.Tensor]:
 
 @contextlib.contextmanager
 def naming_undecodable(examples: Examples) -> Iterator[None]:
-    """Turn an error of a pipeline over `examples` in the block into one that names every image it fails on.
+    """Turns an error of a pipeline over `examples` in the block into one that names all images it fails on.
 
     Raises:
-        UsageError: images can't be decoded or read; says which and why.
+        UsageError: If images can't be decoded or read. Names them, with the reasons.
     """
     try:
         yield
@@ -125,7 +125,7 @@ def naming_undecodable(examples: Examples) -> Iterator[None]:
 
 
 def undecodable(examples: Examples) -> dict[str, str]:
-    """{image_id: reason} for every image that can't be decoded; about 0.02 s an image."""
+    """Returns {image_id: reason} of all images that can't be decoded. Takes about 0.02 s per image."""
     bad = {}
     for name, encoded in zip(examples.image_id, examples.read(np.arange(len(examples))), strict=True):
         try:
@@ -136,7 +136,7 @@ def undecodable(examples: Examples) -> dict[str, str]:
 
 
 def listed(texts: Sequence[str]) -> str:
-    """The first of some texts in one line, and how many more there are."""
+    """Returns the first texts in one line, and how many more there are."""
     more = [f"and {len(texts) - MOST_NAMED} more"] if len(texts) > MOST_NAMED else []
     return "; ".join([*texts[:MOST_NAMED], *more])
 

@@ -1,4 +1,4 @@
-"""The examples that a run is trained and tested on: loaded, split, and checked before any work starts."""
+"""Load the examples that a run is trained and tested on, split a folder, and check both splits."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MIN_GROUPS = 5
 
 
 def load_training_set(config: Config) -> Examples:
-    """Load the dataset of a run; a builder config comes with its splits, a folder is split here.
+    """Loads the dataset of a run. A builder config comes with its splits, a folder is split here.
 
     Raises:
-        UsageError: the dataset can't be read or split, a split lacks a class, or a batch would not be filled.
+        UsageError: If the dataset can't be read or split, a split lacks a class, or a batch is larger than "train".
     """
     examples = load_examples(config.data)
     if config.data.dataset:
@@ -37,10 +37,10 @@ def load_training_set(config: Config) -> Examples:
 
 
 def split_folder(examples: Examples, seed: int) -> Examples:
-    """Split images 80 / 20 into "train" and "test", stratified by class and grouped by patient where these are known.
+    """Splits images 80 / 20 into "train" and "test", stratified by class, grouped by patient where known.
 
     Raises:
-        UsageError: a class has fewer than 5 patients (images, where patients are unknown).
+        UsageError: If a class has fewer than 5 patients (images, where patients are unknown).
     """
     for name in examples.class_names:
         if len(set(examples.groups[examples.is_class(name)])) < MIN_GROUPS:
