@@ -165,7 +165,7 @@ def _recipe(folder: Path, config: Config, examples: Examples, backbone: Backbone
         from trainer.tuning import search  # imported late: KerasTuner takes a second
         from trainer.tuning.trials import Problem
 
-        return search.search(folder, config, Problem.of(config, examples, backbone))
+        return search.search(folder, config, Problem.of(config, examples, backbone)).best.recipe
     if (folder / file_names.TUNER).exists():
         raise UsageError(f"{folder} holds an unfinished search: add --tune to go on with it, or remove it.")
     return recipes.named(

@@ -61,7 +61,7 @@ def run_search(output, trials, tuner="random", the_problem=None, **changes):
     tf.config.experimental.enable_op_determinism()  # as training does: without it the last bits differ
     wanted = config(output, trials, tuner, **changes)
     with new_folder(Path(output)) as folder:
-        return search.search(folder, wanted, the_problem or problem())
+        return search.search(folder, wanted, the_problem or problem()).best.recipe
 
 
 def interrupt_after(quick, count, run, trials_wanted=6):

@@ -1,6 +1,6 @@
 """Search for a better recipe, `--tune`: a KerasTuner search over head and preprocessing on the training split alone.
 
-    recipe = search.search(folder, config, Problem.of(config, examples, backbone))     # folder: the run being made
+    summary = search.search(folder, config, Problem.of(config, examples, backbone))     # folder: the run being made
 
 It leaves folds.json, tuner/ (KerasTuner's own files and a result.json per trial), tuning.csv, tuning.json and
 tuning.png in the run folder. Killed at any point and called again, it goes on. With KerasTuner's environment variables
@@ -24,19 +24,18 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import read_sealed, to_json, write_json, write_sealed
 from covid_tfds.common.new_folder import destination
 from trainer.config import Config
-from trainer.recipes import Recipe
 from trainer.report.plots import save
 from trainer.run_folder import file_names
 from trainer.tuning import oracles, plots, tensorboard, workers
-from trainer.tuning.summary import SearchTable
+from trainer.tuning.summary import SearchSummary, SearchTable
 from trainer.tuning.trials import RESULT, Problem, TrialResult
 from trainer.tuning.tuner import Tuner, quiet_keras_tuner
 
 DAMAGE = (OSError, UsageError, ValueError, KeyError, TypeError, AttributeError)
 
 
-def search(folder: Path, config: Config, problem: Problem) -> Recipe:
-    """Searches, or goes on with the search in `folder`; writes its files and returns the best recipe.
+def search(folder: Path, config: Config, problem: Problem) -> SearchSummary:
+    """Searches, or goes on with the search in `folder`; writes its files and returns tuning.json's content.
 
     Raises:
         UsageError: If the folder holds another search, or every trial failed.
@@ -68,7 +67,7 @@ def search(folder: Path, config: Config, problem: Problem) -> Recipe:
     failed = [number for number, row in table.rows.items() if row["status"] == "failed"]
     save(plots.draw_search(table.completed, failed, summary), folder / file_names.TUNING_PLOT)
     print(summary.describe())
-    return summary.best.recipe
+    return summary
 
 
 def _run_trials(tuner: Tuner, oracle: oracles.Restartable, table: SearchTable, config: Config) -> None:
