@@ -41,7 +41,7 @@ class CovidConfig(tfds.core.BuilderConfig):
 
 
 def phantom_config(num_examples: int) -> CovidConfig:
-    """Return a `phantom` config of another size.
+    """Returns a `phantom` config of another size.
 
     Args:
         num_examples: How many radiographs to draw, half of them with opacities; at least 10, so that no split is empty.
@@ -117,7 +117,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def get_builder_config(
         cls, name: str, version: str | tfds.core.Version | None = None
     ) -> tfds.core.BuilderConfig | None:
-        """Return the config of that name, also one that is built only by its name."""
+        """Returns the config of that name, also one that is built only by its name."""
         return KERMANY_COVID_FULL if name == KERMANY_COVID_FULL.name else super().get_builder_config(name, version)
 
     def download_and_prepare(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.datasets import load_examples
+from covid_tfds.imaging.formats import is_turned
 from trainer.run_folder.predictions import Prediction
 from trainer.run_folder.run import Run
 
 Row = TypeVar("Row")
-EXIF_ORIENTATION = 0x0112
 MIN_CALIBRATION, MAX_CALIBRATION = 10, 20  # images of each class
 
 
@@ -37,7 +35,7 @@ class EncodedImage:
     @property
     def is_turned(self) -> bool:
         """Whether its EXIF orientation is not upright. Training ignores it: TensorFlow's decoder does not read EXIF."""
-        return Image.open(io.BytesIO(self.encoded)).getexif().get(EXIF_ORIENTATION, 1) != 1
+        return is_turned(self.encoded)
 
 
 def choose_calibration_rows(run: Run) -> list[Prediction]:

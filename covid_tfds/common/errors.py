@@ -12,7 +12,7 @@ class SourceError(UsageError):
 
 
 def describe_error(error: BaseException) -> str:
-    """Return what an error says, in one line: the system's words for an OSError, its type where it says nothing.
+    """Returns what an error says, in one line: the system's words for an OSError, its type where it says nothing.
 
     Example:
         >>> describe_error(FileNotFoundError(2, "No such file or directory", "image.png"))

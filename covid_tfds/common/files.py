@@ -26,7 +26,16 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; it takes `path`'s name, flushed to disk, when the block ends well.
 
-    Raises UsageError for an OSError in the block: a full disk, a folder that is gone or can't be written.
+    Raises:
+        UsageError: For an OSError in the block: a full disk, a folder that is gone or can't be written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "numbers.txt")
+        >>> with atomic(path) as temporary:
+        ...     _ = temporary.write_text("1 2 3")
+        >>> path.read_text()
+        '1 2 3'
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -44,7 +53,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def _reason(error: OSError) -> str:
-    """What the system says; HDF5 tells it in the middle of a long message of its own."""
+    """Returns the system's words for an error, which HDF5 hides in a long message of its own."""
     return os.strerror(error.errno) if error.errno else str(error).strip().splitlines()[0]
 
 

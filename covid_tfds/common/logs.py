@@ -1,4 +1,4 @@
-"""Keeps TensorFlow's start-up chatter off the terminal: it is printed by C++ before any Python setting can stop it."""
+"""Keep TensorFlow's start-up messages off the terminal: C++ prints them before any Python setting can stop it."""
 
 import contextlib
 import gc
@@ -12,9 +12,10 @@ from covid_tfds.common import cli
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """While the block imports TensorFlow and finds its devices, discard what native code writes to standard error.
+    """Discard what native code writes to standard error while the block imports TensorFlow, and find its devices.
 
-    Exceptions still come out of the block as usual, signals after it. Needs nothing of TensorFlow itself.
+    Exceptions come out of the block as usual, signals after it. A block that does not import TensorFlow does not need
+    it either.
     """
     with cli.held(), _discarding():
         yield
@@ -22,7 +23,7 @@ def silenced() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _discarding() -> Iterator[None]:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what comes after start-up heeds it
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for messages after start-up
     try:
         descriptor = sys.stderr.fileno()
     except (AttributeError, OSError):  # a test or a notebook replaced sys.stderr: nothing to silence
@@ -34,8 +35,8 @@ def _discarding() -> Iterator[None]:
         os.dup2(nowhere.fileno(), descriptor)
     first, collecting = "tensorflow" not in sys.modules, gc.isenabled()
     if first:
-        # The imports make a million objects that live as long as the process: to look for garbage among them, again and
-        # again, takes a quarter of their time.
+        # The imports make a million objects that live as long as the process: collecting garbage among them, again and
+        # again, takes a quarter of the time.
         gc.disable()
     try:
         yield

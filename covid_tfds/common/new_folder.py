@@ -23,12 +23,12 @@ INCOMPLETE = ".incomplete"
 
 
 def staging(output: Path) -> Path:
-    """Return where a folder is made before it is complete: beside its final place, on the same file system."""
+    """Returns where a folder is made before it is complete: beside its final place, on the same file system."""
     return output.with_name(output.name + INCOMPLETE)
 
 
 def destination(partial: Path) -> Path:
-    """Return the final place of a folder being made: the inverse of `staging`."""
+    """Returns the final place of a folder being made: the inverse of `staging`."""
     return partial.with_name(partial.name.removesuffix(INCOMPLETE))
 
 

@@ -1,4 +1,4 @@
-"""Progress of long work and an estimate of what is left: one refreshed line in a terminal, plain lines elsewhere."""
+"""Show the progress of long work and the time left: one refreshed line in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,18 +12,30 @@ PLAIN = "{desc}: {n_fmt}/{total_fmt} {unit}, {elapsed} gone, {remaining} left{po
 
 
 class Line:
-    """How far a piece of work is, on standard error; use it in a `with` block.
+    """The progress of a piece of work, on standard error.
 
-    done: what was there before this process began. plain_seconds: the least time between two plain lines.
+    Example:
+        >>> with Line(total=20, description="features", unit="image") as line:
+        ...     for _ in range(20):
+        ...         line.advance()
     """
 
     def __init__(self, total: int, description: str, unit: str, done: int = 0, plain_seconds: float = 10.0):
+        """Begin to show progress.
+
+        Args:
+            total: Units of work in all.
+            description: What the work is.
+            unit: What is counted, such as "image".
+            done: Units that were done before this process began.
+            plain_seconds: The least time between two plain lines.
+        """
         self._total, self._description, self._unit, self._initial = total, description, unit, done
         self._done, self._plain_seconds = done, plain_seconds
         self._began = self._printed = time.monotonic()
         self._bar = None
         if sys.stderr.isatty():
-            width = shutil.get_terminal_size().columns  # tqdm would draw nothing where the terminal tells no width
+            width = shutil.get_terminal_size().columns  # of an unknown width tqdm would draw nothing
             self._bar = tqdm(total=total, initial=done, desc=description, unit=unit, ncols=width)
 
     def __enter__(self) -> Line:
@@ -34,7 +46,7 @@ class Line:
             self._bar.close()
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """So many more are done; note: what else is worth knowing."""
+        """Count units that are done; `note` stands at the end of the line."""
         self._done += count
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
@@ -46,7 +58,7 @@ class Line:
             print(self._plain(now - self._began, note), file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
-        """Change what stands at the end of a terminal's line."""
+        """Change the end of a terminal's line."""
         if self._bar is not None:
             self._bar.set_postfix_str(text)
 

@@ -85,7 +85,7 @@ def _check(dataset) -> None:
 
 
 def _pixels(dataset) -> np.ndarray:
-    """Return stored values, int32 [rows, columns]."""
+    """Returns stored values, int32 [rows, columns]."""
     from pydicom.pixels import get_decoder
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -123,7 +123,7 @@ def _to_8_bits(stored: np.ndarray, dataset) -> np.ndarray:
 
 
 def _windowed(values: np.ndarray, dataset, padding: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Return values after the VOI table or window, the output that is darkest, the output that is brightest."""
+    """Returns values after the VOI table or window, the output that is darkest, the output that is brightest."""
     from pydicom.pixels import apply_voi, apply_windowing
 
     if dataset.get("VOILUTSequence"):
@@ -141,7 +141,7 @@ def _windowed(values: np.ndarray, dataset, padding: np.ndarray) -> tuple[np.ndar
 
 
 def _padding(stored: np.ndarray, dataset) -> np.ndarray:
-    """Return bool [rows, columns]: pixels outside the image (PixelPaddingValue to PixelPaddingRangeLimit)."""
+    """Returns bool [rows, columns]: pixels outside the image (PixelPaddingValue to PixelPaddingRangeLimit)."""
     if dataset.get("PixelPaddingValue") is None:
         return np.zeros(stored.shape, dtype=bool)
     value = int(dataset.PixelPaddingValue)

@@ -14,22 +14,22 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".dcm", ".dicom")
 
 
 def is_jpeg(encoded: bytes) -> bool:
-    """Return whether bytes start like a JPEG."""
+    """Returns whether bytes start like a JPEG."""
     return encoded.startswith(JPEG_START)
 
 
 def is_png(encoded: bytes) -> bool:
-    """Return whether bytes start like a PNG."""
+    """Returns whether bytes start like a PNG."""
     return encoded.startswith(PNG_START)
 
 
 def is_dicom(encoded: bytes) -> bool:
-    """Return whether bytes start like a DICOM file (132 bytes are enough)."""
+    """Returns whether bytes start like a DICOM file (132 bytes are enough)."""
     return encoded[DICOM_AT : DICOM_AT + len(DICOM_MAGIC)] == DICOM_MAGIC
 
 
 def is_plain(encoded: bytes) -> bool:
-    """Return whether `tensorflow_decoder` may read a file: both decoders then give the same pixels.
+    """Returns whether `tensorflow_decoder` may read a file: both decoders then give the same pixels.
 
     Plain are JPEGs in grey or colour and PNGs of 8 bits without palette and transparency, both without an EXIF
     orientation. All else is for `reader` alone. The file is not decoded, so that a plain one may still be damaged.
@@ -49,9 +49,15 @@ def is_plain(encoded: bytes) -> bool:
     elif not is_jpeg(encoded):
         return False
     try:
+        if is_jpeg(encoded) and is_turned(encoded):
+            return False
         with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as image:
-            # Of a PNG without these chunks Pillow would decode the pixels to look for an orientation after them.
-            turned = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-            return image.mode in ("L", "RGB") and not image.has_transparency_data and not turned
+            return image.mode in ("L", "RGB") and not image.has_transparency_data
     except Exception:  # Pillow's plugins raise many kinds for damaged files
         return False
+
+
+def is_turned(encoded: bytes) -> bool:
+    """Returns whether the EXIF orientation of an image is not upright; of a PNG this may decode the pixels."""
+    with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as image:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) != 1

@@ -30,5 +30,5 @@ def check_scans(encoded: bytes) -> None:
 
 
 def too_large() -> str:
-    """Return the limit of pixels in words, for error messages."""
+    """Returns the limit of pixels in words, for error messages."""
     return f"expected at most {MAX_PIXELS // 1_000_000} million pixels"

@@ -50,7 +50,7 @@ def _scale(image: Image.Image) -> Image.Image:
 
 
 def _inside(shape: Sequence[int], region: Sequence[float]) -> np.ndarray:
-    """Return 1.0 within the region, else 0.0: enlarging smears heat over its edge, where the head reads nothing."""
+    """Returns 1.0 within the region, else 0.0: enlarging smears heat over its edge, where the head reads nothing."""
     row, column = ((np.arange(side) + 0.5) / side for side in shape)
     rows = (row > region[0]) & (row < region[2])
     columns = (column > region[1]) & (column < region[3])
@@ -107,6 +107,3 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
         else:
             lines[-1] = longer
     return lines
-
-
-overlay = draw_overlay  # until export takes the new name

@@ -19,11 +19,13 @@ from PIL import Image, ImageOps
 
 from covid_tfds.common.errors import describe_error
 from covid_tfds.imaging.dicom import decode_dicom
-from covid_tfds.imaging.formats import PNG_BIT_DEPTH_AT, SUFFIXES, is_dicom, is_jpeg  # noqa: F401
+from covid_tfds.imaging.formats import PNG_BIT_DEPTH_AT, is_dicom, is_jpeg
 from covid_tfds.imaging.limits import MAX_BYTES, ImageError, check_scans, check_size, too_large
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 EXPECTED = "expected JPEG, PNG, WebP, BMP or DICOM"
+# Sum of the luminance quantization table of quality 50 (ITU-T T.81, table K.1); libjpeg scales it for other qualities.
+QUALITY_50 = 3688
 
 
 class DecodedImage(NamedTuple):
@@ -45,12 +47,15 @@ class Header(NamedTuple):
         format: `JPEG`, `PNG`, `WEBP` or `BMP`.
         channels: As stored: 1 grey or palette, 2 grey and alpha, 3 colour, 4 colour and alpha or CMYK.
         width, height: As stored, in pixels.
+        jpeg_quality: 1 to 100, as libjpeg was given it; 100 for other formats. Below 25 it comes out a little high, as
+            the entries of the table that it is read from end at 255.
     """
 
     format: str
     channels: int
     width: int
     height: int
+    jpeg_quality: float
 
 
 def read_image(path: str | Path) -> DecodedImage:
@@ -107,7 +112,7 @@ def decode_raster(encoded: bytes) -> np.ndarray:
 def read_header(encoded: bytes) -> Header:
     """Read the head of a JPEG, PNG, WebP or BMP; raises ImageError."""
     with _opened(encoded) as image:
-        return Header(image.format or "", len(image.getbands()), *image.size)
+        return Header(image.format or "", len(image.getbands()), *image.size, _jpeg_quality(image))
 
 
 @contextlib.contextmanager
@@ -135,6 +140,14 @@ def _opened(encoded: bytes) -> Iterator[Image.Image]:
         raise ImageError(f"damaged: {describe_error(error)}") from error
 
 
+def _jpeg_quality(image: Image.Image) -> float:
+    tables = getattr(image, "quantization", None)
+    if not tables:
+        return 100.0
+    percent = 100 * sum(tables[0]) / QUALITY_50
+    return (200 - percent) / 2 if percent <= 100 else 5000 / percent
+
+
 def _over_black(image: Image.Image, png_bits: int) -> np.ndarray:
     """Convert any Pillow image to RGB over black; `png_bits` are those of a sample, 8 for other formats."""
     transparent = image.info.get("transparency")
@@ -155,6 +168,3 @@ def _over_black(image: Image.Image, png_bits: int) -> np.ndarray:
         image.info["transparency"] = transparent * 255 // ((1 << png_bits) - 1)
     rgba = np.asarray(image.convert("RGBA")).astype(np.uint16)
     return ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)
-
-
-picture, Picture, decode = decode_image, DecodedImage, decode_raster  # until export takes the new names

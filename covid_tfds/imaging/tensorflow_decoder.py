@@ -49,7 +49,7 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def image_decoder() -> tfds.decode.Decoder:
-    """Return `decode_image` as TFDS takes it: `tfds.load(..., decoders={"image": image_decoder()})`."""
+    """Returns `decode_image` as TFDS takes it: `tfds.load(..., decoders={"image": image_decoder()})`."""
 
     @tfds.decode.make_decoder(output_dtype=tf.uint8)
     def decode(encoded, feature):

@@ -112,7 +112,7 @@ def list_images(covid: Files, kermany: Files) -> list[ListedImage]:
 
 
 def summarize(images: list[ListedImage]) -> dict[str, int]:
-    """Return what is kept as the dataset's metadata: images of each label, bytes, how many have a published hash."""
+    """Returns what is kept as the dataset's metadata: images of each label, bytes, how many have a published hash."""
     return {
         **Counter(image.features["label"] for image in images),
         "bytes": sum(image.place.bytes for image in images),
@@ -186,7 +186,7 @@ def _kermany_features(files: Files) -> Iterator[tuple[str, dict[str, str | float
 
 
 def _find_identical(images: list[ListedImage]) -> list[list[ListedImage]]:
-    """Return groups of images with the same bytes. Only those of one size are read: a few dozen in some thousand."""
+    """Returns groups of images with the same bytes. Only those of one size are read: a few dozen in some thousand."""
     by_size = defaultdict(list)
     for image in images:
         by_size[image.place.bytes].append(image)

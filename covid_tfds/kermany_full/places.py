@@ -63,7 +63,7 @@ Files = dict[str, Place]
 
 
 def read_file(place: Place) -> bytes:
-    """Return the bytes of a file, on whichever machine this is called: all must see it under the same path.
+    """Returns the bytes of a file, on whichever machine this is called: all must see it under the same path.
 
     Raises:
         OSError, zipfile.BadZipFile: If it can't be read, or differs from the zip's checksum.
@@ -192,7 +192,7 @@ def _check_published(archive: Path) -> None:
 
 
 def _archive_commit(clone: Path, folder: Path) -> Path | None:
-    """Return the pinned commit of a clone as a zip in `folder`; None when the clone lacks it, or git is missing."""
+    """Returns the pinned commit of a clone as a zip in `folder`; None when the clone lacks it, or git is missing."""
     archive = folder / f"{COMMIT}.zip"
     if archive.exists():
         return archive

@@ -76,7 +76,7 @@ def draw_by_id(image_id: str) -> Radiograph:
 
 
 def split_of(index: int) -> str:
-    """Return the split, "train" or "test", of radiograph number `index`: of ten, one of each class is for testing."""
+    """Returns the split, "train" or "test", of radiograph number `index`: of ten, one of each class is for testing."""
     return "test" if index % 10 >= 8 else "train"
 
 
@@ -143,7 +143,7 @@ def _open(distance, shutter):
 
 
 def _haze(rng: np.random.Generator, patient: Chest) -> np.ndarray:
-    """Return the attenuation that opacities add, float32 [height, width], 0 outside the lungs."""
+    """Returns the attenuation that opacities add, float32 [height, width], 0 outside the lungs."""
     plane = patient.plane
     patches = np.zeros_like(patient.attenuation)
     for side in SIDES:

@@ -40,7 +40,7 @@ class Plane:
         self.y = ((np.arange(self.height, dtype=np.float32) - self.origin[1]) / self.unit_y)[:, None].astype(np.float32)
 
     def pixels(self, points: np.ndarray) -> np.ndarray:
-        """Return pixel coordinates (x, y) [..., 2] of points in thorax units [..., 2]."""
+        """Returns pixel coordinates (x, y) [..., 2] of points in thorax units [..., 2]."""
         lean = np.stack([points[..., 0] + self.tilt * (points[..., 1] - 0.5), points[..., 1]], -1)
         return lean * (self.unit_x, self.unit_y) + self.origin
 
@@ -74,22 +74,22 @@ def _spline(knots, closed):
 
 
 def line(xs: Sequence[float], ys: Sequence[float]) -> np.ndarray:
-    """Return a smooth open curve, float64 [m, 2], through the points with these coordinates."""
+    """Returns a smooth open curve, float64 [m, 2], through the points with these coordinates."""
     return _spline(len(xs), False) @ np.stack([xs, ys], 1)
 
 
 def blob(xs: Sequence[float], ys: Sequence[float]) -> np.ndarray:
-    """Return a smooth closed outline, float64 [m, 2], through the points with these coordinates."""
+    """Returns a smooth closed outline, float64 [m, 2], through the points with these coordinates."""
     return _spline(len(xs), True) @ np.stack([xs, ys], 1)
 
 
 def mirrored(side: int, points: np.ndarray) -> np.ndarray:
-    """Return points [..., 2] given for the side +1, on `side`."""
+    """Returns points [..., 2] given for the side +1, on `side`."""
     return points * (side, 1)
 
 
 def ribbon(path: np.ndarray, half_width: float | np.ndarray) -> np.ndarray:
-    """Return the outline [2 m, 2] of a band along a path [m, 2], of one half width or one for each point."""
+    """Returns the outline [2 m, 2] of a band along a path [m, 2], of one half width or one for each point."""
     step = np.gradient(path, axis=0)
     normal = np.stack([-step[:, 1], step[:, 0]], 1) / np.hypot(step[:, 0], step[:, 1])[:, None]
     offset = normal * np.reshape(half_width, (-1, 1))
@@ -97,12 +97,12 @@ def ribbon(path: np.ndarray, half_width: float | np.ndarray) -> np.ndarray:
 
 
 def bone(path: np.ndarray, half_width: float | np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """Return the parts that `Plane.paint` takes for a long bone along a path [m, 2]."""
+    """Returns the parts that `Plane.paint` takes for a long bone along a path [m, 2]."""
     # A bone is a tube: rays along its wall meet more of it than rays through the marrow.
     return [(ribbon(path, half_width), 0.9), (ribbon(path, half_width * 0.64), 0.55)]
 
 
 def ramp(value: np.ndarray, start: float, end: float) -> np.ndarray:
-    """Return 0 below `start`, 1 above `end`, smooth between."""
+    """Returns 0 below `start`, 1 above `end`, smooth between."""
     t = np.clip((value - start) / (end - start), 0, 1)
     return t * t * (3 - 2 * t)

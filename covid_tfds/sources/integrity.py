@@ -58,5 +58,5 @@ def save_image(row: Row, data: bytes, folder: Path, origin: str) -> Path:
 
 
 def kept_path(row: Row, folder: Path) -> Path:
-    """Return where `save_image` keeps an image: named by its hash, as the three manifests share images."""
+    """Returns where `save_image` keeps an image: named by its hash, as the three manifests share images."""
     return folder / f"{row.sha256}{Path(row.path).suffix}"

@@ -87,7 +87,14 @@ def read_manifest(config_name: str) -> list[Row]:
 
 
 def read_corrections(field: str) -> dict[str, str]:
-    """Return `{sha256: value}` of a field, such as `view`, that the publisher has corrected since the pinned commit."""
+    """Read what the publisher has corrected since the pinned commit.
+
+    Args:
+        field: `view`.
+
+    Returns:
+        `{sha256: corrected value}`.
+    """
     with (FOLDER / "corrections.csv").open(encoding="utf-8", newline="") as file:
         return {row["sha256"]: row["corrected"] for row in csv.DictReader(file) if row["field"] == field}
 

@@ -98,7 +98,7 @@ def matching_members(rows: Sequence[Row], archive: zipfile.ZipFile) -> Iterator[
 
 
 def search_folders(manual_dir: Path) -> list[Path]:
-    """Return where copies may lie: the folder itself and those one level below, in alphabetical order."""
+    """Returns where copies may lie: the folder itself and those one level below, in alphabetical order."""
     return [manual_dir, *sorted(child for child in manual_dir.iterdir() if child.is_dir())]
 
 

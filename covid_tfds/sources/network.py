@@ -39,12 +39,12 @@ class HostUnavailableError(Exception):
 
 
 def timeout() -> tuple[float, float]:
-    """Return the seconds to wait for a connection and for each piece of an answer, as `requests` takes them."""
+    """Returns the seconds to wait for a connection and for each piece of an answer, as `requests` takes them."""
     return CONNECT_SECONDS, READ_SECONDS
 
 
 def open_session(retries: int = RETRIES) -> requests.Session:
-    """Return a session that connects to ALLOWED_ADDRESSES only and retries when the host is busy."""
+    """Returns a session that connects to ALLOWED_ADDRESSES only and retries when the host is busy."""
     session = requests.Session()
     session.adapters.clear()
     # Connections are not tried again: the preflight has just made one. A server's own Retry-After may be an hour.
@@ -63,7 +63,7 @@ def open_session(retries: int = RETRIES) -> requests.Session:
 
 
 def download(session: requests.Session, address: str, most_bytes: int) -> bytes:
-    """Return the content at an address, cut off soon after `most_bytes`.
+    """Returns the content at an address, cut off soon after `most_bytes`.
 
     Raises:
         FileUnavailableError: If the host refuses this file or the connection breaks off.
@@ -128,7 +128,7 @@ def find_unreachable(addresses: Iterable[str]) -> dict[str, str]:
 
 
 def run_within(seconds: float, work: Callable[[], T], origin: str) -> T:
-    """Return what `work` returns; raise HostUnavailableError when it takes longer, and leave it to itself."""
+    """Returns what `work` returns; raise HostUnavailableError when it takes longer, and leave it to itself."""
     future = _run_in_background(work)
     concurrent.futures.wait([future], timeout=seconds)
     if not future.done():
@@ -137,7 +137,7 @@ def run_within(seconds: float, work: Callable[[], T], origin: str) -> T:
 
 
 def retry_once(work: Callable[[], T]) -> T:
-    """Return what `work` returns, at the second try where the connection broke off at the first."""
+    """Returns what `work` returns, at the second try where the connection broke off at the first."""
     try:
         return work()
     except ConnectionLostError:
@@ -145,7 +145,7 @@ def retry_once(work: Callable[[], T]) -> T:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return the cause in one line, without the object and pool names that requests and urllib3 wrap around it."""
+    """Returns the cause in one line, without the object and pool names that requests and urllib3 wrap around it."""
     cause = error.args[0] if error.args else error
     text = str(getattr(cause, "reason", cause)).strip()
     if text.startswith(("HTTP", "<")) and ": " in text:

@@ -11,8 +11,8 @@ import pyarrow
 from apache_beam.ml.inference.base import KeyedModelHandler, PredictionResult, RunInference
 
 from covid_tfds.common.files import format_csv_row
-from covid_tfds.imaging.limits import ImageError
-from covid_tfds.imaging.reader import MAX_BYTES, Picture, picture, read_image
+from covid_tfds.imaging.limits import MAX_BYTES, ImageError
+from covid_tfds.imaging.reader import DecodedImage, decode_image, read_image
 from export.bulk import model
 from export.runtime.model_file import open_session
 from export.runtime.model_info import ModelInfo
@@ -63,7 +63,7 @@ class Prepare(beam.DoFn):
         """Read and resize one image."""
         name, encoded = element
         try:
-            found = _open(name) if encoded is None else picture(encoded, "")
+            found = _open(name) if encoded is None else decode_image(encoded, "")
         except ImageError as error:
             yield beam.pvalue.TaggedOutput(UNREADABLE, (name, str(error)))
             return
@@ -103,7 +103,7 @@ def build(
     )
 
 
-def _open(name: str) -> Picture:
+def _open(name: str) -> DecodedImage:
     if "://" not in name:
         return read_image(name)
     from apache_beam.io.filesystems import FileSystems
@@ -115,7 +115,7 @@ def _open(name: str) -> Picture:
         raise ImageError(f"can't be opened: {error}") from error
     if len(encoded) > MAX_BYTES:
         raise ImageError(f"expected at most {MAX_BYTES >> 20} MB, got more")
-    return picture(encoded, name)
+    return decode_image(encoded, name)
 
 
 def _csv_line(letter: tuple[str, str]) -> str:

@@ -189,7 +189,7 @@ def _check_file(
     stages: Stages, image: EncodedImage, pixels: np.ndarray, signatures, predictors: list[Predictor]
 ) -> None:
     """The whole way from the file, with TensorFlow and without."""
-    read = reader.decode(image.encoded)
+    read = reader.decode_raster(image.encoded)
     same_shape = read.shape == pixels.shape
     stages.add("decoders", _max_difference(read.astype(int), pixels) if same_shape else math.inf, image.name)
     served = signatures[saved_model.BYTES](tf.constant([image.encoded]))["probabilities"].numpy()[0]

@@ -55,7 +55,7 @@ def write_golden(folder: Path, reference: Reference, labels: list[str]) -> list[
     for image in draw_images():
         if image.name in CASES:
             (folder / image.name).write_bytes(image.encoded)
-            cases.append(_make_case(image.name, reader.decode(image.encoded), reference))
+            cases.append(_make_case(image.name, reader.decode_raster(image.encoded), reference))
     answers = {"about": ABOUT, "labels": labels, "tolerances": TOLERANCES, "cases": cases}
     write_json(folder / GOLDEN_ANSWERS, to_json(answers))
     return cases

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from covid_tfds.imaging.reader import SUFFIXES, is_dicom
+from covid_tfds.imaging.formats import SUFFIXES, is_dicom
 
 HEATMAP_SUFFIX = ".heatmap.png"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import atomic, format_csv_row, to_json
 from covid_tfds.imaging.limits import ImageError
-from covid_tfds.imaging.overlay import overlay
+from covid_tfds.imaging.overlay import draw_overlay
 from covid_tfds.imaging.reader import read_image
 from export.runtime.image_files import ImageFile
 from export.runtime.predictor import Predictor
@@ -54,17 +54,17 @@ def predict_row(predictor: Predictor, image: ImageFile, heatmap: Path | None) ->
     if image.error:
         return PredictionRow(str(image.path), error=image.error)
     try:
-        picture = read_image(image.path)
+        decoded = read_image(image.path)
     except ImageError as error:
         return PredictionRow(str(image.path), error=str(error))
-    prediction = predictor.predict_picture(picture)
+    prediction = predictor.predict_decoded(decoded)
     p_covid, decision = prediction.p_covid, prediction.decision
     if heatmap:
         info = predictor.info
         title = f"{image.path.name}: p_covid {p_covid:.4f}, {decision} at threshold {info.threshold:.3g}"
         with atomic(heatmap) as temporary:
             heatmap.parent.mkdir(parents=True, exist_ok=True)
-            overlay(picture.pixels, prediction.heatmap, info.heatmap_region, title).save(temporary, "PNG")
+            draw_overlay(decoded.pixels, prediction.heatmap, info.heatmap_region, title).save(temporary, "PNG")
     return PredictionRow(str(image.path), p_covid, decision, str(heatmap) if heatmap else None, prediction.warnings)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 
 from covid_tfds.imaging.limits import ImageError
-from covid_tfds.imaging.reader import Picture, read_image
+from covid_tfds.imaging.reader import DecodedImage, read_image
 from export.runtime.model_file import ModelError, open_session, read_model
 from export.runtime.model_info import ModelInfo
 from export.runtime.plausibility import find_warnings
@@ -96,10 +96,10 @@ class Predictor:
         p_covid = float(probabilities[0, 0])
         return Prediction(p_covid, self.info.decide(p_covid), heatmap[0], find_warnings(image))
 
-    def predict_picture(self, picture: Picture) -> Prediction:
+    def predict_decoded(self, image: DecodedImage) -> Prediction:
         """Predict what `read_image` read; its notes become warnings."""
-        prediction = self.predict(picture.pixels)
-        return dataclasses.replace(prediction, warnings=[*picture.notes, *prediction.warnings])
+        prediction = self.predict(image.pixels)
+        return dataclasses.replace(prediction, warnings=[*image.notes, *prediction.warnings])
 
     def predict_file(self, path: str | Path) -> Prediction:
         """Predict an image file: JPEG, PNG, WebP, BMP or DICOM.
@@ -107,4 +107,4 @@ class Predictor:
         Raises:
             ImageError: If it can't be read.
         """
-        return self.predict_picture(read_image(path))
+        return self.predict_decoded(read_image(path))

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import ExifTags, Image
 
-from covid_tfds.imaging import reader
+from covid_tfds.imaging import formats, reader
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import read_image
 from covid_tfds.imaging.tensorflow_decoder import decode_image
@@ -85,10 +85,44 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_reads_as_tensorflow_does_bit_for_bit(kind):
-    pixels = reader.decode(KINDS[kind])
+    pixels = reader.decode_raster(KINDS[kind])
     assert pixels.dtype == np.uint8
     assert pixels.shape == (*SHAPE, 3)
     np.testing.assert_array_equal(pixels, decode_image(KINDS[kind]).numpy())
+
+
+PLAIN = ("jpeg-grey", "jpeg-420", "jpeg-422", "jpeg-444", "jpeg-progressive", "jpeg-rgb", "grey-8", "rgb-8")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_plain_jpegs_and_pngs_of_8_bits_are_for_tensorflow(kind):
+    assert formats.is_plain(KINDS[kind]) == (kind in PLAIN)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"GIF89a", KINDS["rgb-8"][:20], KINDS["jpeg-420"][:20], b"\0" * 128 + b"DICM"]
+)
+def test_what_is_no_whole_head_of_a_jpeg_or_png_is_not_plain(content):
+    assert not formats.is_plain(content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("jpeg-cmyk", ("JPEG", 4, 53, 37, 75.0)),
+        ("grey-16", ("PNG", 1, 53, 37, 100.0)),
+        ("rgba-8", ("PNG", 4, 53, 37, 100.0)),
+    ],
+)
+def test_the_head_of_a_file(kind, expected):
+    *stored, quality = reader.read_header(KINDS[kind])
+    assert (*stored, round(quality)) == expected
+
+
+@pytest.mark.parametrize("quality", [25, 50, 75, 90, 97])
+def test_the_quality_of_a_jpeg(quality):
+    header = reader.read_header(encode(Image.new("L", (16, 16)), "JPEG", quality=quality))
+    assert header.jpeg_quality == pytest.approx(quality, abs=1)
 
 
 def test_a_transparent_level_of_16_bits_is_compared_in_16_bits():
@@ -97,8 +131,8 @@ def test_a_transparent_level_of_16_bits_is_compared_in_16_bits():
     at = encoded.index(b"IDAT") - 4
     body = b"tRNS" + struct.pack(">H", level)
     with_level = encoded[:at] + struct.pack(">I", 2) + body + struct.pack(">I", zlib.crc32(body)) + encoded[at:]
-    np.testing.assert_array_equal(reader.decode(with_level), decode_image(with_level).numpy())
-    assert (reader.decode(with_level) != reader.decode(encoded)).any()
+    np.testing.assert_array_equal(reader.decode_raster(with_level), decode_image(with_level).numpy())
+    assert (reader.decode_raster(with_level) != reader.decode_raster(encoded)).any()
 
 
 def test_the_pictures_of_the_parity_check_differ_in_kind():
@@ -118,7 +152,9 @@ def test_formats_that_training_does_not_know(tmp_path, file_format):
 
 def test_webp_is_seen_over_black_where_it_is_transparent():
     rgba = np.dstack([np.full((4, 4, 3), 200, np.uint8), np.full((4, 4), 51, np.uint8)])
-    np.testing.assert_array_equal(reader.decode(encode(Image.fromarray(rgba), "WEBP", lossless=True, exact=True)), 40)
+    np.testing.assert_array_equal(
+        reader.decode_raster(encode(Image.fromarray(rgba), "WEBP", lossless=True, exact=True)), 40
+    )
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
@@ -127,12 +163,14 @@ def test_the_exif_orientation_is_respected(file_format):
     image[:, :16] = 255
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6  # turn a quarter clockwise to see it upright
-    pixels = reader.decode(encode(Image.fromarray(image), file_format, exif=exif))
+    pixels = reader.decode_raster(encode(Image.fromarray(image), file_format, exif=exif))
     assert pixels.shape == (32, 16, 3)
     assert pixels[:14].min() > 250
     assert pixels[18:].max() < 5
     assert EncodedImage("x", encode(Image.fromarray(image), file_format, exif=exif)).is_turned
     assert not EncodedImage("x", encode(Image.fromarray(image), file_format)).is_turned
+    assert not formats.is_plain(encode(Image.fromarray(image), file_format, exif=exif))
+    assert formats.is_plain(encode(Image.fromarray(image), file_format))
 
 
 @pytest.mark.parametrize(
@@ -174,4 +212,4 @@ def test_every_real_radiograph_is_read_as_in_training(manual_dir):
     smallest_first = sorted(files, key=lambda path: path.stat().st_size)
     for path in smallest_first[:100:2]:
         encoded = path.read_bytes()
-        np.testing.assert_array_equal(reader.decode(encoded), decode_image(encoded).numpy(), err_msg=path.name)
+        np.testing.assert_array_equal(reader.decode_raster(encoded), decode_image(encoded).numpy(), err_msg=path.name)

@@ -74,10 +74,12 @@ def test_is_close_on_every_image_of_the_run(run, exported):
 
     float_model, int8_model = (Predictor(exported / name) for name in (ONNX, ONNX_INT8))
     pictures = read_run_images(run, run.predictions)
-    from covid_tfds.imaging.reader import decode
+    from covid_tfds.imaging.reader import decode_raster
 
     apart = [
-        abs(float_model.predict(decode(p.encoded)).p_covid - int8_model.predict(decode(p.encoded)).p_covid)
+        abs(
+            float_model.predict(decode_raster(p.encoded)).p_covid - int8_model.predict(decode_raster(p.encoded)).p_covid
+        )
         for p in pictures
     ]
     assert max(apart) <= 0.03
@@ -99,6 +101,6 @@ def test_the_mean_of_each_channel_is_put_right(run, exported):
 
 
 def images_of(picture):
-    from covid_tfds.imaging.reader import decode
+    from covid_tfds.imaging.reader import decode_raster
 
-    return decode(picture.encoded)[None]
+    return decode_raster(picture.encoded)[None]

@@ -1,5 +1,3 @@
-import io
-
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -92,13 +90,6 @@ def test_noise_is_hardly_ever_taken_for_a_cue():
         told = shortcuts.judge([noise], labels, patients, assignment, scores, seed)
         found += told["verdict"] == "shortcut"
     assert found <= 1
-
-
-@pytest.mark.parametrize("quality", [25, 50, 75, 90, 97])
-def test_jpeg_quality_is_what_was_asked_for(quality):
-    file = io.BytesIO()
-    Image.new("L", (16, 16)).save(file, "JPEG", quality=quality)
-    assert file_facts.jpeg_quality(Image.open(file)) == pytest.approx(quality, abs=1)
 
 
 def test_file_facts_do_not_depend_on_what_the_image_shows(tmp_path):
