@@ -205,13 +205,14 @@ def _fit_tutorial(cached: Features, path: Path, about: dict) -> tuple[keras.Mode
     epochs = EpochCheckpoint(path, about, head, optimizer, recipe)
     images = pipelines.train_pipeline(examples, train, recipe.augmentation, recipe.batch_size, cached.seed)
     done = epochs.restore(images)
-    targets = tf.data.Dataset.from_tensor_slices(cached.targets[test])
-    validation = pipelines.eval_pipeline(examples, test, recipe.batch_size).unbatch()
+    targets = tf.data.Dataset.from_tensor_slices(cached.targets[test]).batch(recipe.batch_size)
+    validation = tf.data.Dataset.zip(pipelines.eval_pipeline(examples, test, recipe.batch_size), targets)
     network.fit(
         images,
-        validation_data=tf.data.Dataset.zip(validation, targets).batch(recipe.batch_size).cache(),
+        validation_data=validation.cache(),
         initial_epoch=done,
         epochs=recipe.epochs,
+        shuffle=False,  # the pipeline shuffles
         verbose=2,
         callbacks=[epochs],
     )

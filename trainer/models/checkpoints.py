@@ -55,7 +55,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         if not self._path.exists():
             return 0
         try:
-            with np.load(self._path) as stored:
+            with self._path.open("rb") as file, np.load(file) as stored:
                 about, history = str(stored["about"]), json.loads(str(stored["history"]))
                 state = [stored[str(index)] for index in range(len(self._state))]
         except Exception as error:  # zipfile and NumPy raise many kinds for a damaged file
