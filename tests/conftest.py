@@ -99,12 +99,55 @@ def phantom_folder(shared) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def data_dir(shared) -> Path:
+    """Where prepared datasets lie: each is built for the first test that reads it."""
+    return shared / "tensorflow_datasets"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_caches(shared):
     """Keep the features that tests compute out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
         yield
+
+
+@pytest.fixture(scope="session")
+def train(shared, data_dir, own_caches):
+    """`python -m trainer` with an untrained backbone, once for all tests: name, flags -> run folder."""
+
+    def train(name: str, *flags: str) -> Path:
+        from trainer.__main__ import main
+
+        output = shared / "runs" / name
+        argv = [*flags, "--weights", "random", "--data_dir", str(data_dir), "--output", str(output)]
+        make_once(shared, f"run {name}", lambda: _succeed(main(argv)))
+        return output
+
+    return train
+
+
+def _succeed(code: int) -> None:
+    assert code == 0
+
+
+@pytest.fixture(scope="session")
+def small_run(train, phantom_folder) -> Path:
+    """The run folder of a training on `phantom_folder`. Not to be changed."""
+    return train("small", "--dataset", str(phantom_folder), "--epochs", "4")
+
+
+@pytest.fixture(scope="session")
+def demo_run(train) -> Path:
+    """The run folder of `python -m trainer --demo`. Not to be changed."""
+    return train("demo", "--demo")
+
+
+@pytest.fixture(scope="session")
+def curated_run(train, manual_dir) -> Path:
+    """The run folder of a training on the real radiographs of `curated`. Not to be changed."""
+    return train("curated", "--config", "curated", "--manual_dir", str(manual_dir))
 
 
 @pytest.fixture(scope="session")
