@@ -169,7 +169,7 @@ def test_the_top_of_trainer_holds_few_files():
         "covid_tfds.imaging.reader",
         "trainer.config",
         "trainer.run_folder.run",
-        "trainer.metrics.classification",
+        "trainer.metrics.one_vs_rest",
         "export.runtime.predictor",
         "export.predict",
     ],

@@ -21,7 +21,7 @@ def _train(wanted: config.Config) -> None:
         from trainer.models import strategies
 
     if wanted.tune and workers.find_role(wanted) == "worker":
-        training.help_tune(wanted)
+        training.help_search(wanted)
     elif strategies.is_helper(wanted):
         training.help_fine_tune(wanted)
     else:

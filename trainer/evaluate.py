@@ -1,15 +1,16 @@
-"""`python -m trainer.evaluate RUN_DIR --config source_matched`: a finished run on another dataset.
+"""`python -m trainer.evaluate RUN_DIR --config source_matched`: evaluate a finished run on another dataset.
 
     python -m trainer.evaluate runs/curated --config source_matched --manual_dir DIR
     python -m trainer.evaluate runs/curated --dataset my_hospital
 
-Takes about 10 s and 0.1 s an image. It writes external/<name>/ into the run's folder, adds a section to the report and
-prints internal against external figures. Nothing is trained, and no threshold is chosen anew.
+Takes about 10 s and 0.1 s per image. It writes external/<name>/ into the run's folder, writes the report again, and
+prints internal beside external metrics. Nothing is trained, and the threshold stays as it is.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -18,11 +19,11 @@ from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.common.flags import from_namespace
 from covid_tfds.examples import DatasetRequest, add_dataset_flags
 from trainer.run_folder import file_names
-from trainer.run_folder.results import Estimate, External, RunMetrics
+from trainer.run_folder.details import ExternalValidation, load_details, save_external
+from trainer.run_folder.results import Estimate, RunMetrics
 from trainer.run_folder.run import load
-from trainer.run_folder.typed_files import read_json_as
 
-FIGURES = ("accuracy", "sensitivity", "specificity", "auroc", "pr_auc", "brier")
+METRICS = ("accuracy", "sensitivity", "specificity", "auroc", "pr_auc", "brier")
 WIDTH = 24
 
 
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         argv,
         parser().parse_args,
         _evaluate,
-        lambda _: "Stopped. The run is as it was; the same command starts the validation anew.",
+        lambda _: "Stopped. The run is as it was; the same command starts the validation again.",
     )
 
 
@@ -40,20 +41,25 @@ def _evaluate(wanted: argparse.Namespace) -> None:
     request = from_namespace(DatasetRequest, wanted)
     request.validate()
     run = load(wanted.run_dir)
+    details = load_details(run.path)
     # Imported late: TensorFlow takes seconds, and --help or a wrong folder needs none of it.
     with logs.silenced():
+        from trainer.report.writing import write_report
         from trainer.validation import external
 
-    folder = external.validate(run, request)
-    print(side_by_side(run.metrics, read_json_as(External, folder / file_names.METRICS), folder.name))
+    validation = external.validate_externally(run, request)
+    folder = save_external(run, validation)
+    others = {one.name: one for one in details.external} | {validation.name: validation}
+    write_report(run, dataclasses.replace(details, external=tuple(others[name] for name in sorted(others))))
+    print(tabulate_metrics(run.metrics, validation))
     print(f"Written: {folder}\nReport to open: {run.path / file_names.REPORT}")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line: a run folder and one dataset."""
+    """Returns the parser of the command line: a run folder and one dataset."""
     result = argparse.ArgumentParser(
         prog="python -m trainer.evaluate",
-        description=f"Judge a finished run on another dataset. {INTENDED_USE}",
+        description=f"Evaluate a finished run on another dataset. {INTENDED_USE}",
         allow_abbrev=False,
     )
     result.add_argument("run_dir", type=Path, help="run folder that `python -m trainer` made")
@@ -61,25 +67,25 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def side_by_side(internal: RunMetrics, external: External, name: str) -> str:
-    """A table of the run's own figures against those of the other dataset, with 95 % intervals."""
+def tabulate_metrics(internal: RunMetrics, external: ExternalValidation) -> str:
+    """Returns a table of the run's own metrics and those on the other dataset, with 95 % intervals."""
     validated = internal.cross_validation
     columns = {
         "frozen, cross-val." if validated.of else "cross-validation": validated,
         "internal test": internal.test,
-        f"external: {name}": external.test,
+        f"external: {external.name}": external.metrics.test,
     }
     table = [("", *columns)]
-    table += [(figure, *(_cell(getattr(column, figure)) for column in columns.values())) for figure in FIGURES]
+    table += [(metric, *(_format(getattr(column, metric)) for column in columns.values())) for metric in METRICS]
     table += [("images", *(column.n for column in columns.values()))]
     table += [("patients", *(column.patients or "unknown" for column in columns.values()))]
     lines = ["".join(f"{cell:<{WIDTH}}" for cell in row).rstrip() for row in table]
-    if external.left_out:
-        lines.append(f"Images left out because they or their patients are in the run's own data: {external.left_out}")
+    if left_out := external.metrics.left_out:
+        lines.append(f"Images left out because they or their patients are in the run's own data: {left_out}")
     return "\n".join(lines)
 
 
-def _cell(estimate: Estimate) -> str:
+def _format(estimate: Estimate) -> str:
     if estimate.value is None:
         return "undefined"
     low, high = estimate.ci95

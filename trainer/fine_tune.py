@@ -1,6 +1,6 @@
-"""`--fine_tune block5`: after the head, VGG16's last block learns, too, at a low rate, on one device or on many.
+"""`--fine_tune block5`: train VGG16's last block after the head, at a low learning rate, on one device or on many.
 
-The blocks before it stay frozen, so that their output is read from the feature cache and an image costs a quarter of a
+The blocks before it stay frozen, so that their output is read from the feature cache, and an image costs a quarter of a
 pass through VGG16 in each epoch. Whatever the number of replicas, the same images make up the same global batches in
 the same order, the loss is divided by the global batch, and nothing random is left: images are not augmented and
 dropout is off. So the loss curve depends on the replicas only by rounding.
@@ -21,13 +21,17 @@ import tensorflow as tf
 
 from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
+from covid_tfds.examples import POSITIVE_CLASS
 from trainer.features.backbone_features import Backbone, Features
-from trainer.metrics import bootstrap, classification
+from trainer.features.head_training import predict_positive
+from trainer.metrics import bootstrap
+from trainer.metrics.one_vs_rest import evaluate
 from trainer.models import vgg16
 from trainer.models.head_fitting import DivergedError
 from trainer.recipes import Recipe
 from trainer.run_folder import caveats
-from trainer.validation.validate import Judgement
+from trainer.run_folder.results import FineTuning
+from trainer.validation.validate import Validation
 
 BLOCK, BEFORE, AFTER = "block5", "block4_pool", "block5_pool"
 EPOCHS = 10
@@ -37,15 +41,32 @@ EVALUATED = 16
 
 @dataclass(frozen=True)
 class Tuned:
-    """The whole network with its new block, the head's new weights, and one dict of figures an epoch."""
+    """The whole network with its new block, the head's new weights, and one dict of metrics per epoch."""
 
     backbone: Backbone
     head: list[np.ndarray]
     history: list[dict]
 
 
+@dataclass(frozen=True)
+class FineTunedRun:
+    """A run after fine-tuning.
+
+    Attributes:
+        features: Of the new backbone.
+        history: One dict of metrics per epoch of fine-tuning.
+        validation: Of the frozen model, and marked so.
+        results: metrics.json's "fine_tuning".
+    """
+
+    features: Features
+    history: list[dict]
+    validation: Validation
+    results: FineTuning
+
+
 def check(recipe: Recipe) -> None:
-    """Raise UsageError when the recipe's head does not read the block that is to be fine-tuned."""
+    """Raises UsageError if the recipe's head does not read the block that is to be fine-tuned."""
     if recipe.cut != AFTER:
         raise UsageError(
             f"--fine_tune {BLOCK}: the best recipe found reads {recipe.cut}, so that its model has no {BLOCK}. "
@@ -54,10 +75,18 @@ def check(recipe: Recipe) -> None:
 
 
 def fine_tune(cached: Features, head: keras.Model, strategy: tf.distribute.Strategy) -> Tuned:
-    """Train the block and the head together on the training split, from where the head is.
+    """Trains the block and the head together on the training split.
 
-    Adam at LEARNING_RATE for EPOCHS epochs, cross-entropy, no weight decay. Raises DivergedError when the loss is no
-    longer finite, and UsageError when another process is gone.
+    Adam at LEARNING_RATE for EPOCHS epochs, cross-entropy, no weight decay.
+
+    Args:
+        cached: Features of the frozen backbone.
+        head: Where the head's training starts.
+        strategy: Where to compute.
+
+    Raises:
+        DivergedError: If the loss is not finite.
+        UsageError: If another process is gone.
     """
     try:
         return _fine_tune(cached, head, strategy)
@@ -88,7 +117,7 @@ def _fine_tune(cached: Features, head: keras.Model, strategy: tf.distribute.Stra
             if not np.isfinite(losses[-1]):
                 raise DivergedError(f"The loss of fine-tuning is not finite in epoch {len(history) + 1}.")
             if len(losses) == steps:
-                history.append({"loss": float(np.mean(losses)), **_figures(network, maps)})
+                history.append({"loss": float(np.mean(losses)), **_evaluate_epoch(network, maps)})
                 losses.clear()
                 line.advance(note=f"loss {history[-1]['loss']:.4f}")
     return Tuned(_backbone(cached.backbone, network), network.get_layer("head").get_weights(), history)
@@ -99,32 +128,45 @@ def in_front(cached: Features) -> Features:
     return dataclasses.replace(cached, recipe=dataclasses.replace(cached.recipe, cut=BEFORE))
 
 
-def go_on(
-    cached: Features, head: keras.Model, strategy: tf.distribute.Strategy, judged: Judgement, p_frozen: np.ndarray
-) -> tuple[Features, list[dict], Judgement]:
-    """`fine_tune` a finished, judged head, and set its weights.
+def continue_run(
+    features: Features, head: keras.Model, strategy: tf.distribute.Strategy, validation: Validation
+) -> FineTunedRun:
+    """Fine-tunes the validated head of a run, and sets the head's new weights.
 
-    p_frozen: what the frozen model says of every image, float [n]. Returns the features of the new backbone, the
-    epochs' figures, and the judgement, in which every section says that it is of the frozen model, with metrics.json's
-    "fine_tuning" added.
+    Args:
+        features: Of the frozen backbone.
+        head: The head, its temperature applied.
+        strategy: Where to compute.
+        validation: Of the frozen model.
     """
-    tuned = fine_tune(cached, head, strategy)
+    examples = features.examples
+    test = examples.rows("test")
+    frozen = evaluate(
+        examples.is_class(POSITIVE_CLASS)[test],
+        predict_positive(features, head)[test],
+        validation.operating_point.threshold,
+    )
+    tuned = fine_tune(features, head, strategy)
     head.set_weights(tuned.head)
-    examples, test = cached.examples, cached.examples.rows("test")
-    told = {
-        "block": BLOCK,
-        "epochs": EPOCHS,
-        "learning_rate": LEARNING_RATE,
-        "batch_size": cached.recipe.batch_size,
-        "replicas": strategy.num_replicas_in_sync,
-        "backbone_before": cached.backbone.sha256,
-        "how": caveats.FINE_TUNED,
-        "frozen_test": classification.summary(examples.labels[test], p_frozen[test], judged.threshold),
-        "largest_weight_change": _largest_change(cached.backbone.network, tuned.backbone.network),
-    }
-    sections = {name: {**part, "of": "the frozen model"} for name, part in judged.sections.items()}
-    judged = dataclasses.replace(judged, sections={**sections, "fine_tuning": told})
-    return dataclasses.replace(cached, backbone=tuned.backbone), tuned.history, judged
+    results = FineTuning(
+        block=BLOCK,
+        epochs=EPOCHS,
+        learning_rate=LEARNING_RATE,
+        batch_size=features.recipe.batch_size,
+        replicas=strategy.num_replicas_in_sync,
+        backbone_before=features.backbone.sha256,
+        how=caveats.FINE_TUNED,
+        frozen_test=frozen,
+        largest_weight_change=_largest_change(features.backbone.network, tuned.backbone.network),
+    )
+    sections = ("cross_validation", "shortcuts", "operating_point", "calibration")
+    of_frozen = {name: dataclasses.replace(getattr(validation, name), of="the frozen model") for name in sections}
+    return FineTunedRun(
+        dataclasses.replace(features, backbone=tuned.backbone),
+        tuned.history,
+        dataclasses.replace(validation, **of_frozen),
+        results,
+    )
 
 
 def _trainable(cached: Features, head: keras.Model) -> keras.Model:
@@ -192,21 +234,20 @@ def _compiled(network: keras.Model, optimizer, strategy: tf.distribute.Strategy,
     return step
 
 
-def _figures(network: keras.Model, maps: Features) -> dict:
-    """An epoch's figures but for the training loss, with the names that the head's history has."""
-    found = {"learning_rate": LEARNING_RATE}
+def _evaluate_epoch(network: keras.Model, maps: Features) -> dict[str, float]:
+    """An epoch's metrics except the training loss, named as in the head's history."""
+    metrics = {"learning_rate": LEARNING_RATE}
+    is_positive = maps.examples.is_class(POSITIVE_CLASS)
     for prefix, split in (("", "train"), ("val_", "test")):
         rows = maps.examples.rows(split)
         labels, parts = maps.examples.labels[rows], np.array_split(rows, -(-len(rows) // EVALUATED))
         p = np.concatenate([network(np.stack(list(maps.maps(part))), training=False).numpy() for part in parts])
-        p_covid = p[:, classification.POSITIVE].astype(np.float64)
-        covid = labels == classification.POSITIVE
+        scores = p[:, 0].astype(np.float64)
         if split == "test":
-            found["val_loss"] = float(-np.log(np.maximum(p[np.arange(len(rows)), labels], 1e-7)).mean())
-        found[f"{prefix}accuracy"] = float(np.mean(p.argmax(-1) == labels))
-        with np.errstate(invalid="ignore"):  # NaN where only one class is there
-            found[f"{prefix}auroc"] = float(bootstrap.roc_area(covid, p_covid, np.ones((1, len(rows))))[0])
-    return found
+            metrics["val_loss"] = float(-np.log(np.maximum(p[np.arange(len(rows)), labels], 1e-7)).mean())
+        metrics[f"{prefix}accuracy"] = float(np.mean(p.argmax(-1) == labels))
+        metrics[f"{prefix}auroc"] = float(bootstrap.roc_area(is_positive[rows], scores, np.ones((1, len(rows))))[0])
+    return metrics
 
 
 def _backbone(before: Backbone, network: keras.Model) -> Backbone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,16 +12,18 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def escaped(value: Any) -> Any:
-    """Returns a JSON value with every text in it made harmless, also in a table: one line, no HTML, no markup.
+    """Returns a JSON value or dataclass with every text made harmless, also in a table: one line, no HTML, no markup.
 
     Example:
         >>> escaped({"image": ["<b>", 1]})
         {'image': ['&lt;b&gt;', 1]}
     """
+    if dataclasses.is_dataclass(value):
+        return dataclasses.replace(value, **{name: escaped(item) for name, item in vars(value).items()})
     if isinstance(value, dict):
         return {escaped(key): escaped(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [escaped(item) for item in value]
+    if isinstance(value, list | tuple):
+        return type(value)(escaped(item) for item in value)
     if not isinstance(value, str):
         return value
     one_line = " ".join(CONTROL.sub(" ", value).split())

@@ -36,9 +36,9 @@ class Network:
         """Read a run's model.keras.
 
         Raises:
-            UsageError: If `keras_file.load` refuses it, or its parts are not those of a run.
+            UsageError: If `keras_file.load_model` refuses it, or its parts are not those of a run.
         """
-        model = keras_file.load(path)
+        model = keras_file.load_model(path)
         names = [layer.name for layer in model.layers]
         if not set(PARTS) <= set(names):
             raise UsageError(f"{path}: expected layers named {', '.join(PARTS)}, got {', '.join(names)}.")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from covid_tfds.common.errors import INTENDED_USE, UsageError
-from covid_tfds.common.files import write_checksums, write_csv, write_text
+from covid_tfds.common.files import write_checksums, write_text
 from covid_tfds.examples import DatasetRequest
 from export import __main__, exporting
 from export.file_names import ONNX
@@ -19,6 +19,7 @@ from export.run_images import EncodedImage, leave_out_turned, read_run_images, s
 from trainer.run_folder import file_names
 from trainer.run_folder.predictions import Prediction
 from trainer.run_folder.run import Run, load
+from trainer.run_folder.typed_files import write_rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,8 +88,8 @@ def test_an_image_that_has_gone_is_named(trained_run):
 
 
 def test_int8_is_refused_before_any_work_when_images_are_few(copy, capsys):
-    rows = [vars(row) for row in load(copy).predictions if row.split == "test" or row.label == "covid"]
-    write_csv(copy / file_names.PREDICTIONS, file_names.PREDICTION_COLUMNS, rows)
+    rows = [row for row in load(copy).predictions if row.split == "test" or row.label == "covid"]
+    write_rows(copy / file_names.PREDICTIONS, Prediction, rows)
     write_checksums(copy)
     assert __main__.main([str(copy), "--int8"]) == 2
     captured = capsys.readouterr()

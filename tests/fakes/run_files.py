@@ -1,208 +1,200 @@
-"""A run folder as the trainer leaves it, made of made-up numbers in milliseconds: no TensorFlow, no model."""
+"""A run with made-up numbers, in memory or as a folder without a model: no TensorFlow, milliseconds."""
 
-import json
+import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from covid_tfds.common.files import write_csv, write_json
+from covid_tfds.common.files import write_text
+from covid_tfds.examples import DatasetRequest
+from trainer.config import Config
+from trainer.recipes import Augmentation, Recipe
 from trainer.run_folder import file_names
+from trainer.run_folder.dataset_card import Ages, DatasetCard, Group
+from trainer.run_folder.details import ExternalValidation, RunDetails, save
+from trainer.run_folder.environment import Environment, Precision, Weights
+from trainer.run_folder.predictions import ExternalPrediction, OutOfFoldPrediction, Prediction
+from trainer.run_folder.results import (
+    Calibration,
+    ControlResult,
+    CrossValidation,
+    DatasetId,
+    DecisionRates,
+    Estimate,
+    Evaluation,
+    External,
+    ModelResult,
+    OperatingPoint,
+    ReliabilityBin,
+    RunMetrics,
+    Shortcuts,
+)
+from trainer.run_folder.run import Run
+from trainer.run_folder.saliency import Mean, Opacities, Saliency, SaliencyImage
 
 HOSTILE = "<img src=x onerror=alert(1)> | `*[a](b)"
+UNDEFINED = Estimate(None, None, 3, "there are images of one class only")
 
 
-def figure(value, low=None, high=None, n=50):
-    """A figure as metrics.json holds it."""
-    return {"value": value, "ci95": None if value is None else [low, high], "n": n}
-
-
-def figures(n=50, **changed):
-    """The six figures of a set of images."""
+def estimates(n=50, **changed):
+    """The six metrics of a set of images."""
     usual = {
-        "accuracy": figure(0.88, 0.76, 0.95, n),
-        "sensitivity": figure(0.92, 0.74, 0.99, n // 2),
-        "specificity": figure(0.84, 0.64, 0.95, n // 2),
-        "auroc": figure(0.95, 0.86, 0.98, n),
-        "pr_auc": figure(0.94, 0.8, 0.99, n),
-        "brier": figure(0.09, 0.05, 0.14, n),
+        "accuracy": Estimate(0.88, (0.76, 0.95), n),
+        "sensitivity": Estimate(0.92, (0.74, 0.99), n // 2),
+        "specificity": Estimate(0.84, (0.64, 0.95), n // 2),
+        "auroc": Estimate(0.95, (0.86, 0.98), n),
+        "pr_auc": Estimate(0.94, (0.8, 0.99), n),
+        "brier": Estimate(0.09, (0.05, 0.14), n),
     }
     return usual | changed
 
 
 def control(auroc, low, high, sees_lungs):
-    """A control's entry in metrics.json."""
     what = "Sees " + ("everything." if sees_lungs else "the frame only.")
-    return {"auroc": figure(auroc, low, high), "sees_lungs": sees_lungs, "what": what}
+    return ControlResult(sees_lungs, what, Estimate(auroc, (low, high), 50))
 
 
-def metrics(verdict="shortcut"):
-    """metrics.json with every section."""
+def metrics(verdict="shortcut") -> RunMetrics:
     strong = 0.97 if verdict == "shortcut" else 0.55
-    bins = [
-        {"low": 0.0, "high": 0.1, "n": 25, "mean_p": 0.04, "fraction_covid": 0.08, "ci95": [0.01, 0.26]},
-        {"low": 0.9, "high": 1.0, "n": 25, "mean_p": 0.96, "fraction_covid": 0.92, "ci95": [0.74, 0.99]},
-    ]
-    return {
-        "positive_class": "covid",
-        "threshold": 0.321,
-        "temperature": 1.5,
-        "target_sensitivity": 0.95,
-        "test": {"n": 10, "patients": 7, "confusion_matrix": [[4, 1], [2, 3]], **figures(10)},
-        "cross_validation": {"folds": 5, "repeats": 3, "how": "Made up.", "n": 50, "patients": 37, **figures()},
-        "shortcuts": {
-            "verdict": verdict,
-            "rule": "A rule with a < sign.",
-            "because": "The border tells the classes apart, in a test.",
-            "strongest": "border_only",
-            "model": {"auroc": figure(0.95, 0.86, 0.98)},
-            "controls": {
-                "border_only": control(strong, strong - 0.1, min(1, strong + 0.1), False),
+    bins = (
+        ReliabilityBin(0.0, 0.1, 25, 0.04, 0.08, (0.01, 0.26)),
+        ReliabilityBin(0.9, 1.0, 25, 0.96, 0.92, (0.74, 0.99)),
+    )
+    rates = DecisionRates(Estimate(0.95, (0.8, 0.99), 20), Estimate(0.9, (0.7, 0.98), 20))
+    return RunMetrics(
+        positive_class="covid",
+        threshold=0.321,
+        temperature=1.5,
+        target_sensitivity=0.95,
+        test=Evaluation(10, 7, **estimates(10), confusion_matrix=((4, 1), (2, 3))),
+        cross_validation=CrossValidation(50, 37, **estimates(), folds=5, repeats=3, how="Made up."),
+        shortcuts=Shortcuts(
+            verdict=verdict,
+            rule="A rule with a < sign.",
+            because="The border tells the classes apart, in a test.",
+            strongest="border_only",
+            model=ModelResult(Estimate(0.95, (0.86, 0.98), 50)),
+            controls={
+                "border_only": control(strong, strong - 0.1, min(1.0, strong + 0.1), False),
                 "lungs_blacked_out": control(0.54, 0.4, 0.7, False),
-                "file_facts": {**control(None, None, None, False)},
                 "thumbnail_16x16": control(0.99, 0.9, 1.0, True),
                 "permuted_labels": control(0.5, 0.4, 0.6, True),
             },
-        },
-        "operating_point": {
-            **{"threshold": 0.321, "target_sensitivity": 0.95, "how": "Made up."},
-            "out_of_fold": {"sensitivity": figure(0.95, 0.8, 0.99, 20), "specificity": figure(0.9, 0.7, 0.98, 20)},
-            "test": {"sensitivity": figure(0.92, 0.74, 0.99, 5), "specificity": figure(0.84, 0.64, 0.95, 5)},
-        },
-        "calibration": {
-            "temperature": 1.5,
-            "applied": True,
-            "how": "Made up.",
-            "log_loss_before": 0.31,
-            "log_loss_after": 0.29,
-            "brier_before": 0.1,
-            "brier_after": 0.09,
-            "ece_before": 0.08,
-            "ece_after": 0.06,
-            "bins_before": bins,
-            "bins": bins,
-        },
-    }
-
-
-def dataset():
-    """dataset.json of a dataset whose files have hostile names."""
-    facts = {"source": {HOSTILE: 3}, "finding": {"COVID-19": 3}, "view": {"PA": 3}, "sex": {"F": 2, "not stated": 1}}
-    group = {
-        "images": 3,
-        "patients": 2,
-        "age": {"known": 2, "min": 30.0, "median": 40.0, "max": 50.0},
-        **facts,
-        "license": {"not stated": 3},
-    }
-    return {
-        "name": HOSTILE,
-        "version": "folder",
-        "description": "Made up.",
-        "class_names": ["covid", "normal"],
-        "images": 50,
-        "patients": 37,
-        "patients_in_both_splits": 0,
-        "fingerprint": "f" * 64,
-        "groups": [{"split": s, "class": c, **group} for s in ("train", "test") for c in ("covid", "normal")],
-    }
-
-
-def saliency():
-    """saliency.json with one test image and one mistake."""
-    entry = {"patient_id": "p", "split": "test", "license": "", "outside_lungs": 0.25}
-    images = [
-        entry | {"group": "test", "image_id": HOSTILE, "label": "covid", "p_covid": 0.9, "picture": "saliency/00.jpg"},
-        entry | {"group": "test", "image_id": "not drawn", "label": "covid", "p_covid": 0.8, "picture": None},
-        entry
-        | {"group": "mistake", "image_id": "m", "label": "normal", "p_covid": 0.1, "picture": "saliency/01.jpg"}
-        | {"p_out_of_fold": 0.77, "outside_lungs": None},
-    ]
-    return {
-        "score": "z",
-        "map_cells": [7, 7],
-        "lungs": [0.1, 0.9, 0.08, 0.92],
-        "area_outside_lungs": 0.33,
-        "area_blind": 33 / 49,
-        "outside_lungs": {"value": 0.25, "n": 2},
-        "opacities": {"heat": {"value": 0.3, "n": 2}, "area": {"value": 0.1, "n": 2}, "ratio": {"value": 3.0, "n": 2}},
-        "images": images,
-    }
-
-
-def write(folder: Path, verdict: str = "shortcut") -> Path:
-    """Write a complete run folder, but for the model, and give it back."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data = {"config": "curated", "dataset": HOSTILE, "manual_dir": None}
-    config = {"data": data, "weights": "random", "recipe": "default"}
-    environment = {
-        "schema": file_names.SCHEMA,
-        "run_id": "0123456789ab",
-        "seed": 42,
-        "recipe": {
-            **{"cut": "block5_pool", "pooling": "corner", "scaling": "unit", "depth": 1, "units": 64, "epochs": 2},
-            **{"batch_size": 8, "learning_rate": 1e-3, "decay": "cosine", "l2": 0.0, "dropout": 0.5},
-            "augmentation": {"rotation": 15.0, "zoom": 0.0},
-        },
-        "weights": {"name": "random", "sha256": "a" * 64, "trained": False},
-        "dataset": {
-            **{"name": HOSTILE, "version": "folder", "fingerprint": "f" * 64, "patient_grouped": True},
-            "class_names": ["covid", "normal"],
-        },
-        "notes": ["The backbone is UNTRAINED."],
-        "versions": {"python": "3.11", "keras": "3.15"},
-        "platform": "Linux",
-    }
-    write_json(folder / file_names.CONFIG, {**config, "seed": 42})
-    write_json(folder / file_names.ENVIRONMENT, environment)
-    write_json(folder / file_names.METRICS, metrics(verdict))
-    write_json(folder / file_names.DATASET, dataset())
-    write_json(folder / file_names.SALIENCY, saliency())
-    random = np.random.default_rng(0)
-    truth = np.arange(50) % 2 == 0
-    p = np.clip(random.normal(np.where(truth, 0.7, 0.3), 0.2), 0, 1)
-    rows = [
-        {"image_id": f"i{i}", "patient_id": f"p{i}", "label": ("covid", "normal")[i % 2], "p_covid": p[i]}
-        for i in range(50)
-    ]
-    split = [row | {"split": "test" if i >= 40 else "train"} for i, row in enumerate(rows)]
-    write_csv(folder / file_names.PREDICTIONS, file_names.PREDICTION_COLUMNS, split)
-    held_out = [row | {"repeat": r, "fold": i % 5} for r in range(3) for i, row in enumerate(rows)]
-    columns = ("image_id", "patient_id", "label", "repeat", "fold", "p_covid")
-    write_csv(folder / file_names.OUT_OF_FOLD, columns, held_out)
-    history = [{"epoch": e, "loss": 1 / e, "accuracy": 0.8, "val_loss": 1 / e, "val_accuracy": 0.7} for e in (1, 2)]
-    write_csv(folder / file_names.HISTORY, history[0], history)
-    (folder / file_names.SALIENCY_PICTURES).mkdir(exist_ok=True)
-    for name in ("00.jpg", "01.jpg"):
-        Image.new("RGB", (448, 224), "grey").save(folder / file_names.SALIENCY_PICTURES / name)
-    return folder
-
-
-def add_external(folder: Path, name: str = "source_matched") -> None:
-    """Add an external validation to a run folder."""
-    place = folder / file_names.EXTERNAL / name
-    place.mkdir(parents=True)
-    write_json(
-        place / file_names.METRICS,
-        {"left_out": 7, "test": {"n": 88, **figures(88, auroc=figure(0.51, 0.4, 0.6))}},
+        ),
+        operating_point=OperatingPoint(0.321, 0.95, "Made up.", rates, rates),
+        calibration=Calibration(1.5, True, "Made up.", 0.31, 0.29, 0.1, 0.09, 0.08, 0.06, bins, bins),
     )
-    (place / file_names.PREDICTIONS).write_text((folder / file_names.PREDICTIONS).read_text())
 
 
-def add_tuning(folder: Path) -> None:
-    """Add what a search leaves."""
+def dataset() -> DatasetCard:
+    """A dataset whose files have hostile names."""
+    groups = [
+        Group(
+            split,
+            name,
+            images=3,
+            patients=2,
+            age=Ages(2, 30.0, 40.0, 50.0),
+            source={HOSTILE: 3},
+            finding={"COVID-19": 3},
+            view={"PA": 3},
+            sex={"F": 2, "not stated": 1},
+            license={"not stated": 3},
+        )
+        for split in ("train", "test")
+        for name in ("covid", "normal")
+    ]
+    return DatasetCard(HOSTILE, "folder", "Made up.", ("covid", "normal"), 50, 37, 0, "f" * 64, tuple(groups))
+
+
+def saliency() -> Saliency:
+    """One test image that was drawn, one that was not, and one mistake."""
+    drawn = SaliencyImage("test", HOSTILE, "p", "test", "covid", "", 0.9, "saliency/00.jpg", 0.25)
+    images = (
+        drawn,
+        dataclasses.replace(drawn, image_id="not drawn", p_covid=0.8, picture=None),
+        SaliencyImage("mistake", "m", "p", "test", "normal", "", 0.1, "saliency/01.jpg", None, p_out_of_fold=0.77),
+    )
+    opacities = Opacities(Mean(0.3, 2), Mean(0.1, 2), Mean(3.0, 2))
+    return Saliency("z", (7, 7), (0.1, 0.9, 0.08, 0.92), 0.33, 33 / 49, Mean(0.25, 2), opacities, images)
+
+
+def environment() -> Environment:
+    return Environment(
+        schema=file_names.SCHEMA,
+        seed=42,
+        recipe=Recipe(pooling="corner", scaling="unit", epochs=2, augmentation=Augmentation(rotation=15.0)),
+        weights=Weights("random", "a" * 64, trained=False),
+        dataset=DatasetId(HOSTILE, "folder", "f" * 64, ("covid", "normal"), patient_grouped=True),
+        notes=("The backbone is UNTRAINED.",),
+        run_id="0123456789ab",
+        versions={"python": "3.11", "keras": "3.15"},
+        platform="Linux",
+        precision=Precision("float32", 0.0),
+    )
+
+
+def make(folder: Path, verdict: str = "shortcut") -> tuple[Run, RunDetails]:
+    """A run in memory, with predictions that separate the classes well but not perfectly."""
+    truth = np.arange(50) % 2 == 0
+    p = np.clip(np.random.default_rng(0).normal(np.where(truth, 0.7, 0.3), 0.2), 0, 1).tolist()
+    label = [("covid", "normal")[i % 2] for i in range(50)]
+    run = Run(
+        path=folder,
+        config=Config(data=DatasetRequest(dataset=HOSTILE), weights="random"),
+        environment=environment(),
+        metrics=metrics(verdict),
+        predictions=tuple(
+            Prediction(f"i{i}", f"p{i}", "test" if i >= 40 else "train", label[i], p[i], "") for i in range(50)
+        ),
+    )
+    file = io.BytesIO()
+    Image.new("RGB", (448, 224), "grey").save(file, "JPEG")
+    details = RunDetails(
+        out_of_fold=tuple(
+            OutOfFoldPrediction(f"i{i}", f"p{i}", label[i], repeat, i % 5, p[i])
+            for repeat in range(3)
+            for i in range(50)
+        ),
+        history=tuple({"loss": 1 / e, "accuracy": 0.8, "val_loss": 1 / e, "val_accuracy": 0.7} for e in (1, 2)),
+        dataset=dataset(),
+        saliency=saliency(),
+        pictures={name: file.getvalue() for name in ("saliency/00.jpg", "saliency/01.jpg")},
+    )
+    return run, details
+
+
+def write(folder: Path, verdict: str = "shortcut") -> tuple[Run, RunDetails]:
+    """A run folder without model and report, and what it holds."""
+    run, details = make(folder, verdict)
+    folder.mkdir(parents=True)
+    write_text(folder / file_names.CONFIG, run.config.to_json() + "\n")
+    save(run, details)
+    return run, details
+
+
+def external(name: str = "source_matched") -> ExternalValidation:
+    """The run on another dataset, no better than chance."""
+    test = Evaluation(
+        88, 80, **estimates(88, auroc=Estimate(0.51, (0.4, 0.6), 88)), confusion_matrix=((22, 22), (22, 22))
+    )
+    data = DatasetId(name, "1.0.0", "e" * 64, ("covid", "normal"), patient_grouped=True)
+    rows = [ExternalPrediction(f"x{i}", f"q{i}", ("covid", "normal")[i % 2], (i % 10) / 10) for i in range(88)]
+    return ExternalValidation(name, External("covid", "0123456789ab", 0.321, 1.5, data, 7, test), tuple(rows))
+
+
+def with_search(run: Run, details: RunDetails) -> tuple[Run, RunDetails]:
+    """The same run, its recipe found by a search."""
     summary = {
         **{"trials": 30, "failed": 1, "folds": 5, "images": 40, "patients": 30, "tuner": "bayesian"},
         "best": {"auroc_mean": 0.9},
         "tutorial": {"auroc_mean": 0.7},
-        "without_selection_bias": {"auroc": figure(0.85, 0.7, 0.95)},
+        "without_selection_bias": {"auroc": {"value": 0.85, "ci95": [0.7, 0.95]}},
     }
-    write_json(folder / file_names.TUNING, summary)
-    Image.new("RGB", (1000, 900)).save(folder / file_names.TUNING_PLOT)
-    change(folder, file_names.CONFIG, tune=True)
-
-
-def change(folder: Path, name: str, **values) -> None:
-    """Set top-level keys of a JSON file of the folder."""
-    path = folder / name
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    plot = io.BytesIO()
+    Image.new("RGB", (1000, 900)).save(plot, "PNG")
+    pictures = details.pictures | {file_names.TUNING_PLOT: plot.getvalue()}
+    run = dataclasses.replace(run, config=dataclasses.replace(run.config, tune=True))
+    return run, dataclasses.replace(details, tuning=summary, pictures=pictures)

@@ -3,14 +3,13 @@
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from covid_tfds import phantom
-from covid_tfds.common.files import write_checksums, write_csv, write_json, write_text
+from covid_tfds.common.files import write_checksums, write_text
 from tests.fakes import run_files
-from trainer.features.training_set import load_training_set
-from trainer.run_folder.run import load
+from trainer.run_folder import file_names
+from trainer.run_folder.details import save
 
 IMAGES = 26  # 13 a class leave the 10 training images of each that int8 needs
 TEMPERATURE = 2.0  # and strong weight decay: a head that is sure of everything would hide every fault
@@ -32,47 +31,33 @@ def make_dataset(folder: Path) -> Path:
 def make_run(folder: Path, dataset: Path, **changes) -> Path:
     """Train a head on `dataset` and write a run folder. changes: fields of the recipe that are not the default's."""
     from covid_tfds.examples import DatasetRequest
-    from trainer import training
     from trainer.config import Config
-    from trainer.features import backbone_features
-    from trainer.metrics import calibration
-    from trainer.models import head_fitting, heads
+    from trainer.features.backbone_features import Backbone, Features, default_folder
+    from trainer.features.head_training import build_model, predict_positive, train_on_features
+    from trainer.features.training_set import load_training_set
+    from trainer.metrics.calibration import divide_last_layer
     from trainer.recipes import Augmentation, Recipe
+    from trainer.run_folder.dataset_card import describe_dataset
+    from trainer.run_folder.environment import describe_environment
+    from trainer.run_folder.predictions import list_predictions
 
     config = Config(data=DatasetRequest(dataset=str(dataset)), weights="random")
     recipe = dataclasses.replace(Recipe(augmentation=Augmentation(), l2=0.05), **changes)
     examples = load_training_set(config)
-    cached = backbone_features.Features(
-        examples,
-        backbone_features.Backbone.load("random", config.seed),
-        recipe,
-        config.seed,
-        backbone_features.default_folder(),
+    features = Features(examples, Backbone.load("random", config.seed), recipe, config.seed, default_folder())
+    head, _ = train_on_features(features)
+    head.set_weights(divide_last_layer(head.get_weights(), TEMPERATURE))
+    run, details = run_files.make(folder)
+    run = dataclasses.replace(
+        run,
+        config=config,
+        environment=describe_environment(config, examples, recipe, features.backbone.sha256),
+        metrics=dataclasses.replace(run.metrics, threshold=0.4, temperature=TEMPERATURE),
+        predictions=list_predictions(examples, predict_positive(features, head)),
     )
-    rows = np.arange(len(examples))
-    pooled = cached.pooled(rows, 1)
-    fold = head_fitting.Fold(examples.rows("train"), examples.rows("test"))
-    fitted = head_fitting.fit_heads(recipe, pooled, cached.targets, [fold], config.seed)
-    head = cached.build_head()
-    head.set_weights(fitted.weights[0])
-    head.set_weights(calibration.folded_in(head.get_weights(), TEMPERATURE))
-    p_covid = heads.predict_positive(head.get_weights(), pooled[:, 0])
-    write(folder, config, training.environment(config, cached), training.build(cached, head), examples, p_covid)
-    assert load(folder).predictions
-    return folder
-
-
-def write(folder: Path, config, environment: dict, network, examples, p_covid: np.ndarray) -> None:
-    """The files of a run folder that an export reads."""
-    from trainer.report import terminal
-    from trainer.run_folder import file_names
-
     folder.mkdir()
     write_text(folder / file_names.CONFIG, config.to_json())
-    write_json(folder / file_names.ENVIRONMENT, environment)
-    rows = terminal.prediction_rows(examples, p_covid)
-    write_csv(folder / file_names.PREDICTIONS, file_names.PREDICTION_COLUMNS, rows)
-    metrics = run_files.metrics() | {"threshold": 0.4, "temperature": TEMPERATURE}
-    write_json(folder / file_names.METRICS, metrics)
-    network.save(folder / file_names.MODEL)
+    build_model(features, head).save(run.model_path)
+    save(run, dataclasses.replace(details, dataset=describe_dataset(examples)))
     write_checksums(folder)
+    return folder

@@ -1,5 +1,6 @@
 """Run folders, models and names from strangers: nothing of theirs is run, and nothing is read or written elsewhere."""
 
+import dataclasses
 import json
 import re
 import sys
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from covid_tfds.common.errors import UsageError
-from covid_tfds.common.files import write_checksums, write_json
+from covid_tfds.common.files import write_checksums
 from tests.fakes import run_files
 from trainer.run_folder import file_names, keras_file
+from trainer.run_folder.details import load_details
 from trainer.run_folder.run import load
+from trainer.run_folder.typed_files import write_result
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("covid_tfds", "trainer", "export")
@@ -43,7 +46,7 @@ def model_of(tmp_path, *layers) -> Path:
 )
 def test_a_model_with_foreign_parts_is_refused_in_one_line(tmp_path, layer, named):
     with pytest.raises(UsageError, match=rf"model\.keras .*{named}") as caught:
-        keras_file.load(model_of(tmp_path, DENSE, layer))
+        keras_file.load_model(model_of(tmp_path, DENSE, layer))
     assert "\n" not in str(caught.value)
 
 
@@ -53,7 +56,7 @@ def test_a_lambda_layer_of_keras_itself_is_refused(tmp_path):
     path = tmp_path / "model.keras"
     keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x * 2)]).save(path)
     with pytest.raises(UsageError, match=r"model\.keras .*Lambda"):
-        keras_file.load(path)
+        keras_file.load_model(path)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +68,7 @@ def test_a_model_that_is_none_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "model.keras"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=r"model\.keras") as caught:
-        keras_file.load(path)
+        keras_file.load_model(path)
     assert "\n" not in str(caught.value)
 
 
@@ -75,7 +78,7 @@ def test_a_config_that_is_none_is_refused(tmp_path, text):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", text)
     with pytest.raises(UsageError, match=r"model\.keras"):
-        keras_file.load(path)
+        keras_file.load_model(path)
 
 
 def test_the_commands_refuse_it_before_anything_is_made(trained_run, tmp_path, capsys):
@@ -108,18 +111,18 @@ def test_a_report_shows_no_pictures_from_elsewhere(tmp_path, way):
 
     from PIL import Image
 
-    from trainer.report import page
+    from trainer.report.writing import write_report
 
-    run = run_files.write(tmp_path / "run")
+    run, details = run_files.write(tmp_path / "run")
     private = tmp_path / "private.jpg"
     Image.new("L", (30, 20), 77).save(private)
     name = {"absolute": str(private), "upwards": "../private.jpg", "link": "saliency/link.jpg"}[way]
-    (run / "saliency" / "link.jpg").symlink_to(private)
-    told = run_files.saliency()
-    told["images"][0]["picture"] = name
-    write_json(run / file_names.SALIENCY, told)
-    page.write(run)
-    html = (run / file_names.REPORT).read_text(encoding="utf-8")
+    (run.path / "saliency" / "link.jpg").symlink_to(private)
+    first, *others = details.saliency.images
+    images = (dataclasses.replace(first, picture=name), *others)
+    write_result(run.path / file_names.SALIENCY, dataclasses.replace(details.saliency, images=images))
+    write_report(run, load_details(run.path))
+    html = (run.path / file_names.REPORT).read_text(encoding="utf-8")
     assert base64.b64encode(private.read_bytes()).decode() not in html
     assert html.count("data:image/jpeg") == 1  # the other one is the run's own
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from PIL import Image
 
 from covid_tfds import phantom
-from covid_tfds.common.files import read_csv, write_csv, write_json
+from covid_tfds.common.files import read_csv, write_csv
 from tests.fakes import run_files
 from tests.fakes.run_files import HOSTILE
 from trainer.run_folder import file_names
@@ -62,14 +62,13 @@ def test_the_audit_of_hostile_names_holds_no_markup(tmp_path, capsys):
 
 
 def test_the_model_card_and_the_page_hold_no_markup(tmp_path):
-    from trainer.report import page
+    from trainer.report.writing import write_report
 
-    run = run_files.write(tmp_path / "run")
-    page.write(run)
-    card = (run / file_names.MODEL_CARD).read_text(encoding="utf-8").split("---", 2)[2]  # after its YAML
+    write_report(*run_files.make(tmp_path))
+    card = (tmp_path / file_names.MODEL_CARD).read_text(encoding="utf-8").split("---", 2)[2]  # after its YAML
     assert "img src=x" in card
     assert not set(Tags(card).found) & {"img", "script", "b", "i"}
-    html = (run / file_names.REPORT).read_text(encoding="utf-8")
+    html = (tmp_path / file_names.REPORT).read_text(encoding="utf-8")
     assert HOSTILE.replace("<", "&lt;").replace(">", "&gt;") in html
 
 
@@ -111,8 +110,8 @@ def test_tensorboards_text_shows_a_config_as_text(tmp_path):
 
     from trainer.report import tensorboard
 
-    write_json(tmp_path / "config.json", {"dataset": f"x\n```\n{TAGS}\n```", "weights": TAGS})
-    shown = plugin_util.markdown_to_safe_html(tensorboard.fenced(tmp_path / "config.json"))
+    config = {"dataset": f"x\n```\n{TAGS}\n```", "weights": TAGS}
+    shown = plugin_util.markdown_to_safe_html(tensorboard.fenced(config))
     assert "onerror" in shown
     assert set(Tags(shown).found) <= {"pre", "code"}
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from covid_tfds.common.files import read_csv
+from covid_tfds.common.files import read_csv, to_json
 from covid_tfds.common.new_folder import staging
 from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest
-from trainer.metrics import classification
 from trainer.models import head_fitting
 from trainer.run_folder import file_names, keras_file
 from trainer.run_folder.run import load
@@ -92,13 +91,13 @@ def test_a_loss_that_explodes_ends_training_and_keeps_the_last_good_weights(
     kept = staging(output) / file_names.LAST_GOOD
     assert str(kept) in line
     assert not output.exists()
-    model = keras_file.load(kept)
+    model = keras_file.load_model(kept)
     image = np.random.default_rng(0).integers(0, 256, (2, 50, 60, 3)).astype(np.float32)
     probabilities = model.predict(image, verbose=0)
     assert np.isfinite(probabilities).all()
     # What is kept is what two epochs give.
     assert train_tiny(tmp_path / "two", "--recipe", recipe, "--epochs", "2") == 0
-    two = keras_file.load(tmp_path / "two" / file_names.MODEL)
+    two = keras_file.load_model(tmp_path / "two" / file_names.MODEL)
     kept, expected = (network.get_layer("head").get_weights() for network in (model, two))
     for one, other in zip(kept[:-2], expected[:-2], strict=True):  # the last layer has the temperature in it
         np.testing.assert_array_equal(one, other)
@@ -148,9 +147,9 @@ def test_one_class_alone_is_undefined_and_says_why(train_tiny, tmp_path, monkeyp
     others = films(tmp_path / "others", 1, 6)
     examples = load_examples(DatasetRequest(dataset=str(others)))
     examples = examples.subset(np.flatnonzero(examples.labels == 1))
-    told = external.judge(run, examples, np.linspace(0.1, 0.9, 6), 1)
-    test = json.loads(json.dumps(told, allow_nan=False))["test"]
-    assert test["auroc"] == {"value": None, "ci95": None, "n": 6, "because": classification.ONE_CLASS}
-    assert test["sensitivity"]["because"] == "there is no image of covid"
-    assert test["pr_auc"]["because"] == "there is no image of covid"
+    metrics = external.compute_metrics(run, examples, np.linspace(0.1, 0.9, 6), 1)
+    test = json.loads(json.dumps(to_json(metrics), allow_nan=False))["test"]
+    assert test["auroc"] == {"value": None, "ci95": None, "n": 6, "because": "there are images of one class only"}
+    assert test["sensitivity"]["because"] == "there is no positive image"
+    assert test["pr_auc"]["because"] == "there is no positive image"
     assert test["specificity"]["value"] is not None

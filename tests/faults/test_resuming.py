@@ -7,9 +7,9 @@ import pytest
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.examples import DatasetRequest
-from trainer import training
 from trainer.config import Config
 from trainer.features.backbone_features import Features
+from trainer.features.head_training import train_on_images
 from trainer.features.training_set import load_training_set
 from trainer.recipes import TUTORIAL
 
@@ -40,7 +40,7 @@ def fit(phantom_folder, tiny, tmp_path_factory):
     )
 
     def fitted(path, about=ABOUT):
-        head, history = training._fit_tutorial(cached, path, about)
+        head, history = train_on_images(cached, path, about)
         return [weight.tobytes() for weight in head.get_weights()], history
 
     return fitted

@@ -10,12 +10,12 @@ from PIL import Image
 
 from covid_tfds import phantom
 from covid_tfds.common import cli
-from covid_tfds.common.files import read_json
+from covid_tfds.common.files import read_json, to_json
 from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest
 from trainer import evaluate
 from trainer.features import pipelines
-from trainer.metrics import classification
+from trainer.metrics.one_vs_rest import evaluate as evaluate_scores
 from trainer.run_folder import file_names
 from trainer.run_folder.run import load
 from trainer.validation import external
@@ -64,7 +64,7 @@ def test_a_run_is_judged_elsewhere_and_stays_as_it_was(finished, elsewhere, caps
 
 
 def test_the_predictions_are_the_saved_models(finished, elsewhere):
-    external.validate(load(finished), DatasetRequest(dataset=str(elsewhere)))
+    assert evaluate.main([str(finished), "--dataset", str(elsewhere)]) == 0
     with (finished / "external" / "elsewhere" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == ["covid"] * 3 + ["other"] * 3
@@ -76,12 +76,9 @@ def test_the_predictions_are_the_saved_models(finished, elsewhere):
     np.testing.assert_allclose(
         [float(row["p_covid"]) for row in rows], [told[row["image_id"]] for row in rows], atol=1e-5
     )
-    found = classification.summary(
-        np.asarray([0] * 3 + [1] * 3),
-        np.asarray([float(row["p_covid"]) for row in rows]),
-        load(finished).metrics.threshold,
-    )
-    assert read_json(finished / "external" / "elsewhere" / "metrics.json")["test"] == found
+    scores = np.asarray([float(row["p_covid"]) for row in rows])
+    metrics = evaluate_scores(np.arange(6) < 3, scores, load(finished).metrics.threshold)
+    assert read_json(finished / "external" / "elsewhere" / "metrics.json")["test"] == to_json(metrics)
 
 
 def test_images_that_the_run_knows_are_no_external_validation(finished, phantom_folder, capsys):
@@ -94,8 +91,8 @@ def test_patients_that_the_run_knows_are_left_out_where_names_agree(finished, el
     run, examples = load(finished), load_examples(DatasetRequest(dataset=str(elsewhere)))
     patients = [run.predictions[0].patient_id if row == 2 else name for row, name in enumerate(examples.groups)]
     examples = dataclasses.replace(examples, patient_id=np.asarray(patients))
-    assert np.flatnonzero(external.known_rows(run, examples, same_ids=True)).tolist() == [2, 3]
-    assert np.flatnonzero(external.known_rows(run, examples, same_ids=False)).tolist() == [3]
+    assert np.flatnonzero(external.find_known_rows(run, examples, same_ids=True)).tolist() == [2, 3]
+    assert np.flatnonzero(external.find_known_rows(run, examples, same_ids=False)).tolist() == [3]
 
 
 def test_an_undecodable_image_is_named_and_nothing_is_written(finished, elsewhere, tmp_path, capsys):

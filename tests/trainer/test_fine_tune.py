@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from covid_tfds.common.errors import UsageError
-from covid_tfds.common.files import read_json
+from covid_tfds.common.files import read_json, to_json
 from covid_tfds.examples import DatasetRequest
 from tests.fakes import fine_tuning
 from trainer import __main__, fine_tune
@@ -21,7 +21,7 @@ from trainer.features import backbone_features, pipelines
 from trainer.features.training_set import load_training_set
 from trainer.models import strategies
 from trainer.recipes import Recipe
-from trainer.report import page
+from trainer.report import facts
 from trainer.run_folder import caveats
 from trainer.run_folder.run import load
 
@@ -107,13 +107,13 @@ def test_report_card_and_config_say_so(tuned, frozen):
     plain = (frozen.path / "report.html").read_text() + (frozen.path / "MODEL_CARD.md").read_text()
     assert "the frozen model" not in plain
     before = read_json(tuned.path / "report.json")["predictive_values"]
-    assert before == page.collect(tuned.path)["predictive_values"]
+    assert before == to_json(facts.tabulate_predictive_values(tuned.metrics))
 
 
 def test_the_card_gives_the_test_figures_as_the_models_performance(tuned):
     card = (tuned.path / "MODEL_CARD.md").read_text()
     line = next(line for line in card.splitlines() if line.startswith("| 23 | Model performance"))
-    assert f"AUROC {page.words(vars(tuned.metrics.test.auroc))}" in line
+    assert f"AUROC {facts.format_estimate(tuned.metrics.test.auroc)}" in line
 
 
 def test_the_terminal_shows_before_and_after(train, capsys):

@@ -1,8 +1,8 @@
-"""Whether "70 % covid" is right seven times in ten, and the one number that brings it closer. Never TensorFlow.
+"""Temperature scaling, and how well probabilities are calibrated before and after it.
 
-Temperature scaling (Guo et al. 2017, On Calibration of Modern Neural Networks) divides the log-odds by one number T,
-which changes no ranking. Here it is fitted on out-of-fold predictions of the training split, is used only where it
-helps on folds it was not fitted on, and ends up inside the last dense layer's weights.
+Temperature scaling (Guo et al. 2017, On Calibration of Modern Neural Networks) divides the log-odds by one number, the
+temperature, which changes no ranking. Here it is fitted on out-of-fold predictions of the training split, applied only
+if it helps on folds it was not fitted on, and becomes part of the last dense layer's weights.
 """
 
 from __future__ import annotations
@@ -11,26 +11,59 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
-from trainer.metrics.classification import POSITIVE, exact_interval
+from trainer.metrics.intervals import exact_interval
+from trainer.run_folder.results import Calibration, ReliabilityBin
 
 BINS = 10
 TEMPERATURES = (0.05, 20.0)
 
 
+def calibrate(is_positive: np.ndarray, log_odds: np.ndarray, folds: np.ndarray) -> Calibration:
+    """Returns the temperature, 1 unless it lowers the log loss, and the calibration before and after scaling.
+
+    Args:
+        is_positive: bool [n].
+        log_odds: float [repeats, n], out-of-fold log-odds of the positive class.
+        folds: int [repeats, n], each prediction's fold.
+    """
+    cooled = log_odds / cross_fit_temperatures(is_positive, log_odds, folds)
+    before, after = log_loss(is_positive, log_odds), log_loss(is_positive, cooled)
+    p_before, p_after = probabilities(log_odds), probabilities(cooled)
+    bins_before, bins_after = reliability_bins(is_positive, p_before), reliability_bins(is_positive, p_after)
+    applied = after < before
+    return Calibration(
+        temperature=fit_temperature(is_positive, log_odds) if applied else 1.0,
+        applied=applied,
+        how="One temperature, fitted on out-of-fold predictions of the training split. The metrics after scaling use, "
+        "for each fold, a temperature fitted on the other folds. It is applied if that lowers the log loss.",
+        log_loss_before=before,
+        log_loss_after=after,
+        brier_before=brier_score(is_positive, p_before),
+        brier_after=brier_score(is_positive, p_after),
+        ece_before=expected_calibration_error(bins_before),
+        ece_after=expected_calibration_error(bins_after),
+        bins_before=bins_before,
+        bins=bins_after if applied else bins_before,
+    )
+
+
 def probabilities(log_odds: np.ndarray, temperature: float | np.ndarray = 1.0) -> np.ndarray:
-    """Probability of covid from its log-odds at a temperature; of the log-odds' shape."""
+    """Returns the probabilities of log-odds divided by a temperature; of the log-odds' shape."""
     return expit(log_odds / temperature)
 
 
-def fit_temperature(labels: np.ndarray, log_odds: np.ndarray) -> float:
-    """The temperature with the least cross-entropy. labels: int [n]. log_odds: float [repeats, n].
+def fit_temperature(is_positive: np.ndarray, log_odds: np.ndarray) -> float:
+    """Returns the temperature with the least cross-entropy.
 
-    The targets are Platt's (1999), (N+ + 1) / (N+ + 2) for covid and 1 / (N- + 2) for the others, and not 1 and 0:
-    with those, images that are told apart without a mistake would ask for temperature 0.
+    The targets are Platt's (1999): (N+ + 1) / (N+ + 2) for positives and 1 / (N- + 2) for negatives, not 1 and 0.
+    With 1 and 0, log-odds that separate the classes perfectly would give temperature 0.
+
+    Args:
+        is_positive: bool [n].
+        log_odds: float [repeats, n].
     """
-    positive = labels == POSITIVE
-    ones, zeros = positive.sum(), (~positive).sum()
-    targets = np.where(positive, (ones + 1) / (ones + 2), 1 / (zeros + 2))
+    positives, negatives = is_positive.sum(), (~is_positive).sum()
+    targets = np.where(is_positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
     def loss(log_temperature: float) -> float:
         return _cross_entropy(targets, log_odds / np.exp(log_temperature))
@@ -39,88 +72,66 @@ def fit_temperature(labels: np.ndarray, log_odds: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def cross_fitted(labels: np.ndarray, log_odds: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """For each prediction the temperature fitted on the other folds of its repeat, float64 [repeats, n].
+def cross_fit_temperatures(is_positive: np.ndarray, log_odds: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Returns for each prediction the temperature fitted on the other folds of its repeat, float64 [repeats, n].
 
-    labels: int [n]. log_odds: float [repeats, n]. folds: int [repeats, n], each prediction's fold.
+    Args:
+        is_positive: bool [n].
+        log_odds: float [repeats, n].
+        folds: int [repeats, n], each prediction's fold.
     """
     result = np.empty(log_odds.shape)
     for repeat, own in enumerate(folds):
         for fold in np.unique(own):
             others = own != fold
-            result[repeat, ~others] = fit_temperature(labels[others], log_odds[repeat : repeat + 1, others])
+            result[repeat, ~others] = fit_temperature(is_positive[others], log_odds[repeat : repeat + 1, others])
     return result
 
 
-def log_loss(labels: np.ndarray, log_odds: np.ndarray) -> float:
-    """Mean negative log-likelihood in nats, from log-odds [repeats, n] so that a sure mistake does not overflow."""
-    return _cross_entropy((labels == POSITIVE).astype(np.float64), log_odds)
+def log_loss(is_positive: np.ndarray, log_odds: np.ndarray) -> float:
+    """Returns the mean negative log-likelihood in nats.
 
-
-def brier(labels: np.ndarray, p_covid: np.ndarray) -> float:
-    """Brier score: mean squared difference of probability and outcome."""
-    return float(np.mean((p_covid - (labels == POSITIVE)) ** 2))
-
-
-def reliability(labels: np.ndarray, p_covid: np.ndarray) -> list[dict]:
-    """The reliability diagram's bins, ten of equal width over p_covid; empty ones are left out.
-
-    labels: int [n]. p_covid: float [repeats, n]. In each: low, high, n (predictions, repeats included), mean_p,
-    fraction_covid and its ci95, which counts an image once.
+    Args:
+        is_positive: bool [n].
+        log_odds: float [repeats, n]; of probabilities, a confident mistake would overflow.
     """
-    positive = np.broadcast_to(labels == POSITIVE, p_covid.shape)
-    bin_of = np.minimum((p_covid * BINS).astype(int), BINS - 1)
+    return _cross_entropy(is_positive.astype(np.float64), log_odds)
+
+
+def brier_score(is_positive: np.ndarray, scores: np.ndarray) -> float:
+    """Returns the mean squared difference of probabilities, float [repeats, n], and outcome, bool [n]."""
+    return float(np.mean((scores - is_positive) ** 2))
+
+
+def reliability_bins(is_positive: np.ndarray, scores: np.ndarray) -> tuple[ReliabilityBin, ...]:
+    """Returns the reliability diagram: ten bins of equal width over the probability; empty ones are left out.
+
+    Args:
+        is_positive: bool [n].
+        scores: float [repeats, n] in [0, 1].
+    """
+    positive = np.broadcast_to(is_positive, scores.shape)
+    bin_of = np.minimum((scores * BINS).astype(int), BINS - 1)
     bins = []
     for index in range(BINS):
         inside = bin_of == index
         if not (n := int(inside.sum())):
             continue
-        fraction, images = float(positive[inside].mean()), n / len(p_covid)
-        bins.append(
-            {
-                "low": index / BINS,
-                "high": (index + 1) / BINS,
-                "n": n,
-                "mean_p": float(p_covid[inside].mean()),
-                "fraction_covid": fraction,
-                "ci95": list(exact_interval(fraction * images, images)),
-            }
-        )
-    return bins
+        fraction, images = float(positive[inside].mean()), n / len(scores)
+        limits = exact_interval(fraction * images, images)
+        mean = float(scores[inside].mean())
+        bins.append(ReliabilityBin(index / BINS, (index + 1) / BINS, n, mean, fraction, limits))
+    return tuple(bins)
 
 
-def expected_calibration_error(bins: list[dict]) -> float:
-    """Mean distance of a bin's mean probability and its fraction of covid, weighted by its predictions."""
-    total = sum(entry["n"] for entry in bins)
-    return sum(entry["n"] * abs(entry["mean_p"] - entry["fraction_covid"]) for entry in bins) / total
+def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
+    """Returns the mean distance of a bin's mean probability from its share of positives, weighted by predictions."""
+    total = sum(one.n for one in bins)
+    return sum(one.n * abs(one.mean_p - one.fraction_covid) for one in bins) / total
 
 
-def calibrate(labels: np.ndarray, log_odds: np.ndarray, folds: np.ndarray) -> dict:
-    """metrics.json's "calibration" for out-of-fold log-odds of the training split (shapes as in `cross_fitted`).
-
-    "after" figures use cross-fitted temperatures. temperature is 1 and applied is false when these do not lower the
-    log loss.
-    """
-    after = log_odds / cross_fitted(labels, log_odds, folds)
-    told = {"before": log_odds, "after": after}
-    losses = {when: log_loss(labels, values) for when, values in told.items()}
-    bins = {when: reliability(labels, probabilities(values)) for when, values in told.items()}
-    applied = losses["after"] < losses["before"]
-    return {
-        "temperature": fit_temperature(labels, log_odds) if applied else 1.0,
-        "applied": applied,
-        "how": "One temperature fitted on out-of-fold predictions of the training split; the figures after it use, for "
-        "each fold, a temperature fitted on the other folds. It is applied when it lowers the log loss there.",
-        **{f"log_loss_{when}": loss for when, loss in losses.items()},
-        **{f"brier_{when}": brier(labels, probabilities(values)) for when, values in told.items()},
-        **{f"ece_{when}": expected_calibration_error(bins[when]) for when in told},
-        "bins_before": bins["before"],
-        "bins": bins["after" if applied else "before"],
-    }
-
-
-def folded_in(weights: list[np.ndarray], temperature: float) -> list[np.ndarray]:
-    """A head's dense weights with the last layer's kernel and bias divided by the temperature."""
+def divide_last_layer(weights: list[np.ndarray], temperature: float) -> list[np.ndarray]:
+    """Returns a head's dense weights with the kernel and bias of the last layer divided by the temperature."""
     return [*weights[:-2], weights[-2] / temperature, weights[-1] / temperature]
 
 

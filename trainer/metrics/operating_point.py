@@ -1,62 +1,105 @@
-"""Where to draw the line: the threshold for a wanted sensitivity, and what a decision is worth. Never TensorFlow."""
+"""Choose the decision threshold that reaches a target sensitivity; predictive values of a decision.
+
+The threshold is chosen on out-of-fold predictions of the training split, then frozen. The test split takes no part.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from trainer.metrics.classification import POSITIVE, repeated
+from trainer.metrics.one_vs_rest import compute_metrics
+from trainer.run_folder.results import DecisionRates, OperatingPoint
 
 PREVALENCES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 
-def threshold(labels: np.ndarray, p_covid: np.ndarray, target_sensitivity: float) -> float:
-    """The highest threshold at which the sensitivity reaches the target, pooled over repeats.
+def choose_operating_point(
+    is_positive: np.ndarray, patients: np.ndarray, scores: np.ndarray, target_sensitivity: float
+) -> OperatingPoint:
+    """Returns the threshold of `choose_threshold` with its sensitivity and specificity on the same predictions.
 
-    labels: int [n]. p_covid: float [repeats, n] in [0, 1]. It lies halfway between the lowest covid score that must be
-    called and the next score below, so that rounding on another runtime does not flip that image.
+    Args:
+        is_positive: bool [n].
+        patients: ids [n].
+        scores: float [repeats, n] in [0, 1], out-of-fold probabilities of the positive class.
+        target_sensitivity: In (0, 1].
     """
-    scores = np.sort(p_covid[:, labels == POSITIVE].ravel())
-    missed = int(np.floor(len(scores) * (1 - target_sensitivity) + 1e-9))
-    lowest = scores[missed]
-    below = p_covid[p_covid < lowest]
-    return float((lowest + (below.max() if below.size else 0.0)) / 2)
+    threshold = choose_threshold(is_positive, scores, target_sensitivity)
+    metrics = compute_metrics(is_positive, patients, scores, scores >= threshold)
+    return OperatingPoint(
+        threshold=threshold,
+        target_sensitivity=target_sensitivity,
+        how="The highest threshold whose sensitivity on out-of-fold predictions of the training split is at least "
+        f"{target_sensitivity:g}; then frozen.",
+        out_of_fold=DecisionRates(metrics.sensitivity, metrics.specificity),
+    )
 
 
-def choose(labels: np.ndarray, patients: np.ndarray, p_covid: np.ndarray, target_sensitivity: float) -> dict:
-    """metrics.json's "operating_point", without its figures on the test split.
+def choose_threshold(is_positive: np.ndarray, scores: np.ndarray, target_sensitivity: float) -> float:
+    """Returns the highest threshold whose sensitivity is at least `target_sensitivity`.
 
-    labels: int [n]. patients: ids [n]. p_covid: out-of-fold probabilities of the training split, float [repeats, n].
-    out_of_fold holds the figures on the very predictions that the threshold was chosen on, so they flatter it.
+    It lies halfway between the lowest score that has to be called positive and the next lower score, so that rounding
+    in another runtime does not change that image's decision.
+
+    Args:
+        is_positive: bool [n].
+        scores: float [repeats, n] in [0, 1]. Repeats are pooled.
+        target_sensitivity: In (0, 1].
+
+    Raises:
+        ValueError: If no image is positive, or `target_sensitivity` is outside (0, 1].
+
+    Example:
+        >>> scores = np.array([[0.9, 0.6, 0.4, 0.1]])
+        >>> choose_threshold(np.array([True, True, False, False]), scores, target_sensitivity=1.0)
+        0.5
     """
-    chosen = threshold(labels, p_covid, target_sensitivity)
-    figures = repeated(labels, patients, p_covid, p_covid >= chosen)
-    return {
-        "target_sensitivity": target_sensitivity,
-        "threshold": chosen,
-        "how": f"The highest threshold at which the sensitivity on out-of-fold predictions of the training split is at "
-        f"least {target_sensitivity:g}; then frozen.",
-        "out_of_fold": {name: figures[name] for name in ("sensitivity", "specificity")},
-    }
+    if not is_positive.any():
+        raise ValueError("No image is positive: a sensitivity needs at least one.")
+    if not 0 < target_sensitivity <= 1:
+        raise ValueError(f"target_sensitivity must be in (0, 1], got {target_sensitivity:g}.")
+    positive_scores = np.sort(scores[:, is_positive].ravel())
+    # 1e-9: 10 * (1 - 0.9) is 0.9999999999999998 in floating point and has to allow one missed image, not none.
+    most_missed = int(np.floor(len(positive_scores) * (1 - target_sensitivity) + 1e-9))
+    lowest_called = positive_scores[most_missed]
+    lower = scores[scores < lowest_called]
+    return float((lowest_called + (lower.max() if lower.size else 0.0)) / 2)
 
 
-def cross_fitted(labels: np.ndarray, p_covid: np.ndarray, folds: np.ndarray, target_sensitivity: float) -> np.ndarray:
-    """For each prediction the threshold from the other folds of its repeat, float64 [repeats, n].
+def cross_fit_thresholds(
+    is_positive: np.ndarray, scores: np.ndarray, folds: np.ndarray, target_sensitivity: float
+) -> np.ndarray:
+    """Returns for each prediction the threshold chosen on the other folds of its repeat, float64 [repeats, n].
 
-    labels: int [n]. p_covid: float [repeats, n]. folds: int [repeats, n], each prediction's fold.
+    Args:
+        is_positive: bool [n].
+        scores: float [repeats, n] in [0, 1].
+        folds: int [repeats, n], each prediction's fold.
+        target_sensitivity: In (0, 1].
     """
-    result = np.empty(p_covid.shape)
+    result = np.empty(scores.shape)
     for repeat, own in enumerate(folds):
         for fold in np.unique(own):
             others = own != fold
-            result[repeat, ~others] = threshold(
-                labels[others], p_covid[repeat : repeat + 1, others], target_sensitivity
-            )
+            chosen = choose_threshold(is_positive[others], scores[repeat : repeat + 1, others], target_sensitivity)
+            result[repeat, ~others] = chosen
     return result
 
 
 def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float | None, float | None]:
-    """PPV and NPV by Bayes' theorem; None where nobody is called positive (or negative)."""
-    true, false = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
-    clear, missed = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
-    ppv = true / (true + false) if true + false else None
-    return ppv, clear / (clear + missed) if clear + missed else None
+    """Returns PPV and NPV by Bayes' theorem; None where no image is called positive (or negative).
+
+    Args:
+        sensitivity: In [0, 1].
+        specificity: In [0, 1].
+        prevalence: Share of positives in (0, 1).
+
+    Example:
+        >>> ppv, npv = predictive_values(sensitivity=0.9, specificity=0.9, prevalence=0.1)
+        >>> round(ppv, 2), round(npv, 2)
+        (0.5, 0.99)
+    """
+    true_positive, false_positive = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    true_negative, false_negative = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
+    called, cleared = true_positive + false_positive, true_negative + false_negative
+    return true_positive / called if called else None, true_negative / cleared if cleared else None

@@ -1,21 +1,24 @@
-"""Everything a report says in numbers, as one dictionary: it becomes report.json, and fills the page and the card.
-
-Read from a run folder's own files only, so that a report can be made again at any time. Never TensorFlow.
-"""
+"""report.json: everything the report says in numbers. It fills the page and the model card."""
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from covid_tfds.common.errors import INTENDED_USE
-from covid_tfds.common.files import read_csv, read_json
+from trainer.config import Config
 from trainer.metrics.operating_point import PREVALENCES, predictive_values
-from trainer.run_folder import file_names
+from trainer.recipes import Recipe
+from trainer.run_folder.dataset_card import DatasetCard
+from trainer.run_folder.details import RunDetails
+from trainer.run_folder.environment import Weights
+from trainer.run_folder.results import CrossValidation, DatasetId, Estimate, Evaluation, RunMetrics, Shortcuts
+from trainer.run_folder.run import Run
+from trainer.run_folder.saliency import Saliency
 
-SCHEMA = 1
-FIGURES = {
+SCHEMA = 2
+METRIC_NAMES = {
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
     "auroc": "AUROC",
@@ -23,7 +26,7 @@ FIGURES = {
     "accuracy": "Accuracy",
     "brier": "Brier score",
 }
-CONTROLS = {
+CONTROL_NAMES = {
     "border_only": "border only",
     "lungs_blacked_out": "lungs blacked out",
     "thumbnail_16x16": "16 × 16 thumbnail",
@@ -36,154 +39,182 @@ SHORTCUT = "shortcut"
 PATHS = ("dataset", "manual_dir", "data_dir", "weights", "output")
 
 
-def collect(folder: Path) -> dict:
-    """The facts of the run in `folder`; what was not done in it is None or empty. Raises UsageError on damaged files.
+@dataclass(frozen=True)
+class PredictiveValues:
+    """PPV and NPV of the decision where `prevalence` of the patients have covid; None where undefined."""
 
-    config.json, environment.json and metrics.json must be there; everything else may be missing.
+    prevalence: float
+    ppv: float | None
+    npv: float | None
+
+
+@dataclass(frozen=True)
+class VerdictText:
+    """The shortcut verdict in words.
+
+    Attributes:
+        verdict: "shortcut" or "not detected".
+        headline: One line.
+        text: Two or three sentences.
+        rule: The rule the verdict follows.
+        at_chance: Whether the model is not shown to be better than chance.
     """
-    environment = read_json(folder / file_names.ENVIRONMENT)
-    config = read_json(folder / file_names.CONFIG)
-    flags = config.pop("data") | config
-    metrics = read_json(folder / file_names.METRICS)
-    name, weights = environment["dataset"]["name"], environment["weights"]["name"]
-    return {
-        "schema": SCHEMA,
-        "run_id": environment["run_id"],
-        "title": f"{name}, {'tuned' if config.get('tune') else config['recipe']} recipe, {weights} weights",
-        "intended_use": INTENDED_USE,
-        "notes": environment["notes"],
-        "class_names": environment["dataset"]["class_names"],
-        "verdict": verdict(metrics),
-        "metrics": metrics,
-        "predictive_values": predictive_table(metrics),
-        "saliency": _optional(folder / file_names.SALIENCY),
-        "dataset": _optional(folder / file_names.DATASET),
-        "external": external(folder),
-        "tuning": _optional(folder / file_names.TUNING),
-        "history": history(folder / file_names.HISTORY),
-        "configuration": {flag: _without_folder(flag, value) for flag, value in flags.items()},
-        "recipe": environment["recipe"],
-        "weights": environment["weights"],
-        "data": environment["dataset"],
-        "versions": environment["versions"],
-        "platform": environment["platform"],
-    }
+
+    verdict: str
+    headline: str
+    text: str
+    rule: str
+    at_chance: bool
 
 
-def _optional(path: Path):
-    return read_json(path) if path.is_file() else None
+@dataclass(frozen=True)
+class ExternalFacts:
+    """An external validation: its name, its metrics, and how many images were left out."""
+
+    name: str
+    metrics: Evaluation
+    left_out: int
 
 
-def _without_folder(flag: str, value):
-    """A flag's value, of a path only its last part: a report is passed on, and whose disk it was on is nobody's."""
-    return Path(value).name if flag in PATHS and value is not None else value
+@dataclass(frozen=True)
+class Facts:
+    """All of report.json; see the attributes' own types.
 
-
-def verdict(metrics: dict) -> dict:
-    """The shortcut verdict in words: {"state", "headline", "text", "rule", "strongest", "at_chance"}.
-
-    state is "shortcut", "not detected" or "not done". strongest is the control with the highest AUROC of those that
-    cannot see the lungs.
+    Attributes:
+        schema: Version of report.json.
+        run_id: The run's id.
+        title: Dataset, recipe and weights.
+        intended_use: What the model is for.
+        notes: Caveats to show beside every metric.
+        class_names: Of classes 0 and 1.
+        verdict: The shortcut verdict in words.
+        metrics: metrics.json.
+        predictive_values: By prevalence.
+        saliency: saliency.json.
+        dataset: dataset.json.
+        external: By name.
+        tuning: tuning.json; None without --tune.
+        history: history.csv.
+        configuration: Flags and their values; of a path only its last part.
+        recipe: The recipe.
+        weights: The backbone's weights.
+        data: The dataset's name, version and fingerprint.
+        versions: Versions of Python and the packages.
+        platform: Operating system and machine.
     """
-    found = metrics.get("shortcuts")
-    if not found:
-        return {
-            "state": "not done",
-            "headline": "Shortcut controls: not done",
-            "text": "This run was not checked for cues that are not the disease. Take its figures as what they may be: "
-            "a measure of where the images come from.",
-            "rule": None,
-            "strongest": None,
-            "at_chance": None,
-        }
-    blind = {
-        name: control
-        for name, control in found["controls"].items()
-        if not control["sees_lungs"] and control["auroc"]["value"] is not None
-    }
-    best = max(blind, key=lambda name: blind[name]["auroc"]["value"], default=None)
-    own = found["model"]["auroc"]
-    who = found.get("of", "the model")
-    compared = f"{who.capitalize()} has AUROC {words(own)}."
-    if best:
-        compared = (
-            f"“{CONTROLS.get(best, best)}”, the strongest control that cannot see the lungs, reaches AUROC "
-            f"{words(blind[best]['auroc'])}; {who} reaches {words(own)}."
-        )
-    at_chance = bool(own["ci95"]) and own["ci95"][0] <= 0.5
-    if found["verdict"] == SHORTCUT:
-        headline = "Shortcut: these images can be told apart without looking at the lungs"
-        meaning = "The figures in this report say where an image comes from, not who is ill."
+
+    schema: int
+    run_id: str
+    title: str
+    intended_use: str
+    notes: tuple[str, ...]
+    class_names: tuple[str, ...]
+    verdict: VerdictText
+    metrics: RunMetrics
+    predictive_values: tuple[PredictiveValues, ...]
+    saliency: Saliency
+    dataset: DatasetCard
+    external: tuple[ExternalFacts, ...]
+    tuning: dict | None
+    history: tuple[dict[str, float], ...]
+    configuration: dict[str, object]
+    recipe: Recipe
+    weights: Weights
+    data: DatasetId
+    versions: dict[str, str]
+    platform: str
+
+
+def collect_facts(run: Run, details: RunDetails) -> Facts:
+    """Returns the facts of a run."""
+    environment = run.environment
+    return Facts(
+        schema=SCHEMA,
+        run_id=environment.run_id,
+        title=describe_run(run),
+        intended_use=INTENDED_USE,
+        notes=environment.notes,
+        class_names=environment.dataset.class_names,
+        verdict=describe_verdict(run.metrics.shortcuts),
+        metrics=run.metrics,
+        predictive_values=tabulate_predictive_values(run.metrics),
+        saliency=details.saliency,
+        dataset=details.dataset,
+        external=tuple(ExternalFacts(one.name, one.metrics.test, one.metrics.left_out) for one in details.external),
+        tuning=details.tuning,
+        history=details.history,
+        configuration=_list_flags(run.config),
+        recipe=environment.recipe,
+        weights=environment.weights,
+        data=environment.dataset,
+        versions=environment.versions,
+        platform=environment.platform,
+    )
+
+
+def describe_run(run: Run) -> str:
+    """Returns a title: the dataset, the recipe, the weights, and fine-tuning if there was any."""
+    recipe = "tuned" if run.config.tune else run.config.recipe
+    title = f"{run.environment.dataset.name}, {recipe} recipe, {run.environment.weights.name} weights"
+    if (tuning := run.metrics.fine_tuning) is not None:
+        title += f", {tuning.block} fine-tuned in the last {tuning.epochs} epochs"
+    return title
+
+
+def describe_verdict(shortcuts: Shortcuts) -> VerdictText:
+    """Returns the shortcut verdict in words."""
+    control, model = shortcuts.controls[shortcuts.strongest].auroc, shortcuts.model.auroc
+    name = CONTROL_NAMES.get(shortcuts.strongest, shortcuts.strongest)
+    at_chance = model.ci95[0] <= 0.5
+    if shortcuts.verdict == SHORTCUT:
+        headline = "Shortcut: the classes can be told apart without the lungs"
+        meaning = "The metrics of this report may show where an image comes from, not who is ill."
     elif at_chance:
-        headline = "The model is no better than guessing"
-        meaning = "The model's interval reaches AUROC 0.5: there is no skill that a shortcut could explain."
+        headline = "The model is not shown to be better than chance"
+        meaning = "The interval of its AUROC contains 0.5: there is no skill that a shortcut could explain."
     else:
         headline = "No shortcut detected"
-        meaning = "Only the cues below were tried: others may exist."
-    strongest = {"name": best, **blind[best]} if best else None
-    return {
-        "state": found["verdict"],
-        "headline": headline,
-        "text": f"{compared} {meaning}",
-        "rule": found.get("rule"),
-        "strongest": strongest,
-        "at_chance": at_chance,
-    }
+        meaning = "Only the controls below were tried: other shortcuts may exist."
+    compared = (
+        f"“{name}”, the strongest control that cannot see the lungs, has AUROC {format_estimate(control)}; "
+        f"{shortcuts.of or 'the model'} has {format_estimate(model)}."
+    )
+    return VerdictText(shortcuts.verdict, headline, f"{compared} {meaning}", shortcuts.rule, at_chance)
 
 
-def words(figure: dict | None) -> str:
-    """A figure as text: value and 95 % interval, or that it is undefined, or not done."""
-    if figure is None:
-        return "not done"
-    if figure["value"] is None:
-        return f"undefined (n = {figure['n']})" + (f": {figure['because']}" if figure.get("because") else "")
-    if not figure["ci95"]:
-        return f"{figure['value']:.2f}"
-    low, high = figure["ci95"]
-    return f"{figure['value']:.2f} (95 % CI {low:.2f} to {high:.2f})"
+def format_estimate(estimate: Estimate) -> str:
+    """Returns a metric as text: its value and 95 % interval, or that it is undefined.
+
+    Example:
+        >>> format_estimate(Estimate(0.95, (0.86, 0.98), n=50))
+        '0.95 (95 % CI 0.86 to 0.98)'
+    """
+    if estimate.value is None:
+        return f"undefined (n = {estimate.n}): {estimate.because}"
+    low, high = estimate.ci95
+    return f"{estimate.value:.2f} (95 % CI {low:.2f} to {high:.2f})"
 
 
-def best_estimate(metrics: dict) -> dict:
-    """The section of the run's own model with the most images behind it: cross-validation, else the test split."""
-    validated = metrics.get("cross_validation")
-    return validated if validated and "of" not in validated else metrics["test"]
+def choose_best_metrics(metrics: RunMetrics) -> Evaluation | CrossValidation:
+    """Returns the metrics of the run's own model that rest on the most images: cross-validation, or the test split."""
+    return metrics.test if metrics.cross_validation.of else metrics.cross_validation
 
 
-def validation_name(metrics: dict) -> str:
-    """What the cross-validation is called: of a fine-tuned run it is the frozen model's."""
-    of = (metrics.get("cross_validation") or {}).get("of")
+def name_cross_validation(metrics: RunMetrics) -> str:
+    """Returns what the cross-validation is called: that of a fine-tuned run is the frozen model's."""
+    of = metrics.cross_validation.of
     return f"cross-validation of {of}" if of else "cross-validation"
 
 
-def predictive_table(metrics: dict) -> list[dict]:
-    """PPV and NPV of the decision at a few prevalences; empty when sensitivity or specificity is undefined."""
-    figures = best_estimate(metrics)
-    sensitivity, specificity = figures["sensitivity"]["value"], figures["specificity"]["value"]
-    if sensitivity is None or specificity is None:
-        return []
-    pairs = {p: predictive_values(sensitivity, specificity, p) for p in PREVALENCES}
-    return [{"prevalence": p, "ppv": ppv, "npv": npv} for p, (ppv, npv) in pairs.items()]
+def tabulate_predictive_values(metrics: RunMetrics) -> tuple[PredictiveValues, ...]:
+    """Returns PPV and NPV at a few prevalences."""
+    best = choose_best_metrics(metrics)
+    rates = best.sensitivity.value, best.specificity.value
+    return tuple(PredictiveValues(p, *predictive_values(*rates, p)) for p in PREVALENCES)
 
 
-def external(folder: Path) -> list[dict]:
-    """[{"name", "figures", "left_out"}] of the external validations of this run, by name."""
-    found = sorted((folder / file_names.EXTERNAL).glob(f"*/{file_names.METRICS}"))
-    parts = [(path.parent.name, read_json(path)) for path in found]
-    return [{"name": name, "figures": part["test"], "left_out": part["left_out"]} for name, part in parts]
-
-
-def history(path: Path) -> list[dict]:
-    """One dict of floats an epoch; empty when there is no history.csv."""
-    return [{k: float(v) for k, v in row.items()} for row in rows(path)]
-
-
-def rows(path: Path) -> list[dict]:
-    """The rows of a CSV file; none when it is not there."""
-    return read_csv(path) if path.is_file() else []
-
-
-def predictions(path: Path, positive_class: str, split: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(truth bool [n], p_covid float [n]) of a predictions file, of one split or of all; empty when it is not there."""
-    chosen = [row for row in rows(path) if split is None or row["split"] == split]
-    truth = np.asarray([row["label"] == positive_class for row in chosen], dtype=bool)
-    return truth, np.asarray([float(row["p_covid"]) for row in chosen])
+def _list_flags(config: Config) -> dict[str, object]:
+    """Every flag and its value; of a path only its last part, because folders are private and reports are passed on."""
+    flags = dataclasses.asdict(config)
+    flags = flags.pop("data") | flags
+    return {flag: Path(value).name if flag in PATHS and value is not None else value for flag, value in flags.items()}

@@ -1,23 +1,24 @@
-"""MODEL_CARD.md: a run in Hugging Face's layout, with the TRIPOD+AI and CLAIM items answered. Never TensorFlow.
+"""MODEL_CARD.md: a run in Hugging Face's layout, with the items of TRIPOD+AI and CLAIM answered.
 
 Collins et al. (2024), TRIPOD+AI statement, BMJ 385: e078378 (27 items). Tejani et al. (2024), Checklist for
 Artificial Intelligence in Medical Imaging (CLAIM): 2024 update, Radiology: Artificial Intelligence 6: e240300 (44
-items). The items are named in few words of our own; the template answers them from the run's facts, and says "not
-done" where a run, or the project, did not do it.
+items). The template names the items in few words of our own, and answers "not done" where the project did not do them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 
 import jinja2
 
 from covid_tfds.common.markdown import escaped
-from trainer.report.dataset_card import COUNTED, UNKNOWN
-from trainer.report.facts import FIGURES, validation_name, words
+from covid_tfds.examples import FACTS
+from trainer.report.facts import METRIC_NAMES, Facts, choose_best_metrics, format_estimate, name_cross_validation
+from trainer.run_folder.dataset_card import UNKNOWN, Ages, DatasetCard, Group
 
-# Hugging Face's name of each figure, as its leaderboards know it.
+# Hugging Face's name of each metric, as on its leaderboards.
 HUB_METRICS = {
     "sensitivity": "recall",
     "specificity": "specificity",
@@ -29,8 +30,8 @@ HUB_METRICS = {
 TAGS = ("medical-imaging", "chest-x-ray", "covid-19", "vgg16", "education")
 
 
-def text(facts: dict) -> str:
-    """The card of a run as Markdown, from `facts.collect`'s facts."""
+def render(facts: Facts) -> str:
+    """Returns the card as Markdown."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trainer.report"),
         autoescape=False,  # of HTML; `escaped` does it for Markdown
@@ -39,70 +40,78 @@ def text(facts: dict) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["words"] = words
-    template = environment.get_template("MODEL_CARD.md")
-    return template.render(
-        **escaped(facts), header=header(facts), figure_names=FIGURES, totals=escaped(_totals(facts["dataset"]))
+    environment.filters |= {"estimate": format_estimate, "as_dict": dataclasses.asdict}
+    return environment.get_template("MODEL_CARD.md").render(
+        **vars(escaped(facts)),
+        header=make_header(facts),
+        metric_names=METRIC_NAMES,
+        best=choose_best_metrics(facts.metrics),
+        validated=name_cross_validation(facts.metrics),
+        totals=escaped(_summarize_groups(facts.dataset.groups)),
     )
 
 
-def header(facts: dict) -> dict:
-    """What the card's YAML says: the licence, the dataset if it has a name others know, and the results."""
-    name = facts["data"]["name"]
+def make_header(facts: Facts) -> dict:
+    """Returns what the card's YAML header says: the licence, the dataset if it is a public one, and the results."""
+    name = facts.data.name
     return {
-        "license": licence(facts["dataset"]),
+        "license": choose_licence(facts.dataset),
         "tags": TAGS,
         "dataset": name if name.startswith("covid_tfds/") else None,
         "metrics": list(HUB_METRICS.values()),
-        "name": f"covid-vgg16-{facts['run_id']}",
-        "results": list(_results(facts)),
+        "name": f"covid-vgg16-{facts.run_id}",
+        "results": list(_list_results(facts)),
     }
 
 
-def licence(dataset: dict | None) -> str:
-    """Hugging Face's licence id: of the training images if all have the same one, "unknown" if any has none stated."""
-    stated = {name for group in (dataset or {"groups": []})["groups"] for name in group["license"]}
-    if not stated or UNKNOWN in stated:
+def choose_licence(dataset: DatasetCard) -> str:
+    """Returns Hugging Face's licence id: that of all images, "other" for several, "unknown" if one has none stated."""
+    stated = {name for group in dataset.groups for name in group.license}
+    if UNKNOWN in stated:
         return "unknown"
     return stated.pop().lower().replace(" ", "-") if len(stated) == 1 else "other"
 
 
-def _results(facts: dict) -> Iterator[dict]:
-    """{"dataset", "split", "metrics"} for each set of images; undefined figures are left out."""
-    metrics = facts["metrics"]
-    parts = {validation_name(metrics): metrics.get("cross_validation"), "test": metrics["test"]}
-    sets = [(facts["data"]["name"], split, figures) for split, figures in parts.items() if figures]
-    sets += [(one["name"], "external", one["figures"]) for one in facts["external"]]
-    for name, split, figures in sets:
-        measured = [
-            {"type": kind, "value": round(figures[key]["value"], 4), "name": f"{FIGURES[key]} {words(figures[key])}"}
-            for key, kind in HUB_METRICS.items()
-            if figures.get(key) and figures[key]["value"] is not None
+def _list_results(facts: Facts) -> Iterator[dict]:
+    """{"dataset", "split", "metrics"} for each set of images; undefined metrics are left out."""
+    own = facts.data.name
+    sets = [
+        (own, name_cross_validation(facts.metrics), facts.metrics.cross_validation),
+        (own, "test", facts.metrics.test),
+        *((one.name, "external", one.metrics) for one in facts.external),
+    ]
+    for name, split, metrics in sets:
+        estimates = {key: getattr(metrics, key) for key in HUB_METRICS}
+        listed = [
+            {
+                "type": HUB_METRICS[key],
+                "value": round(estimate.value, 4),
+                "name": f"{METRIC_NAMES[key]} {format_estimate(estimate)}",
+            }
+            for key, estimate in estimates.items()
+            if estimate.value is not None
         ]
-        yield {"dataset": name, "split": split, "metrics": measured}
+        yield {"dataset": name, "split": split, "metrics": listed}
 
 
-def _totals(dataset: dict | None) -> dict[str, str]:
-    """Texts that several items need: images and ages by group, and the whole dataset's images by each other fact."""
-    if dataset is None:
-        return dict.fromkeys(("images", "age", *COUNTED), "not done")
-    groups = dataset["groups"]
+def _summarize_groups(groups: tuple[Group, ...]) -> dict[str, str]:
+    """Texts that several items need: images and ages by group, and the images of all groups by each other fact."""
     result = {
-        "images": "; ".join(f"{g['split']} {g['class']}: {_size(g)}" for g in groups),
-        "age": "; ".join(f"{g['split']} {g['class']}: {_age(g['age'])}" for g in groups),
+        "images": "; ".join(f"{g.split} {g.class_name}: {_count_images(g)}" for g in groups),
+        "age": "; ".join(f"{g.split} {g.class_name}: {_format_ages(g.age)}" for g in groups),
     }
-    for name in COUNTED:
-        counts = sum((Counter(group[name]) for group in groups), Counter())
+    for name in FACTS:
+        counts = sum((Counter(getattr(group, name)) for group in groups), Counter())
         result[name] = ", ".join(f"{value} ({count})" for value, count in counts.most_common())
     return result
 
 
-def _size(group: dict) -> str:
-    patients = f" of {group['patients']} patients" if group["patients"] is not None else ", patients unknown"
-    return f"{group['images']} images{patients}"
+def _count_images(group: Group) -> str:
+    patients = f" of {group.patients} patients" if group.patients is not None else ", patients unknown"
+    return f"{group.images} images{patients}"
 
 
-def _age(age: dict) -> str:
-    if not age["known"]:
+def _format_ages(age: Ages) -> str:
+    if not age.known:
         return UNKNOWN
-    return f"{age['min']:.0f} to {age['max']:.0f} years, median {age['median']:.0f} ({age['known']} known)"
+    return f"{age.min:.0f} to {age.max:.0f} years, median {age.median:.0f} ({age.known} known)"

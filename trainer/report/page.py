@@ -1,52 +1,49 @@
-"""report.html, report.json and MODEL_CARD.md, written from what is in a run folder.
-
-    write(Path("runs/curated-20240501-120000"))      # again at any time; about a second
-
-The page is one file: pictures are data: URIs, there is no script, and a browser is told to load nothing else. Never
-TensorFlow.
-"""
+"""report.html: one file without scripts. Pictures are data: URIs, and a browser is told to load nothing else."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import jinja2
 import numpy as np
 
-from covid_tfds.common.files import write_json, write_text
-from trainer.report import model_card, svg_charts
-from trainer.report.facts import CONTROLS, FIGURES, best_estimate, collect, predictions, validation_name, words
+from trainer.report import svg_charts
+from trainer.report.facts import (
+    CONTROL_NAMES,
+    METRIC_NAMES,
+    Facts,
+    choose_best_metrics,
+    format_estimate,
+    name_cross_validation,
+)
 from trainer.report.svg_charts import BLUE, GREY, ORANGE, Series
 from trainer.run_folder import file_names
-
-MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
+from trainer.run_folder.details import RunDetails
+from trainer.run_folder.results import Calibration, RunMetrics
+from trainer.run_folder.run import Run
+from trainer.run_folder.saliency import SaliencyImage
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of the page: a data: URI, what a reader who can't see it is told, and one sentence on what to see."""
+    """A picture of the page.
+
+    Attributes:
+        source: data: URI.
+        alt: The same in words, for readers who cannot see it.
+        caption: One or two sentences on how to read it.
+    """
 
     source: str
     alt: str
     caption: str
 
 
-def write(folder: Path) -> None:
-    """Write report.json, report.html and MODEL_CARD.md into a run folder, over older ones.
-
-    Raises UsageError when a file it reads is damaged. What was not done in the run is said to be so.
-    """
-    facts = collect(folder)
-    write_json(folder / file_names.REPORT_JSON, facts)
-    write_text(folder / file_names.REPORT, page(folder, facts))
-    write_text(folder / file_names.MODEL_CARD, model_card.text(facts))
-
-
-def page(folder: Path, facts: dict) -> str:
-    """The HTML of the report of the run in `folder` with these facts."""
+def render(run: Run, details: RunDetails, facts: Facts) -> str:
+    """Returns the HTML of a run's report."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trainer.report"),
         autoescape=True,
@@ -54,170 +51,133 @@ def page(folder: Path, facts: dict) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["as_dict"] = dataclasses.asdict
     return environment.get_template("report.html").render(
-        **facts,
-        pictures=dict(pictures(folder, facts)),
-        gallery=gallery(folder, facts["saliency"]),
-        figure_names=FIGURES,
-        control_names=CONTROLS,
+        **vars(facts),
+        pictures=dict(_draw_pictures(run, details)),
+        gallery=_list_gallery(details),
+        validated=name_cross_validation(facts.metrics).capitalize(),
+        metric_names=METRIC_NAMES,
+        control_names=CONTROL_NAMES,
     )
 
 
-def pictures(folder: Path, facts: dict) -> Iterator[tuple[str, Picture]]:
-    """(name, picture) for every plot that this run's data allow."""
-    metrics, class_names = facts["metrics"], facts["class_names"]
-    sets = list(_series(folder, facts))
-    both_classes = [one for one in sets if 0 < one.truth.sum() < len(one.truth)]
-    yield from _controls(metrics)
-    if both_classes:
-        yield (
-            "roc",
-            _svg(
-                svg_charts.roc(both_classes),
-                "ROC curves: " + _areas(metrics),
-                "The nearer a curve comes to the upper left corner, the better the classes are told apart; on the "
-                "dotted line they are not.",
-            ),
-        )
-        yield (
-            "precision_recall",
-            _svg(
-                svg_charts.precision_recall(both_classes),
-                "Precision over sensitivity",
-                "Of the images called covid, how many are, as more of the covid images are found: a good curve stays "
-                "high to the right.",
-            ),
-        )
-        yield "thresholds", _thresholds(both_classes[0], metrics["threshold"])
-    (tp, fn), (fp, tn) = metrics["test"]["confusion_matrix"]
+def _draw_pictures(run: Run, details: RunDetails) -> Iterator[tuple[str, Picture]]:
+    """(name, picture) for every plot."""
+    metrics = run.metrics
+    yield "controls", _controls(metrics)
+    sets = [one for one in _list_series(run, details) if 0 < one.truth.sum() < len(one.truth)]
+    areas = {name_cross_validation(metrics): metrics.cross_validation.auroc, "test split": metrics.test.auroc}
+    yield (
+        "roc",
+        _svg(
+            svg_charts.roc(sets),
+            "ROC curves: " + "; ".join(f"{name} AUROC {format_estimate(area)}" for name, area in areas.items()),
+            "The closer a curve comes to the upper left corner, the better the model separates the classes. The dotted "
+            "line is chance.",
+        ),
+    )
+    yield (
+        "precision_recall",
+        _svg(
+            svg_charts.precision_recall(sets),
+            "Precision by sensitivity",
+            "Precision (PPV) is the share of positive calls that are right. A good curve stays high to the right.",
+        ),
+    )
+    yield "thresholds", _thresholds(sets[0], metrics.threshold)
+    (tp, fn), (fp, tn) = metrics.test.confusion_matrix
     yield (
         "confusion",
         _svg(
-            svg_charts.confusion([[tp, fn], [fp, tn]], class_names),
-            f"Confusion matrix of the test split: {tp} covid called covid, {fn} missed, {fp} others called covid, "
-            f"{tn} cleared",
-            f"Of the test split's {tp + fn} covid images {fn} {_were(fn)} missed; of its {fp + tn} others {fp} "
-            f"{_were(fp)} called covid.",
+            svg_charts.confusion(metrics.test.confusion_matrix, run.environment.dataset.class_names),
+            f"Confusion matrix of the test split: {tp} covid images called covid, {fn} missed; {fp} other images "
+            f"called covid, {tn} not",
+            f"Of {tp + fn} covid images {fn} {_were(fn)} missed; of {fp + tn} others {fp} {_were(fp)} called covid.",
         ),
     )
-    yield from _prevalences(metrics)
-    yield from _calibration(metrics.get("calibration"))
-    if facts["history"]:
-        last = facts["history"][-1]
-        yield (
-            "training",
-            _svg(
-                svg_charts.training(facts["history"]),
-                f"Loss and accuracy over {len(facts['history'])} epochs; at the end the training loss is "
-                f"{last['loss']:.2f} and the test loss {last['val_loss']:.2f}",
-                "When the test line turns away from the training line, the head learns its images by heart.",
-            ),
-        )
-    if plot := _own_file(folder, file_names.TUNING_PLOT):
+    best = choose_best_metrics(metrics)
+    yield (
+        "prevalences",
+        _svg(
+            svg_charts.prevalences(best.sensitivity, best.specificity),
+            "Predictive values by prevalence",
+            "Where covid is rare, most positive calls are wrong, however good the other metrics are.",
+        ),
+    )
+    yield "calibration", _calibration(metrics.calibration)
+    last = details.history[-1]
+    yield (
+        "training",
+        _svg(
+            svg_charts.training(details.history),
+            f"Loss and accuracy over {len(details.history)} epochs; the training loss ends at {last['loss']:.2f}, the "
+            f"test loss at {last['val_loss']:.2f}",
+            "If the test loss rises while the training loss falls, the head overfits.",
+        ),
+    )
+    if plot := details.pictures.get(file_names.TUNING_PLOT):
         yield (
             "tuning",
             Picture(
-                _file(plot),
-                "The search's trials: AUROC and log-loss of each, and scores by hyperparameter",
-                "Each dot is a trial: where they lie close together, the choice of hyperparameters matters little.",
+                _uri("image/png", plot),
+                "The search's trials: AUROC and log loss of each, and scores by hyperparameter",
+                "Each dot is a trial. If the dots lie close together, the choice of hyperparameters matters little.",
             ),
         )
 
 
-def gallery(folder: Path, saliency: dict | None) -> dict[str, list[tuple[dict, str]]]:
-    """(image's entry, data: URI of its picture) for the images that have one, by group: "test" and "mistake"."""
-    groups: dict[str, list[tuple[dict, str]]] = {"test": [], "mistake": []}
-    for entry in (saliency or {"images": []})["images"]:
-        if entry["picture"] and (picture := _own_file(folder, entry["picture"])):
-            groups[entry["group"]].append((entry, _file(picture)))
+def _list_gallery(details: RunDetails) -> dict[str, list[tuple[SaliencyImage, str]]]:
+    """The images that were drawn, with the data: URI of each, by group: "test" and "mistake"."""
+    groups: dict[str, list[tuple[SaliencyImage, str]]] = {"test": [], "mistake": []}
+    for image in details.saliency.images:
+        if content := details.pictures.get(image.picture or ""):
+            groups[image.group].append((image, _uri("image/jpeg", content)))
     return groups
 
 
-def _own_file(folder: Path, name: str) -> Path | None:
-    """A file of the run folder, if it is one: a stranger's could name, or link to, any picture of this machine."""
-    path = (folder / name).resolve()
-    return path if path.is_file() and path.is_relative_to(folder.resolve()) else None
+def _list_series(run: Run, details: RunDetails) -> Iterator[Series]:
+    """The sets of images to draw curves of, cross-validation first."""
+    positive = run.metrics.positive_class
+    test = [row for row in run.predictions if row.split == "test"]
+    sets = {name_cross_validation(run.metrics): details.out_of_fold, "test split": test}
+    sets |= {f"external: {one.name}": one.predictions for one in details.external}
+    for name, rows in sets.items():
+        truth = np.asarray([row.label == positive for row in rows], dtype=bool)
+        yield Series(name, truth, np.asarray([row.p_covid for row in rows]))
 
 
-def _series(folder: Path, facts: dict) -> Iterator[Series]:
-    """The sets of images to draw curves of; the one with the most behind it first."""
-    positive = facts["metrics"]["positive_class"]
-    held_out = predictions(folder / file_names.OUT_OF_FOLD, positive)
-    if len(held_out[0]):
-        yield Series(validation_name(facts["metrics"]), *held_out)
-    yield Series("test split", *predictions(folder / file_names.PREDICTIONS, positive, "test"))
-    for one in facts["external"]:
-        path = folder / file_names.EXTERNAL / one["name"] / file_names.PREDICTIONS
-        values = predictions(path, positive)
-        if len(values[0]):
-            yield Series(f"external: {one['name']}", *values)
-
-
-def _controls(metrics: dict) -> Iterator[tuple[str, Picture]]:
-    if not (found := metrics.get("shortcuts")):
-        return
-    bars = [("the model", found["model"]["auroc"], BLUE)]
-    ranked = sorted(
-        found["controls"].items(), key=lambda item: (item[1]["sees_lungs"], -(item[1]["auroc"]["value"] or 0))
-    )
-    bars += [(CONTROLS.get(name, name), one["auroc"], GREY if one["sees_lungs"] else ORANGE) for name, one in ranked]
-    yield (
-        "controls",
-        _svg(
-            svg_charts.controls(bars),
-            "AUROC with intervals: " + "; ".join(f"{name} {words(one)}" for name, one, _ in bars),
-            "Where an orange bar (a control that cannot see the lungs) is as long as the blue one, the model's figures "
-            "need no lungs; grey controls can see them, and black lines are 95 % intervals.",
-        ),
+def _controls(metrics: RunMetrics) -> Picture:
+    controls = metrics.shortcuts.controls.items()
+    ranked = sorted(controls, key=lambda item: (item[1].sees_lungs, -item[1].auroc.value))
+    bars = [("the model", metrics.shortcuts.model.auroc, BLUE)]
+    bars += [(CONTROL_NAMES.get(name, name), one.auroc, GREY if one.sees_lungs else ORANGE) for name, one in ranked]
+    return _svg(
+        svg_charts.controls(bars),
+        "AUROC with intervals: " + "; ".join(f"{name} {format_estimate(auroc)}" for name, auroc, _ in bars),
+        "Orange controls cannot see the lungs. If one of their bars is as long as the blue one, the model's metrics do "
+        "not need the lungs. Grey controls can see them. Black lines are 95 % intervals.",
     )
 
 
 def _thresholds(one: Series, threshold: float) -> Picture:
-    sensitivity, specificity = (
-        float(rate[0]) for rate in svg_charts.rates(one.truth, one.p_covid, np.asarray([threshold]))
-    )
+    rates = svg_charts.rates(one.truth, one.p_covid, np.asarray([threshold]))
+    sensitivity, specificity = (float(rate[0]) for rate in rates)
     return _svg(
         svg_charts.thresholds(one, threshold),
-        f"Sensitivity and specificity over the threshold; at {threshold:.2f} they are {sensitivity:.2f} and "
-        f"{specificity:.2f}",
-        f"To the left fewer covid images are missed, to the right fewer of the others are called covid ({one.name}).",
+        f"By threshold; at {threshold:.2f} sensitivity is {sensitivity:.2f} and specificity {specificity:.2f}",
+        f"A lower threshold misses fewer covid images, a higher one calls fewer other images covid ({one.name}).",
     )
 
 
-def _prevalences(metrics: dict) -> Iterator[tuple[str, Picture]]:
-    best = best_estimate(metrics)
-    if best["sensitivity"]["value"] is None or best["specificity"]["value"] is None:
-        return
-    yield (
-        "prevalences",
-        _svg(
-            svg_charts.prevalences(best["sensitivity"], best["specificity"]),
-            "Predictive values over prevalence",
-            "Where covid is rare, most of those called covid do not have it, however good the figures above look.",
-        ),
+def _calibration(calibration: Calibration) -> Picture:
+    return _svg(
+        svg_charts.calibration(calibration.bins_before, calibration.bins if calibration.applied else None),
+        f"Reliability diagram; expected calibration error {calibration.ece_before:.2f} before and "
+        f"{calibration.ece_after:.2f} after temperature scaling",
+        "On the dotted line, of the images with probability 70 % seven in ten are covid. Below the line the "
+        "probabilities are too high, above it too low.",
     )
-
-
-def _calibration(found: dict | None) -> Iterator[tuple[str, Picture]]:
-    if not found or not found.get("bins"):
-        return
-    after = found["bins"] if found["applied"] else None
-    before = found.get("bins_before") or found["bins"]
-    yield (
-        "calibration",
-        _svg(
-            svg_charts.calibration(before, after),
-            f"Reliability diagram; expected calibration error {found['ece_before']:.2f} before and "
-            f"{found['ece_after']:.2f} after temperature scaling",
-            "On the dotted line, of the images given 70 % seven in ten are covid; below it the model is too sure of "
-            "covid, above it not sure enough.",
-        ),
-    )
-
-
-def _areas(metrics: dict) -> str:
-    named = {validation_name(metrics): metrics.get("cross_validation"), "test split": metrics["test"]}
-    return "; ".join(f"{name} AUROC {words(part['auroc'])}" for name, part in named.items() if part)
 
 
 def _were(count: int) -> str:
@@ -226,10 +186,6 @@ def _were(count: int) -> str:
 
 def _svg(svg: str, alt: str, caption: str) -> Picture:
     return Picture(_uri("image/svg+xml", svg.encode()), alt, caption)
-
-
-def _file(path: Path) -> str:
-    return _uri(MEDIA_TYPES[path.suffix], path.read_bytes())
 
 
 def _uri(media_type: str, content: bytes) -> str:

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import platform
 from dataclasses import dataclass
+from importlib.metadata import version
 
+from covid_tfds.common.files import to_json
+from covid_tfds.examples import Examples
+from trainer.config import Config
 from trainer.recipes import Recipe
+from trainer.run_folder import file_names
+from trainer.run_folder.caveats import list_caveats
 from trainer.run_folder.results import DatasetId
 
 VGG16_ATTRIBUTION = (
     "The backbone's weights are VGG16 by Karen Simonyan and Andrew Zisserman, Visual Geometry Group, University of "
     "Oxford (https://www.robots.ox.ac.uk/~vgg/research/very_deep/), licensed CC BY 4.0 "
     "(https://creativecommons.org/licenses/by/4.0/); here without their dense layers, under a new head."
+)
+PACKAGES = (
+    "covid-tfds",
+    "tensorflow",
+    "keras",
+    "tensorflow-datasets",
+    "keras-tuner",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "matplotlib",
+    "pillow",
 )
 
 
@@ -74,3 +95,25 @@ class Environment:
     versions: dict[str, str]
     platform: str
     precision: Precision | None = None
+
+
+def describe_environment(config: Config, examples: Examples, recipe: Recipe, weights_sha256: str) -> Environment:
+    """Returns what the numbers of a run with this recipe depend on; without the precision, which is measured later."""
+    inputs = {
+        "schema": file_names.SCHEMA,
+        "seed": config.seed,
+        "recipe": recipe,
+        "weights": Weights(config.weights_name, weights_sha256, trained=config.weights != "random"),
+        "dataset": identify_dataset(examples),
+        "notes": list_caveats(config, examples.patients_known),
+    }
+    run_id = hashlib.sha256(json.dumps(to_json(inputs), sort_keys=True).encode()).hexdigest()[:12]
+    versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    return Environment(**inputs, run_id=run_id, versions=versions, platform=platform.platform())
+
+
+def identify_dataset(examples: Examples) -> DatasetId:
+    """Returns which dataset `examples` are."""
+    return DatasetId(
+        examples.name, examples.version, examples.fingerprint, tuple(examples.class_names), examples.patients_known
+    )

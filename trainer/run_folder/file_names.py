@@ -1,4 +1,4 @@
-"""The names of the files in a run folder, and the columns of its tables. Standard library only."""
+"""The names of the files in a run folder."""
 
 SCHEMA = 2
 CONFIG = "config.json"
@@ -24,8 +24,6 @@ REPORT = "report.html"
 REPORT_JSON = "report.json"
 MODEL_CARD = "MODEL_CARD.md"
 EPOCHS = "epochs.npz"
-READ = (CONFIG, ENVIRONMENT, MODEL, METRICS, PREDICTIONS)  # what `load` needs and vouches for
-REWRITTEN = (REPORT, REPORT_JSON, MODEL_CARD)  # by `python -m trainer.evaluate`, so that no checksum could stay right
-PREDICTION_COLUMNS = ("image_id", "patient_id", "split", "label", "p_covid", "sha256")
-OUT_OF_FOLD_COLUMNS = ("image_id", "patient_id", "label", "repeat", "fold", "p_covid")
-EXTERNAL_COLUMNS = ("image_id", "patient_id", "label", "p_covid")
+READ = (CONFIG, ENVIRONMENT, MODEL, METRICS, PREDICTIONS)  # by `load`, which verifies their checksums
+REWRITTEN = (REPORT, REPORT_JSON, MODEL_CARD)  # by `python -m trainer.evaluate`; so they have no checksum
+KEPT = (EPOCHS, TUNER, TUNING_TABLE, TENSORBOARD)  # when a stopped run goes on

@@ -1,4 +1,4 @@
-"""Read a finished run folder back."""
+"""A run: what `python -m trainer` makes, in memory and in its folder."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from trainer.run_folder import file_names
 from trainer.run_folder.environment import Environment
 from trainer.run_folder.predictions import Prediction
 from trainer.run_folder.results import RunMetrics
-from trainer.run_folder.typed_files import read_csv_as, read_json_as
+from trainer.run_folder.typed_files import read_result, read_rows
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run folder, read back.
+    """A run with its results.
 
     Attributes:
         path: The folder.
@@ -45,7 +45,14 @@ class Run:
 
 
 def load(path: str | Path) -> Run:
-    """Read a finished run folder; raises UsageError that names what is missing, damaged or of a newer version."""
+    """Returns the run of a finished run folder, verified against its SHA256SUMS.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        UsageError: If a file is missing, damaged or of a newer version; the message names it.
+    """
     path = Path(path)
     if not path.is_dir():
         raise UsageError(f"{path}: no such run folder. `python -m trainer` makes one and prints its name.")
@@ -62,18 +69,18 @@ def load(path: str | Path) -> Run:
     return Run(
         path=path,
         config=Config.from_json((path / file_names.CONFIG).read_text(encoding="utf-8")),
-        environment=read_json_as(Environment, path / file_names.ENVIRONMENT),
-        metrics=read_json_as(RunMetrics, path / file_names.METRICS),
-        predictions=read_csv_as(Prediction, path / file_names.PREDICTIONS),
+        environment=read_result(Environment, path / file_names.ENVIRONMENT),
+        metrics=read_result(RunMetrics, path / file_names.METRICS),
+        predictions=read_rows(Prediction, path / file_names.PREDICTIONS),
     )
 
 
 def default_output(config: Config) -> Path:
-    """runs/<config>-<time>: of the last run of the same command that was stopped, or else of now."""
+    """Returns the folder runs/<config>-<time> of the last run of the same command that was stopped, or a new one."""
     for partial in sorted(Path("runs").glob(f"{config.data.name}-*{INCOMPLETE}"), reverse=True):
         with contextlib.suppress(OSError, ValueError, UsageError, filelock.Timeout):
             same = Config.from_json((partial / file_names.CONFIG).read_text(encoding="utf-8")).same_job(config)
             if same and not destination(partial).exists():
-                with filelock.FileLock(partial / LOCK).acquire(timeout=0):  # else it is being written right now
+                with filelock.FileLock(partial / LOCK).acquire(timeout=0):  # else another process is writing it
                     return destination(partial)
     return Path("runs") / f"{config.data.name}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -1,26 +1,33 @@
-"""Read JSON and CSV files of a run folder into the dataclasses they were written from."""
+"""Write and read JSON and CSV files of a run folder as dataclasses."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import dacite
 
 from covid_tfds.common.errors import UsageError
-from covid_tfds.common.files import read_csv, read_json
+from covid_tfds.common.files import read_csv, read_json, to_json, write_csv, write_json
 
 Result = TypeVar("Result")
 JSON = dacite.Config(cast=[tuple], strict=True)
 CSV = dacite.Config(type_hooks={float: float, int: int})  # a CSV file holds texts
 
 
-def read_json_as(kind: type[Result], path: Path) -> Result:
-    """Returns the content of a JSON file as an instance of a dataclass.
+def write_result(path: Path, result: Any) -> None:
+    """Writes a dataclass as a JSON file."""
+    write_json(path, to_json(result))
+
+
+def read_result(kind: type[Result], path: Path) -> Result:
+    """Returns the dataclass that `write_result` wrote.
 
     Args:
         kind: The dataclass; its fields may be dataclasses, tuples and dicts of them.
-        path: A file with the JSON that `covid_tfds.common.files.to_json` makes of it.
+        path: The file.
 
     Raises:
         UsageError: If the file is no JSON, or its fields are not those of the dataclass.
@@ -28,12 +35,17 @@ def read_json_as(kind: type[Result], path: Path) -> Result:
     return _convert(kind, read_json(path), JSON, path)
 
 
-def read_csv_as(kind: type[Result], path: Path) -> tuple[Result, ...]:
-    """Returns the rows of a CSV file as instances of a dataclass whose fields are named as its columns.
+def write_rows(path: Path, kind: type, rows: Sequence[Any]) -> None:
+    """Writes rows of a dataclass as a CSV file whose columns are its fields."""
+    write_csv(path, [field.name for field in dataclasses.fields(kind)], map(vars, rows))
+
+
+def read_rows(kind: type[Result], path: Path) -> tuple[Result, ...]:
+    """Returns the rows that `write_rows` wrote.
 
     Args:
         kind: The dataclass; its fields are str, float or int.
-        path: A file that `covid_tfds.common.files.write_csv` wrote.
+        path: The file.
 
     Raises:
         UsageError: If a column is missing or a value is of another type.

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.metrics import bootstrap, classification
+from trainer.metrics import bootstrap
+from trainer.metrics.intervals import newcombe_interval
 
 TUTORIAL_TRIAL = 0
 
@@ -147,7 +148,7 @@ def correct_for_selection(held_out: HeldOut, log_odds: np.ndarray) -> CorrectedS
         value = float(values.mean())
         limits = [value, *np.quantile(values, (0.025, 0.975))]
         if is_auroc:
-            limits += classification.newcombe_interval(value, *sizes)
+            limits += newcombe_interval(value, *sizes)
         return DrawnMean(value, (float(min(limits)), float(max(limits))))
 
     return CorrectedScores(

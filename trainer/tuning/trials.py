@@ -17,7 +17,7 @@ from covid_tfds.common.files import read_sealed, to_json, write_sealed
 from covid_tfds.examples import Examples
 from trainer.config import Config
 from trainer.features.backbone_features import Backbone, Features, default_folder
-from trainer.metrics import folds
+from trainer.metrics.folds import assign_folds
 from trainer.models import head_fitting, heads
 from trainer.recipes import Augmentation, Recipe
 from trainer.tuning import hypermodel
@@ -66,7 +66,7 @@ class Problem:
             return features.pooled(rows, recipe.variants)
 
         targets = heads.one_hot(training.labels, len(training.class_names))
-        fold = folds.assign(training.labels, training.groups, config.seed, repeats=1, count=config.folds)[0]
+        fold = assign_folds(training.labels, training.groups, config.seed, repeats=1, most_folds=config.folds)[0]
         problem = cls(
             held_out=HeldOut(training.is_class(training.class_names[0]), training.groups, fold),
             targets=targets,

@@ -1,8 +1,7 @@
-"""Heads that never saw the image they judge: the model's recipe on every fold, and the figures that follow.
+"""Cross-validate a recipe: train a head for every fold of every repeat, and score the images it did not train on.
 
-All folds of all repeats train side by side in one compiled function. They always learn from cached features: for the
-tutorial's recipe, too, whose run itself rotates each image anew in every epoch, the folds draw from a few rotated
-copies of each image made beforehand.
+All folds of all repeats train side by side in one compiled function, on features. So do the folds of the tutorial's
+recipe: its run rotates every image anew in every epoch, its folds draw from a few rotated copies made beforehand.
 """
 
 from __future__ import annotations
@@ -14,84 +13,103 @@ from dataclasses import dataclass
 import numpy as np
 
 from covid_tfds.common import progress
-from covid_tfds.examples import Examples
-from trainer.metrics import calibration, classification, folds, operating_point
-from trainer.models import head_fitting, heads
+from covid_tfds.examples import POSITIVE_CLASS, Examples
+from trainer.metrics import calibration
+from trainer.metrics.folds import assign_folds
+from trainer.metrics.one_vs_rest import compute_metrics
+from trainer.metrics.operating_point import cross_fit_thresholds
+from trainer.models import heads
+from trainer.models.head_fitting import Fold, fit_heads
 from trainer.recipes import Recipe
+from trainer.run_folder.predictions import OutOfFoldPrediction
+from trainer.run_folder.results import CrossValidation
+
+HOW = (
+    "In each repeat every image is predicted once, by a head that was trained on no image of its patient. A fold's "
+    "threshold comes from the other folds. Values are means over repeats; confidence intervals count patients."
+)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which images are cross-validated and how: rows, int64 [m], and each one's fold, int64 [repeats, m]."""
+class FoldPlan:
+    """Which images are cross-validated, and in which folds.
+
+    Attributes:
+        rows: int64 [m], the images.
+        folds: int64 [repeats, m], the fold that holds each of them out.
+    """
 
     rows: np.ndarray
-    fold: np.ndarray
+    folds: np.ndarray
 
-    @classmethod
-    def of(cls, examples: Examples, rows: np.ndarray, seed: int) -> Plan:
-        """Repeated, stratified, patient-grouped folds of `rows`; raises UsageError as `folds.assign` does."""
-        return cls(rows, folds.assign(examples.labels[rows], examples.groups[rows], seed))
-
-    def parts(self) -> Iterator[tuple[int, np.ndarray]]:
-        """For every fold its repeat and which of `rows` are held out, bool [m]; repeat after repeat."""
-        return ((repeat, own == fold) for repeat, own in enumerate(self.fold) for fold in np.unique(own))
+    def held_out(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields, for every fold of every repeat, the repeat and which of `rows` are held out, bool [m]."""
+        return ((repeat, own == fold) for repeat, own in enumerate(self.folds) for fold in np.unique(own))
 
 
-def log_odds(recipe: Recipe, pooled: np.ndarray, targets: np.ndarray, plans: list[Plan], seed: int) -> list[np.ndarray]:
-    """Out-of-fold log-odds of covid for each plan, float64 [repeats, m], from heads trained for it.
+def plan_folds(examples: Examples, rows: np.ndarray, seed: int) -> FoldPlan:
+    """Returns repeated, stratified, patient-grouped folds of `rows`; raises UsageError as `assign_folds` does."""
+    return FoldPlan(rows, assign_folds(examples.labels[rows], examples.groups[rows], seed))
 
-    pooled: float32 [n, variants, d]. targets: float32 [n, classes], one-hot.
+
+def predict_out_of_fold(
+    recipe: Recipe, pooled: np.ndarray, targets: np.ndarray, plans: list[FoldPlan], seed: int
+) -> list[np.ndarray]:
+    """Returns the out-of-fold log-odds of covid for each plan, float64 [repeats, m].
+
+    Args:
+        recipe: What is trained.
+        pooled: float32 [n, variants, d], the features.
+        targets: float32 [n, classes], one-hot.
+        plans: Their heads are trained together.
+        seed: Of the heads' weights and batches.
     """
-    parts = [
-        head_fitting.Fold(plan.rows[~held_out], plan.rows[held_out]) for plan in plans for _, held_out in plan.parts()
-    ]
+    parts = [Fold(plan.rows[~out], plan.rows[out]) for plan in plans for _, out in plan.held_out()]
     recipe = dataclasses.replace(recipe, batch_size=min(recipe.batch_size, *(len(part.train) for part in parts)))
     with progress.Line(recipe.epochs, f"cross-validation of {len(parts)} heads", "epoch") as line:
-        fitted = head_fitting.fit_heads(recipe, pooled, targets, parts, seed, lambda *_: line.advance())
+        fitted = fit_heads(recipe, pooled, targets, parts, seed, lambda *_: line.advance())
     weights = iter(fitted.weights)
-    result = [np.empty(plan.fold.shape) for plan in plans]
-    for plan, odds in zip(plans, result, strict=True):
-        for repeat, held_out in plan.parts():
-            odds[repeat, held_out] = heads.predict_log_odds(next(weights), pooled[plan.rows[held_out], 0])
+    result = [np.empty(plan.folds.shape) for plan in plans]
+    for plan, log_odds in zip(plans, result, strict=True):
+        for repeat, out in plan.held_out():
+            log_odds[repeat, out] = heads.predict_log_odds(next(weights), pooled[plan.rows[out], 0])
     return result
 
 
-def figures(examples: Examples, plan: Plan, odds: np.ndarray, target_sensitivity: float, calibrated: bool) -> dict:
-    """metrics.json's "cross_validation" for a plan's out-of-fold log-odds, float [repeats, m].
+def compute_cross_validation(
+    examples: Examples, plan: FoldPlan, log_odds: np.ndarray, p_covid: np.ndarray, target_sensitivity: float
+) -> CrossValidation:
+    """Returns the metrics of out-of-fold predictions.
 
-    The threshold for a fold (and its temperature, with `calibrated`) comes from the other folds of its repeat.
+    Args:
+        examples: The dataset.
+        plan: Of all its images.
+        log_odds: float64 [repeats, n], out-of-fold and without a temperature; decide what is called covid.
+        p_covid: float64 [repeats, n], the probabilities, with a temperature where one is applied.
+        target_sensitivity: Each fold's threshold is chosen for it on the other folds.
     """
-    labels, patients = examples.labels[plan.rows], examples.groups[plan.rows]
-    raw = calibration.probabilities(odds)
-    # Dividing by a temperature moves the threshold along: the decisions are the same without it.
-    called = raw >= operating_point.cross_fitted(labels, raw, plan.fold, target_sensitivity)
-    return {
-        "folds": int(plan.fold.max()) + 1,
-        "repeats": len(plan.fold),
-        "n": len(plan.rows),
-        "patients": len(np.unique(patients)) if examples.patients_known else None,
-        "how": "In each repeat every image of the dataset is judged once, by a head that saw no image of its patient. "
-        "A fold's threshold comes from the other folds. Values are means over repeats; intervals respect patients.",
-        **classification.repeated(labels, patients, probabilities(labels, plan, odds, calibrated), called),
-    }
+    is_positive = examples.is_class(POSITIVE_CLASS)
+    scores = calibration.probabilities(log_odds)
+    # A temperature would move the thresholds along: the decisions are the same without it.
+    called = scores >= cross_fit_thresholds(is_positive, scores, plan.folds, target_sensitivity)
+    metrics = compute_metrics(is_positive, examples.groups, p_covid, called)
+    if not examples.patients_known:
+        metrics = dataclasses.replace(metrics, patients=None)
+    return CrossValidation(**vars(metrics), folds=int(plan.folds.max()) + 1, repeats=len(plan.folds), how=HOW)
 
 
-def probabilities(labels: np.ndarray, plan: Plan, odds: np.ndarray, calibrated: bool) -> np.ndarray:
-    """Out-of-fold probabilities of covid, float64 [repeats, m], at the temperatures of the other folds."""
-    return calibration.probabilities(odds, calibration.cross_fitted(labels, odds, plan.fold) if calibrated else 1.0)
+def list_out_of_fold(examples: Examples, folds: np.ndarray, p_covid: np.ndarray) -> tuple[OutOfFoldPrediction, ...]:
+    """Returns the rows of out_of_fold.csv: one for each repeat and image.
 
-
-def rows(examples: Examples, plan: Plan, p_covid: np.ndarray) -> list[dict]:
-    """out_of_fold.csv's rows: one an image and repeat. p_covid: float [repeats, m]."""
-    return [
-        {
-            "image_id": str(examples.image_id[row]),
-            "patient_id": str(examples.groups[row]),
-            "label": examples.class_names[examples.labels[row]],
-            "repeat": repeat,
-            "fold": int(plan.fold[repeat, index]),
-            "p_covid": float(p_covid[repeat, index]),
-        }
+    Args:
+        examples: The dataset.
+        folds: int [repeats, n].
+        p_covid: float [repeats, n].
+    """
+    names = [(str(examples.image_id[row]), str(examples.groups[row])) for row in range(len(examples))]
+    labels = [examples.class_names[label] for label in examples.labels]
+    return tuple(
+        OutOfFoldPrediction(*names[row], labels[row], repeat, int(folds[repeat, row]), float(p_covid[repeat, row]))
         for repeat in range(len(p_covid))
-        for index, row in enumerate(plan.rows)
-    ]
+        for row in range(len(examples))
+    )

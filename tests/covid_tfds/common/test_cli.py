@@ -128,7 +128,7 @@ def test_ctrl_c_while_a_model_is_read_is_not_a_fault_of_the_file(tmp_path, monke
     with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
         archive.writestr("config.json", "{}")
     with pytest.raises(KeyboardInterrupt):
-        keras_file.load(tmp_path / "model.keras")
+        keras_file.load_model(tmp_path / "model.keras")
 
 
 @pytest.mark.parametrize("number", cli.SIGNALS)

@@ -3,8 +3,10 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from covid_tfds.common.errors import UsageError
+from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
 from trainer.features import backbone_features, pipelines
@@ -135,3 +137,17 @@ def test_bfloat16_is_refused_where_the_cpu_lacks_it(monkeypatch):
     monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: "flags : fpu sse avx2")
     with pytest.raises(UsageError, match="AVX512-BF16"):
         Backbone.load("random", 42, "bfloat16")
+
+
+def test_thumbnails_are_grey_means(tmp_path):
+    for name, grey in (("covid", 200), ("normal", 50)):
+        (tmp_path / name).mkdir()
+        picture = Image.new("L", (448, 448), 10)
+        picture.paste(grey, (0, 0, 14, 448))  # the leftmost column of 32
+        picture.save(tmp_path / name / "0.png")
+    examples = load_examples(DatasetRequest(dataset=str(tmp_path)))
+    (images,) = pipelines.eval_pipeline(examples, np.arange(2), 8)
+    thumbnails = backbone_features.thumbnails(images).numpy()
+    assert thumbnails.shape == (2, 32, 32)
+    np.testing.assert_allclose(thumbnails[:, :, 0], [[200] * 32, [50] * 32], atol=0.5)
+    np.testing.assert_allclose(thumbnails[:, :, 1:], 10, atol=0.5)

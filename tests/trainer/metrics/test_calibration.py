@@ -9,77 +9,75 @@ from trainer.metrics import calibration
 
 
 def overconfident(n: int, factor: float) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn from true log-odds, and log-odds that are `factor` times as large."""
+    """is_positive drawn from true log-odds, and log-odds that are `factor` times as large."""
     random = np.random.default_rng(5)
     true = random.normal(0, 2, n)
-    labels = (random.random(n) >= expit(true)).astype(int)
-    return labels, factor * true[None]
+    return random.random(n) < expit(true), factor * true[None]
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
 def test_the_temperature_undoes_a_known_factor(factor):
-    labels, log_odds = overconfident(20_000, factor)
-    assert calibration.fit_temperature(labels, log_odds) == pytest.approx(factor, rel=0.05)
+    is_positive, log_odds = overconfident(20_000, factor)
+    assert calibration.fit_temperature(is_positive, log_odds) == pytest.approx(factor, rel=0.05)
 
 
-def test_perfect_separation_does_not_ask_for_certainty():
-    labels = np.repeat([0, 1], 20)
-    temperature = calibration.fit_temperature(labels, np.where(labels == 0, 1.0, -1.0)[None])
+def test_perfect_separation_does_not_give_certainty():
+    is_positive = np.arange(40) < 20
+    temperature = calibration.fit_temperature(is_positive, np.where(is_positive, 1.0, -1.0)[None])
     assert float(expit(1 / temperature)) == pytest.approx(21 / 22, abs=1e-4)  # Platt's target for 20 of 20
 
 
-def test_figures_are_scikit_learns():
-    labels, log_odds = overconfident(500, 2.0)
-    p_covid = calibration.probabilities(log_odds)
-    assert calibration.log_loss(labels, log_odds) == pytest.approx(scikit_learns_log_loss(labels == 0, p_covid[0]))
-    assert calibration.brier(labels, p_covid) == pytest.approx(brier_score_loss(labels == 0, p_covid[0]))
-    fraction, mean_p = calibration_curve(labels == 0, p_covid[0], n_bins=calibration.BINS)
-    bins = calibration.reliability(labels, p_covid)
-    assert [entry["fraction_covid"] for entry in bins] == pytest.approx(fraction)
-    assert [entry["mean_p"] for entry in bins] == pytest.approx(mean_p)
-    assert sum(entry["n"] for entry in bins) == 500
+def test_metrics_are_scikit_learns():
+    is_positive, log_odds = overconfident(500, 2.0)
+    scores = calibration.probabilities(log_odds)
+    assert calibration.log_loss(is_positive, log_odds) == pytest.approx(scikit_learns_log_loss(is_positive, scores[0]))
+    assert calibration.brier_score(is_positive, scores) == pytest.approx(brier_score_loss(is_positive, scores[0]))
+    fraction, mean_p = calibration_curve(is_positive, scores[0], n_bins=calibration.BINS)
+    bins = calibration.reliability_bins(is_positive, scores)
+    assert [one.fraction_covid for one in bins] == pytest.approx(fraction)
+    assert [one.mean_p for one in bins] == pytest.approx(mean_p)
+    assert sum(one.n for one in bins) == 500
 
 
 def test_expected_calibration_error_of_a_worked_example():
     # Four predictions of 0.9, of which 3 came true, and one of 0.05 that did not: (4 * 0.15 + 1 * 0.05) / 5.
-    labels = np.asarray([0, 0, 0, 1, 1])
-    bins = calibration.reliability(labels, np.asarray([[0.9, 0.9, 0.9, 0.9, 0.05]]))
+    is_positive = np.asarray([True, True, True, False, False])
+    bins = calibration.reliability_bins(is_positive, np.asarray([[0.9, 0.9, 0.9, 0.9, 0.05]]))
     assert calibration.expected_calibration_error(bins) == pytest.approx(0.13)
 
 
-def test_a_sure_mistake_costs_a_lot_and_not_infinity():
-    assert calibration.log_loss(np.asarray([1]), np.asarray([[2000.0]])) == pytest.approx(2000.0)
+def test_the_log_loss_of_a_confident_mistake_is_finite():
+    assert calibration.log_loss(np.asarray([False]), np.asarray([[2000.0]])) == pytest.approx(2000.0)
 
 
 def test_it_is_applied_where_it_helps_on_folds_it_has_not_seen():
-    labels, log_odds = overconfident(600, 4.0)
-    found = calibration.calibrate(labels, log_odds, np.arange(600)[None] % 5)
-    assert found["applied"]
-    assert found["temperature"] == pytest.approx(4, rel=0.2)
+    is_positive, log_odds = overconfident(600, 4.0)
+    found = calibration.calibrate(is_positive, log_odds, np.arange(600)[None] % 5)
+    assert found.applied
+    assert found.temperature == pytest.approx(4, rel=0.2)
     for name in ("log_loss", "brier", "ece"):
-        assert found[f"{name}_after"] < found[f"{name}_before"]
+        assert getattr(found, f"{name}_after") < getattr(found, f"{name}_before")
 
 
 def test_it_is_left_alone_where_it_does_not_help():
     # Folds that ask for opposite corrections: what the others suggest makes each of them worse.
     random = np.random.default_rng(0)
-    labels = random.integers(0, 2, 400)
+    is_positive = random.random(400) < 0.5
     folds = np.arange(400)[None] % 2
-    right = np.where(labels == 0, 2.0, -2.0)
+    right = np.where(is_positive, 2.0, -2.0)
     log_odds = np.where(folds == 0, right, np.where(random.random(400) < 0.6, right, -right))
-    found = calibration.calibrate(labels, log_odds, folds)
-    assert found["log_loss_after"] > found["log_loss_before"]
-    assert (found["applied"], found["temperature"]) == (False, 1.0)
-    assert found["bins"] == found["bins_before"]
+    found = calibration.calibrate(is_positive, log_odds, folds)
+    assert found.log_loss_after > found.log_loss_before
+    assert (found.applied, found.temperature) == (False, 1.0)
+    assert found.bins == found.bins_before
 
 
-def test_a_fold_has_no_say_in_its_own_temperature():
-    labels, log_odds = overconfident(200, 2.0)
+def test_a_fold_does_not_change_its_own_temperature():
+    is_positive, log_odds = overconfident(200, 2.0)
     folds = np.arange(200)[None] % 5
-    before = calibration.cross_fitted(labels, log_odds, folds)
-    swapped = labels.copy()
-    swapped[folds[0] == 3] = 1 - swapped[folds[0] == 3]
-    after = calibration.cross_fitted(swapped, log_odds, folds)
+    before = calibration.cross_fit_temperatures(is_positive, log_odds, folds)
+    swapped = np.where(folds[0] == 3, ~is_positive, is_positive)
+    after = calibration.cross_fit_temperatures(swapped, log_odds, folds)
     np.testing.assert_array_equal(before[folds == 3], after[folds == 3])
     assert not np.any(before[folds != 3] == after[folds != 3])
 
@@ -87,7 +85,7 @@ def test_a_fold_has_no_say_in_its_own_temperature():
 def test_the_temperature_fits_into_the_last_layer():
     random = np.random.default_rng(0)
     weights = [random.normal(size=shape) for shape in ((6, 4), (4,), (4, 2), (2,))]
-    folded = calibration.folded_in(weights, 2.5)
+    folded = calibration.divide_last_layer(weights, 2.5)
     hidden = np.maximum(random.normal(size=(7, 6)) @ weights[0] + weights[1], 0)
     logits, cooled = hidden @ weights[2] + weights[3], hidden @ folded[2] + folded[3]
     np.testing.assert_allclose(cooled, logits / 2.5)

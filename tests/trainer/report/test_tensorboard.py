@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
 from trainer.__main__ import main
-from trainer.report import tensorboard
+from trainer.features.head_training import profiled
 from trainer.run_folder import file_names
 
 
@@ -85,6 +85,6 @@ def test_a_profile_is_recorded(plain):
 
 
 def test_no_profile_unless_wanted(tmp_path):
-    with tensorboard.profiled(tmp_path, False):
+    with profiled(tmp_path, False):
         pass
     assert not list(tmp_path.iterdir())

@@ -9,8 +9,14 @@ from tests.fakes.examples import make_examples
 from trainer import recipes
 from trainer.config import Config
 from trainer.models.heads import one_hot
-from trainer.validation import cross_validation, file_facts, validate
-from trainer.validation.cross_validation import Plan
+from trainer.run_folder.predictions import OutOfFoldPrediction
+from trainer.validation import validate
+from trainer.validation.cross_validation import (
+    compute_cross_validation,
+    list_out_of_fold,
+    plan_folds,
+    predict_out_of_fold,
+)
 
 RECIPE = dataclasses.replace(recipes.DEFAULT, epochs=12, units=8, learning_rate=1e-2)
 N = 60
@@ -35,21 +41,21 @@ def pooled(examples):
     return (centre[:, None] + random.normal(0, 0.1, (N, 3, 10))).astype(np.float32)
 
 
-def test_heads_judge_only_what_they_never_saw(examples, pooled):
-    """Labels of one fold turned around: its own heads learn nothing of it, all others do."""
-    plan = Plan.of(examples, np.arange(N), seed=1)
-    (before,) = cross_validation.log_odds(RECIPE, pooled, one_hot(examples.labels, 2), [plan], seed=1)
-    held_out = plan.fold[0] == 2
+def test_heads_predict_only_what_they_did_not_train_on(examples, pooled):
+    """The labels of one fold are inverted: its own heads do not change, all others do."""
+    plan = plan_folds(examples, np.arange(N), seed=1)
+    (before,) = predict_out_of_fold(RECIPE, pooled, one_hot(examples.labels, 2), [plan], seed=1)
+    held_out = plan.folds[0] == 2
     turned = np.where(held_out, 1 - examples.labels, examples.labels)
-    (after,) = cross_validation.log_odds(RECIPE, pooled, one_hot(turned, 2), [plan], seed=1)
+    (after,) = predict_out_of_fold(RECIPE, pooled, one_hot(turned, 2), [plan], seed=1)
     np.testing.assert_allclose(after[0, held_out], before[0, held_out], atol=1e-4)
     assert np.abs(after[0, ~held_out] - before[0, ~held_out]).mean() > 0.05
 
 
 def test_log_odds_are_in_the_rows_order_of_each_plan(examples, pooled):
-    plans = [Plan.of(examples, rows, seed=1) for rows in (np.arange(N), examples.rows("train"))]
+    plans = [plan_folds(examples, rows, seed=1) for rows in (np.arange(N), examples.rows("train"))]
     easy = pooled + 3 * (examples.labels == 0)[:, None, None].astype(np.float32)
-    whole, train = cross_validation.log_odds(RECIPE, easy, one_hot(examples.labels, 2), plans, seed=1)
+    whole, train = predict_out_of_fold(RECIPE, easy, one_hot(examples.labels, 2), plans, seed=1)
     assert (whole.shape, train.shape) == ((5, N), (5, 48))
     for plan, odds in zip(plans, (whole, train), strict=True):
         for repeat in odds:
@@ -57,34 +63,32 @@ def test_log_odds_are_in_the_rows_order_of_each_plan(examples, pooled):
 
 
 def test_a_batch_larger_than_a_fold_is_made_smaller(examples, pooled):
-    plan = Plan.of(examples, examples.rows("train"), seed=1)
+    plan = plan_folds(examples, examples.rows("train"), seed=1)
     recipe = dataclasses.replace(RECIPE, batch_size=45, epochs=1)
-    (odds,) = cross_validation.log_odds(recipe, pooled, one_hot(examples.labels, 2), [plan], seed=1)
+    (odds,) = predict_out_of_fold(recipe, pooled, one_hot(examples.labels, 2), [plan], seed=1)
     assert np.isfinite(odds).all()
 
 
-def test_figures_say_what_they_rest_on(examples, pooled):
-    plan = Plan.of(examples, np.arange(N), seed=1)
-    (odds,) = cross_validation.log_odds(RECIPE, pooled, one_hot(examples.labels, 2), [plan], seed=1)
-    found = cross_validation.figures(examples, plan, odds, 0.9, calibrated=False)
-    assert (found["folds"], found["repeats"], found["n"], found["patients"]) == (5, 5, N, 30)
-    told = [roc_auc_score(examples.labels == 0, repeat) for repeat in odds]
-    assert found["auroc"]["value"] == pytest.approx(np.mean(told))
-    assert 0.75 <= found["sensitivity"]["value"] <= 1
-    rows = cross_validation.rows(examples, plan, cross_validation.probabilities(examples.labels, plan, odds, False))
-    assert len(rows) == 5 * N
-    assert rows[N + 3] == {
-        "image_id": "image-3",
-        "patient_id": "patient-1",
-        "label": "normal",
-        "repeat": 1,
-        "fold": int(plan.fold[1, 3]),
-        "p_covid": pytest.approx(1 / (1 + np.exp(-odds[1, 3]))),
-    }
+def test_metrics_are_means_over_repeats(examples, pooled):
+    plan = plan_folds(examples, np.arange(N), seed=1)
+    (log_odds,) = predict_out_of_fold(RECIPE, pooled, one_hot(examples.labels, 2), [plan], seed=1)
+    p_covid = 1 / (1 + np.exp(-log_odds))
+    result = compute_cross_validation(examples, plan, log_odds, p_covid, 0.9)
+    assert (result.folds, result.repeats, result.n, result.patients) == (5, 5, N, 30)
+    aurocs = [roc_auc_score(examples.labels == 0, repeat) for repeat in log_odds]
+    assert result.auroc.value == pytest.approx(np.mean(aurocs))
+    assert 0.75 <= result.sensitivity.value <= 1
 
 
-class Cached(SimpleNamespace):
-    """What `judgement.judge` asks of cached features."""
+def test_a_row_for_every_repeat_and_image(examples):
+    folds, p_covid = np.arange(2 * N).reshape(2, N) % 5, np.linspace(0, 1, 2 * N).reshape(2, N)
+    rows = list_out_of_fold(examples, folds, p_covid)
+    assert len(rows) == 2 * N
+    assert rows[N + 3] == OutOfFoldPrediction("image-3", "patient-1", "normal", 1, int(folds[1, 3]), p_covid[1, 3])
+
+
+class FakeFeatures(SimpleNamespace):
+    """What `validate_recipe` reads of features."""
 
     def pooled(self, rows, variants):
         return self.array[rows][:, :variants]
@@ -93,20 +97,20 @@ class Cached(SimpleNamespace):
         return np.random.default_rng(2).random((len(rows), 32, 32))
 
 
-def test_the_test_split_has_no_say_in_threshold_and_temperature(examples, pooled, monkeypatch):
+def test_the_test_split_does_not_change_threshold_and_temperature(examples, pooled, monkeypatch):
     random = np.random.default_rng(1)
-    monkeypatch.setattr(file_facts, "file_facts", lambda _: random.random((N, 6)))
+    monkeypatch.setattr(validate, "file_facts", lambda _: random.random((N, 6)))
 
-    def judge(labels, array):
+    def validated(labels, array):
         table = dataclasses.replace(examples, labels=labels)
-        cached = Cached(examples=table, recipe=RECIPE, seed=3, array=array, targets=one_hot(labels, 2))
-        return validate.judge(cached, Config(weights="random", target_sensitivity=0.9))
+        features = FakeFeatures(examples=table, recipe=RECIPE, seed=3, array=array, targets=one_hot(labels, 2))
+        return validate.validate_recipe(features, Config(weights="random", target_sensitivity=0.9))
 
     test = np.isin(np.arange(N), examples.rows("test"))
-    before = judge(examples.labels, pooled)
-    after = judge(np.where(test, 1 - examples.labels, examples.labels), np.where(test[:, None, None], -pooled, pooled))
-    assert after.temperature == pytest.approx(before.temperature, rel=1e-4)
-    assert after.threshold == pytest.approx(before.threshold, abs=1e-5)
-    assert after.sections["cross_validation"]["auroc"] != before.sections["cross_validation"]["auroc"]
-    assert before.threshold == before.sections["operating_point"]["threshold"]
-    assert before.sections["operating_point"]["out_of_fold"]["sensitivity"]["value"] >= 0.9 - 1e-9
+    before = validated(examples.labels, pooled)
+    inverted = np.where(test, 1 - examples.labels, examples.labels)
+    after = validated(inverted, np.where(test[:, None, None], -pooled, pooled))
+    assert after.calibration.temperature == pytest.approx(before.calibration.temperature, rel=1e-4)
+    assert after.operating_point.threshold == pytest.approx(before.operating_point.threshold, abs=1e-5)
+    assert after.cross_validation.auroc != before.cross_validation.auroc
+    assert before.operating_point.out_of_fold.sensitivity.value >= 0.9 - 1e-9

@@ -1,7 +1,7 @@
-"""Where the lungs may be in a resized radiograph, as fractions of its sides. Never TensorFlow.
+"""The rectangle that holds the lungs in a resized radiograph, as fractions of the image's sides.
 
-The rectangle is generous: it is for saying what lies *outside* the lungs. It holds the whole lungs of every `phantom`
-radiograph and, but for slivers at the outer edge of tightly cropped ones, those of the real configs.
+The rectangle is generous, because it serves to say what lies *outside* the lungs. It holds the whole lungs of every
+`phantom` radiograph and, except for slivers at the outer edge of tightly cropped images, those of the real configs.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ BORDER = 0.0625  # width of the outer frame; narrower than what LUNGS leaves, as
 
 
 def lung_mask(height: int, width: int) -> np.ndarray:
-    """Bool [height, width]: True for pixels (or map cells) whose centre lies in the LUNGS rectangle."""
+    """Returns bool [height, width]: True for pixels (or map cells) whose centre lies in the LUNGS rectangle."""
     top, bottom, left, right = LUNGS
     return _between(height, top, bottom)[:, None] & _between(width, left, right)[None, :]
 
 
 def border_mask(height: int, width: int) -> np.ndarray:
-    """Bool [height, width]: True for pixels whose centre lies in the outer frame that is BORDER wide."""
+    """Returns bool [height, width]: True for pixels whose centre lies in the outer frame, BORDER wide."""
     inner = _between(height, BORDER, 1 - BORDER)[:, None] & _between(width, BORDER, 1 - BORDER)[None, :]
     return ~inner
 

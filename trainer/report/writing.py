@@ -1,0 +1,28 @@
+"""Write what people read of a run: the report, the model card, plot.png and the event files of TensorBoard."""
+
+from __future__ import annotations
+
+import keras
+
+from covid_tfds.common.files import write_text
+from trainer.features.backbone_features import Features
+from trainer.report import model_card, page, plots, tensorboard
+from trainer.report.facts import collect_facts, describe_run
+from trainer.run_folder import file_names
+from trainer.run_folder.details import RunDetails
+from trainer.run_folder.run import Run
+from trainer.run_folder.typed_files import write_result
+
+
+def write_plots(run: Run, details: RunDetails, features: Features, network: keras.Model) -> None:
+    """Writes plot.png and the event files. network: the full model."""
+    plots.draw_training_curves(run.path / file_names.PLOT, details.history, describe_run(run))
+    tensorboard.write_run(run, details, features, network)
+
+
+def write_report(run: Run, details: RunDetails) -> None:
+    """Writes report.html, report.json and MODEL_CARD.md into the run's folder, over older ones. About a second."""
+    facts = collect_facts(run, details)
+    write_result(run.path / file_names.REPORT_JSON, facts)
+    write_text(run.path / file_names.REPORT, page.render(run, details, facts))
+    write_text(run.path / file_names.MODEL_CARD, model_card.render(facts))

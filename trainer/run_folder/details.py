@@ -1,0 +1,108 @@
+"""The results of a run that only its report shows; saving and loading them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from covid_tfds.common.files import atomic, read_csv, read_json, write_csv
+from trainer.run_folder import file_names
+from trainer.run_folder.dataset_card import DatasetCard
+from trainer.run_folder.predictions import ExternalPrediction, OutOfFoldPrediction, Prediction
+from trainer.run_folder.results import External
+from trainer.run_folder.run import Run
+from trainer.run_folder.saliency import Saliency
+from trainer.run_folder.typed_files import read_result, read_rows, write_result, write_rows
+
+
+@dataclass(frozen=True)
+class ExternalValidation:
+    """The run's model on another dataset: the folder external/<name>/."""
+
+    name: str
+    metrics: External
+    predictions: tuple[ExternalPrediction, ...]
+
+
+@dataclass(frozen=True)
+class RunDetails:
+    """What the report shows beside the metrics.
+
+    Attributes:
+        out_of_fold: out_of_fold.csv.
+        history: history.csv: loss, accuracy, auroc, val_loss, val_accuracy, val_auroc and learning_rate of each epoch.
+        dataset: dataset.json.
+        saliency: saliency.json.
+        pictures: JPEG and PNG files by name in the run folder: images with their heat maps, the plot of the search.
+        tuning: tuning.json; None without --tune.
+        external: External validations, by name.
+    """
+
+    out_of_fold: tuple[OutOfFoldPrediction, ...]
+    history: tuple[dict[str, float], ...]
+    dataset: DatasetCard
+    saliency: Saliency
+    pictures: dict[str, bytes]
+    tuning: dict | None = None
+    external: tuple[ExternalValidation, ...] = ()
+
+
+def save(run: Run, details: RunDetails) -> None:
+    """Writes the results of a run into its folder, except config.json, which is there from the start."""
+    write_result(run.path / file_names.ENVIRONMENT, run.environment)
+    write_result(run.path / file_names.METRICS, run.metrics)
+    write_rows(run.path / file_names.PREDICTIONS, Prediction, run.predictions)
+    write_rows(run.path / file_names.OUT_OF_FOLD, OutOfFoldPrediction, details.out_of_fold)
+    epochs = [{"epoch": number, **epoch} for number, epoch in enumerate(details.history, start=1)]
+    write_csv(run.path / file_names.HISTORY, epochs[0], epochs)
+    write_result(run.path / file_names.DATASET, details.dataset)
+    write_result(run.path / file_names.SALIENCY, details.saliency)
+    for name, content in details.pictures.items():
+        (run.path / name).parent.mkdir(exist_ok=True)
+        with atomic(run.path / name) as temporary:
+            temporary.write_bytes(content)
+
+
+def save_external(run: Run, validation: ExternalValidation) -> Path:
+    """Writes an external validation into the run's folder, over an older one of that name, and returns its folder."""
+    folder = run.path / file_names.EXTERNAL / validation.name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rows(folder / file_names.PREDICTIONS, ExternalPrediction, validation.predictions)
+    write_result(folder / file_names.METRICS, validation.metrics)
+    return folder
+
+
+def load_details(folder: Path) -> RunDetails:
+    """Returns the details of a finished run folder.
+
+    Raises:
+        UsageError: If a file is damaged; the message names it.
+    """
+    history = [{name: float(value) for name, value in row.items()} for row in read_csv(folder / file_names.HISTORY)]
+    saliency = read_result(Saliency, folder / file_names.SALIENCY)
+    names = [image.picture for image in saliency.images if image.picture] + [file_names.TUNING_PLOT]
+    tuning = folder / file_names.TUNING
+    externals = sorted((folder / file_names.EXTERNAL).glob(f"*/{file_names.METRICS}"))
+    return RunDetails(
+        out_of_fold=read_rows(OutOfFoldPrediction, folder / file_names.OUT_OF_FOLD),
+        history=tuple({name: value for name, value in epoch.items() if name != "epoch"} for epoch in history),
+        dataset=read_result(DatasetCard, folder / file_names.DATASET),
+        saliency=saliency,
+        pictures={name: path.read_bytes() for name in names if (path := _own_file(folder, name))},
+        tuning=read_json(tuning) if tuning.is_file() else None,
+        external=tuple(_load_external(path.parent) for path in externals),
+    )
+
+
+def _load_external(folder: Path) -> ExternalValidation:
+    return ExternalValidation(
+        folder.name,
+        read_result(External, folder / file_names.METRICS),
+        read_rows(ExternalPrediction, folder / file_names.PREDICTIONS),
+    )
+
+
+def _own_file(folder: Path, name: str) -> Path | None:
+    """A file of the run folder; None for others: a run folder from elsewhere could name, or link to, any picture."""
+    path = (folder / name).resolve()
+    return path if path.is_file() and path.is_relative_to(folder.resolve()) else None

@@ -1,0 +1,128 @@
+"""Shortcut controls: logistic regressions that may use one kind of cue only.
+
+DeGrave, Janizek and Lee (2021), AI for radiographic COVID-19 detection selects shortcuts over signal; Maguolo and
+Nanni (2021), A critic evaluation of methods for COVID-19 automatic detection from X-ray images (who blacked out the
+lungs). A control is cross-validated on the model's own folds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from trainer.metrics.folds import assign_folds
+from trainer.metrics.one_vs_rest import compute_auroc
+from trainer.run_folder.results import Estimate
+from trainer.validation import lung_rectangle
+
+PERMUTED = "permuted_labels"
+
+
+@dataclass(frozen=True)
+class Control:
+    """A classifier that may use one kind of cue only.
+
+    Attributes:
+        name: Key in metrics.json.
+        what: What it sees, in words.
+        sees_lungs: Whether its inputs hold pixels of the lungs.
+        inputs: float [n, d], one row per image.
+    """
+
+    name: str
+    what: str
+    sees_lungs: bool
+    inputs: np.ndarray
+
+
+def build_controls(
+    thumbnails: np.ndarray, file_facts: np.ndarray, untrained: np.ndarray, pooled: np.ndarray
+) -> list[Control]:
+    """Returns the seven controls.
+
+    Args:
+        thumbnails: float [n, 32, 32], grey.
+        file_facts: float [n, k], see `features.cues.file_facts`.
+        untrained: float [n, d], pooled features of a backbone with random weights.
+        pooled: float [n, d], the model's own pooled features.
+    """
+    n, height, width = thumbnails.shape
+    border, lungs = lung_rectangle.border_mask(height, width), lung_rectangle.lung_mask(height, width)
+    small = thumbnails.reshape(n, height // 2, 2, width // 2, 2).mean((2, 4)).reshape(n, -1)
+    top, bottom, left, right = lung_rectangle.LUNGS
+    frame, across, down = (f"{100 * share:.0f} %" for share in (lung_rectangle.BORDER, right - left, bottom - top))
+    return [
+        Control(
+            "border_only",
+            f"Sees only the outer frame of the image, {frame} of its sides wide.",
+            False,
+            thumbnails[:, border],
+        ),
+        Control(
+            "lungs_blacked_out",
+            f"Sees the image with the lung rectangle ({across} of the width, {down} of the height) blacked out.",
+            False,
+            thumbnails[:, ~lungs],
+        ),
+        Control(
+            "file_facts",
+            "Sees no pixel: only the number of channels, width, height, aspect ratio, file type and JPEG quality.",
+            False,
+            file_facts,
+        ),
+        Control("mean_brightness", "Sees one number: the mean grey level of the image.", True, small.mean(1)[:, None]),
+        Control("thumbnail_16x16", "Sees the whole image, but only at 16 x 16 grey pixels.", True, small),
+        Control("untrained_backbone", "Sees the image through an untrained VGG16 (random weights).", True, untrained),
+        Control(
+            PERMUTED,
+            "Sees the model's own features, with the labels shuffled among patients: at chance unless the evaluation "
+            "leaks.",
+            True,
+            pooled,
+        ),
+    ]
+
+
+def score_out_of_fold(inputs: np.ndarray, is_positive: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Returns out-of-fold log-odds of the positive class, float64 [repeats, n].
+
+    Args:
+        inputs: float [n, d], standardised within each training part.
+        is_positive: bool [n].
+        folds: int [repeats, n], each image's fold.
+    """
+    scores = np.empty(folds.shape)
+    for repeat, own in enumerate(folds):
+        for fold in np.unique(own):
+            test = own == fold
+            classifier = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
+            scores[repeat, test] = classifier.fit(inputs[~test], is_positive[~test]).decision_function(inputs[test])
+    return scores
+
+
+def compute_permuted_auroc(
+    inputs: np.ndarray, is_positive: np.ndarray, patients: np.ndarray, permutations: int, seed: int
+) -> Estimate:
+    """Returns the mean AUROC with labels shuffled among patients; its limits are the means of the permutations' limits.
+
+    Args:
+        inputs: float [n, d].
+        is_positive: bool [n].
+        patients: ids [n].
+        permutations: How often labels are shuffled; each time with folds of their own.
+        seed: Of the shuffling and of the folds.
+    """
+    _, first, patient = np.unique(patients, return_index=True, return_inverse=True)
+    estimates = []
+    for index in range(permutations):
+        shuffled = np.random.default_rng([seed, index]).permutation(is_positive[first])[patient]
+        folds = assign_folds(~shuffled, patients, seed + index, repeats=1)
+        estimates.append(compute_auroc(shuffled, score_out_of_fold(inputs, shuffled, folds), patients))
+    low, high = np.mean([estimate.ci95 for estimate in estimates], axis=0)
+    return Estimate(
+        float(np.mean([estimate.value for estimate in estimates])), (float(low), float(high)), len(patients)
+    )
