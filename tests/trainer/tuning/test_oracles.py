@@ -11,6 +11,9 @@ from trainer.tuning import hypermodel, oracles
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
 
 
+KERNEL = Matern(nu=2.5, length_scale_bounds="fixed")
+
+
 def oracle(folder, kind="random", trials=6, seed=3):
     result = oracles.make_oracle(kind, trials, seed)
     result.verbose = 0
@@ -98,7 +101,7 @@ def test_a_living_worker_keeps_its_trial(tmp_path):
 def test_the_fast_process_predicts_what_scikit_learns_does():
     random = np.random.default_rng(0)
     x, y = random.uniform(size=(12, 5)), random.normal(5, 3, size=12)
-    options = {"kernel": Matern(nu=2.5), "normalize_y": True, "alpha": 1e-4, "random_state": 1}
+    options = {"kernel": KERNEL, "normalize_y": True, "alpha": 1e-4, "random_state": 1}
     plain = GaussianProcessRegressor(**options).fit(x, y)
     fast = oracles.FastProcess(GaussianProcessRegressor(**options)).fit(x, y)
     points = random.uniform(size=(7, 5))
@@ -108,13 +111,13 @@ def test_the_fast_process_predicts_what_scikit_learns_does():
 
 
 def test_equal_scores_are_no_division_by_zero():
-    process = oracles.FastProcess(GaussianProcessRegressor(kernel=Matern(nu=2.5)))
+    process = oracles.FastProcess(GaussianProcessRegressor(kernel=KERNEL))
     process.fit(np.eye(3), np.full(3, 0.7))
     np.testing.assert_allclose(process.predict(np.eye(3)), 0.7)
 
 
 def test_an_unfitted_process_gives_its_prior():
-    process = oracles.FastProcess(GaussianProcessRegressor(kernel=Matern(nu=2.5)))
+    process = oracles.FastProcess(GaussianProcessRegressor(kernel=KERNEL))
     mean, deviation = process.predict(np.zeros((2, 3)), return_std=True)
     np.testing.assert_array_equal(mean, 0)
     np.testing.assert_array_equal(deviation, 1)
