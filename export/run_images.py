@@ -32,11 +32,6 @@ class EncodedImage:
     encoded: bytes
     p_covid: float | None = None
 
-    @property
-    def is_turned(self) -> bool:
-        """Whether its EXIF orientation is not upright. Training ignores it: TensorFlow's decoder does not read EXIF."""
-        return is_turned(self.encoded)
-
 
 def choose_calibration_rows(run: Run) -> list[Prediction]:
     """Choose the rows of predictions.csv to calibrate int8 on: equally many training images of each class.
@@ -44,10 +39,8 @@ def choose_calibration_rows(run: Run) -> list[Prediction]:
     Raises:
         UsageError: If a class has fewer than 10 training images: with five, probabilities changed by 0.15.
     """
-    by_label = {label: [] for label in run.environment.dataset.class_names}
-    for row in run.predictions:
-        if row.split == "train":
-            by_label[row.label].append(row)
+    train = [row for row in run.predictions if row.split == "train"]
+    by_label = {name: [row for row in train if row.label == name] for name in run.environment.dataset.class_names}
     label, count = min(((label, len(rows)) for label, rows in by_label.items()), key=lambda pair: pair[1])
     if count < MIN_CALIBRATION:
         raise UsageError(
@@ -91,6 +84,6 @@ def read_run_images(run: Run, rows: Sequence[Prediction]) -> list[EncodedImage]:
 
 
 def leave_out_turned(images: list[EncodedImage]) -> tuple[list[EncodedImage], list[str]]:
-    """Returns the images that are upright, and the names of the others: the run's predictions are of them unturned."""
-    turned = [image.name for image in images if image.is_turned]
+    """Returns the upright images, and the names of those that EXIF turns: training saw the latter unturned."""
+    turned = [image.name for image in images if is_turned(image.encoded)]
     return [image for image in images if image.name not in turned], turned

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,8 @@ def _average_channels(model: onnx.ModelProto, images: list[bytes]) -> np.ndarray
     """Mean of each channel of the feature map over images and cells, float64 [channels]."""
     session = open_session(expose_tensor(model.SerializeToString(), FEATURE_MAP))
     total = 0.0
-    for feed in iter(_CalibrationReader(images, "int8 correction").get_next, None):
-        total += session.run([FEATURE_MAP], feed)[0].mean(axis=(0, 2, 3), dtype=np.float64)
+    for inputs in _decode_inputs(images, "int8 correction"):
+        total += session.run([FEATURE_MAP], inputs)[0].mean(axis=(0, 2, 3), dtype=np.float64)
     return total / len(images)
 
 
@@ -82,14 +83,18 @@ def _correct_feature_map(graph: onnx.GraphProto, shift: np.ndarray) -> None:
 
 
 class _CalibrationReader(quantization.CalibrationDataReader):
-    """Calibration images for ONNX Runtime, one at a time, with a progress bar."""
+    """Calibration images for ONNX Runtime, one at a time."""
 
-    def __init__(self, images: list[bytes], task: str = "int8 calibration"):
-        self._images = iter(tqdm(images, desc=task, unit="image", disable=None, leave=False))
+    def __init__(self, images: list[bytes]):
+        self._inputs = _decode_inputs(images, "int8 calibration")
 
     def get_next(self) -> dict | None:
-        encoded = next(self._images, None)
-        return None if encoded is None else {"image": decode_image(encoded).numpy()[None]}
+        return next(self._inputs, None)
+
+
+def _decode_inputs(images: list[bytes], task: str) -> Iterator[dict[str, np.ndarray]]:
+    for encoded in tqdm(images, desc=task, unit="image", disable=None, leave=False):
+        yield {"image": decode_image(encoded).numpy()[None]}
 
 
 def _find_backbone(graph: onnx.GraphProto) -> list[str]:

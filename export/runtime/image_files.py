@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,10 +64,7 @@ def name_heatmaps(images: Iterable[ImageFile], folder: Path) -> list[Path]:
     """
     names: dict[Path, None] = {}
     for image in images:
-        path = folder / image.place.with_name(image.place.name + HEATMAP_SUFFIX)
-        number = 2
-        while path in names:
-            path = folder / image.place.with_name(f"{image.place.name}-{number}{HEATMAP_SUFFIX}")
-            number += 1
-        names[path] = None
+        numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+        candidates = (image.place.with_name(f"{image.place.name}{number}{HEATMAP_SUFFIX}") for number in numbers)
+        names[next(folder / name for name in candidates if folder / name not in names)] = None
     return list(names)

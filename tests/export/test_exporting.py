@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import ExifTags, Image
 
 from covid_tfds.common.errors import INTENDED_USE, UsageError
 from covid_tfds.common.files import write_checksums, write_text
@@ -105,11 +107,17 @@ def test_parity_is_checked_on_all_images_of_a_small_dataset_and_a_sample_of_a_la
     assert (chosen[0], chosen[-1]) == (0, 999)
 
 
-def test_turned_images_are_left_out_and_named(monkeypatch):
+def test_turned_images_are_left_out_and_named():
     """Training did not see their EXIF orientation, the predictor does: no fault of the export."""
-    images = [EncodedImage("upright.jpg", b""), EncodedImage("turned.jpg", b"")]
-    monkeypatch.setattr(EncodedImage, "is_turned", property(lambda image: image.name == "turned.jpg"))
-    assert leave_out_turned(images) == (images[:1], ["turned.jpg"])
+    drawn = Image.new("L", (4, 3))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    images = []
+    for name, options in (("upright.png", {}), ("turned.png", {"exif": exif})):
+        file = io.BytesIO()
+        drawn.save(file, "PNG", **options)
+        images.append(EncodedImage(name, file.getvalue()))
+    assert leave_out_turned(images) == (images[:1], ["turned.png"])
 
 
 def test_images_come_from_tfds_too(tmp_path):

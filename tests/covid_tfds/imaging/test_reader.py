@@ -14,7 +14,6 @@ from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import read_image
 from covid_tfds.imaging.tensorflow_decoder import decode_image
 from export.parity.drawn_images import draw_images
-from export.run_images import EncodedImage
 
 SHAPE = (37, 53)
 
@@ -167,8 +166,8 @@ def test_the_exif_orientation_is_respected(file_format):
     assert pixels.shape == (32, 16, 3)
     assert pixels[:14].min() > 250
     assert pixels[18:].max() < 5
-    assert EncodedImage("x", encode(Image.fromarray(image), file_format, exif=exif)).is_turned
-    assert not EncodedImage("x", encode(Image.fromarray(image), file_format)).is_turned
+    assert formats.is_turned(encode(Image.fromarray(image), file_format, exif=exif))
+    assert not formats.is_turned(encode(Image.fromarray(image), file_format))
     assert not formats.is_plain(encode(Image.fromarray(image), file_format, exif=exif))
     assert formats.is_plain(encode(Image.fromarray(image), file_format))
 

@@ -7,10 +7,12 @@ import onnx
 import pytest
 
 from covid_tfds.common.errors import UsageError
+from covid_tfds.imaging.reader import decode_raster
 from export.file_names import ONNX, ONNX_INT8
 from export.graph import onnx_graph
 from export.run_images import choose_calibration_rows, read_run_images
 from export.runtime.model_file import open_session
+from export.runtime.predictor import Predictor
 from trainer.run_folder.run import load
 
 
@@ -70,37 +72,22 @@ def test_is_a_quarter_of_the_size(exported):
 
 def test_is_close_on_every_image_of_the_run(run, exported):
     """Measured 0.02; with weights rounded carelessly, or calibrated on noise, it is 0.1 to 0.5."""
-    from export.runtime.predictor import Predictor
-
-    float_model, int8_model = (Predictor(exported / name) for name in (ONNX, ONNX_INT8))
-    pictures = read_run_images(run, run.predictions)
-    from covid_tfds.imaging.reader import decode_raster
-
-    apart = [
-        abs(
-            float_model.predict(decode_raster(p.encoded)).p_covid - int8_model.predict(decode_raster(p.encoded)).p_covid
-        )
-        for p in pictures
-    ]
-    assert max(apart) <= 0.03
+    predictors = [Predictor(exported / name) for name in (ONNX, ONNX_INT8)]
+    differences = []
+    for image in read_run_images(run, run.predictions):
+        float_p, int8_p = (predictor.predict(decode_raster(image.encoded)).p_covid for predictor in predictors)
+        differences.append(abs(float_p - int8_p))
+    assert max(differences) <= 0.03
 
 
-def test_the_mean_of_each_channel_is_put_right(run, exported):
-    """Rounded weights shift it by the same amount in every image; what is left after the correction is next to none."""
-    pictures = read_run_images(run, choose_calibration_rows(run)[::5])
-    data = (exported / ONNX_INT8).read_bytes()
+def test_the_mean_of_each_channel_is_corrected(run, exported):
+    """Rounded weights shift it by the same amount in every image; after the correction the rest is small."""
+    images = [decode_raster(image.encoded) for image in read_run_images(run, choose_calibration_rows(run)[::5])]
 
-    def means(model, tensor):
-        session = open_session(onnx_graph.expose_tensor(model, tensor))
-        feeds = [{"image": images_of(picture)} for picture in pictures]
-        return np.mean([session.run([tensor], feed)[0].mean(axis=(0, 2, 3)) for feed in feeds], axis=0)
+    def means(name, tensor):
+        session = open_session(onnx_graph.expose_tensor((exported / name).read_bytes(), tensor))
+        return np.mean([session.run([tensor], {"image": i[None]})[0].mean(axis=(0, 2, 3)) for i in images], axis=0)
 
-    wanted = means((exported / ONNX).read_bytes(), onnx_graph.FEATURE_MAP)
-    corrected, raw = means(data, onnx_graph.FEATURE_MAP), means(data, f"{onnx_graph.FEATURE_MAP}_uncorrected")
+    wanted, corrected = means(ONNX, onnx_graph.FEATURE_MAP), means(ONNX_INT8, onnx_graph.FEATURE_MAP)
+    raw = means(ONNX_INT8, f"{onnx_graph.FEATURE_MAP}_uncorrected")
     assert np.abs(corrected - wanted).mean() < 0.7 * np.abs(raw - wanted).mean()
-
-
-def images_of(picture):
-    from covid_tfds.imaging.reader import decode_raster
-
-    return decode_raster(picture.encoded)[None]
