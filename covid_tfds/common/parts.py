@@ -1,0 +1,201 @@
+"""Work cut into parts: done one after the other in this process, or as tasks of a Dask cluster.
+
+A part is a number. The work is a picklable object that turns a part's number into a small JSON-able dict and has
+written the part's files, in one step, when it returns. So a part can be repeated, by another worker too, and a stopped
+work goes on with the parts that are missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from covid_tfds.common.errors import UsageError
+
+PACKAGES = ("covid_tfds", "trainer", "export")
+TRIES = 2
+POLL_SECONDS = 1.0
+CONNECT_SECONDS = 15
+RESUME = "What is done is kept: the same command goes on."
+
+
+class UnfitWorkerError(Exception):
+    """A worker has another version of the code or the model, or does not see the shared folder."""
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What became of one part.
+
+    Attributes:
+        number: The part.
+        values: What the work returned; empty when it failed.
+        worker: Host and process id that did it, as "host:pid".
+        error: Why the part failed `TRIES` times; None when it did not.
+    """
+
+    number: int
+    values: dict = dataclasses.field(default_factory=dict)
+    worker: str = ""
+    error: str | None = None
+
+
+def run_parts(
+    work: Callable[[int], dict], numbers: Sequence[int], scheduler: str | None = None, patience: float = 300
+) -> Iterator[PartResult]:
+    """Runs `work` on every part and yields each result as soon as it is there.
+
+    A part that raises is tried a second time, then yielded with its error while the others go on.
+
+    Args:
+        work: Called with a part's number; picklable when there is a scheduler.
+        numbers: The parts to do.
+        scheduler: Address of a Dask scheduler, `tcp://HOST:8786`; None does all in this process.
+        patience: Seconds to wait for a worker, or for a lost scheduler, before giving up.
+
+    Raises:
+        UsageError: From `work` itself; or the scheduler is not there, lost, or has had no worker for `patience`
+            seconds; or a worker is unfit.
+
+    Example:
+        >>> [result.values for result in run_parts(lambda number: {"square": number**2}, [2, 3])]
+        [{'square': 4}, {'square': 9}]
+    """
+    if scheduler is None:
+        yield from (_run_here(work, number) for number in numbers)
+    else:
+        yield from _run_on_cluster(work, numbers, scheduler, patience)
+
+
+def this_worker() -> str:
+    """Returns host and process id, "host:pid"."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@functools.cache
+def code_version() -> str:
+    """Returns a SHA-256 over the source files of the three packages, to compare a worker's code with the driver's."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[2]
+    for path in sorted(path for package in PACKAGES for path in (root / package).rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _run_here(work: Callable[[int], dict], number: int) -> PartResult:
+    for left in reversed(range(TRIES)):
+        try:
+            return PartResult(number, work(number), this_worker())
+        except UsageError:
+            raise
+        except Exception as error:
+            if not left:
+                return PartResult(number, worker=this_worker(), error=_in_one_line(error))
+    raise AssertionError
+
+
+def _run_on_worker(work: Callable[[int], dict], number: int, version: str) -> PartResult:
+    """One task, on a worker."""
+    if code_version() != version:
+        raise UnfitWorkerError(f"worker {this_worker()} has another version of the packages {', '.join(PACKAGES)}")
+    try:
+        return PartResult(number, work(number), this_worker())
+    except UsageError as error:
+        raise UnfitWorkerError(f"worker {this_worker()}: {error}") from None
+
+
+def _run_on_cluster(
+    work: Callable[[int], dict], numbers: Sequence[int], scheduler: str, patience: float
+) -> Iterator[PartResult]:
+    distributed = _import_distributed()
+    with _connected(distributed, scheduler) as client:
+        futures = {
+            client.submit(_run_on_worker, work, number, code_version(), pure=False, retries=TRIES - 1): number
+            for number in numbers
+        }
+        waiting_since = None
+        while futures:
+            for future in [future for future in futures if future.done()]:
+                yield _result(distributed, client, future, futures.pop(future))
+                waiting_since = None
+            lack = _what_is_lacking(client, scheduler)
+            if futures and lack:
+                if waiting_since is None:
+                    waiting_since = time.monotonic()
+                    print(f"Waiting for {lack}, at most {patience:g} s ({len(futures)} parts left)", file=sys.stderr)
+                elif time.monotonic() - waiting_since > patience:
+                    raise UsageError(f"No {lack} for {patience:g} s: {len(futures)} parts are left. {RESUME}")
+            else:
+                waiting_since = None
+            if futures:
+                _wait_a_moment(distributed, client, list(futures))
+
+
+def _import_distributed():
+    try:
+        import distributed
+    except ImportError as error:
+        raise UsageError(f"--scheduler needs Dask ({error}): pip install 'covid-tfds[cluster]'") from error
+    # Its own reports of lost connections, tracebacks among them, would stand between our lines.
+    for name in logging.root.manager.loggerDict:
+        if name.startswith("distributed"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    return distributed
+
+
+@contextlib.contextmanager
+def _connected(distributed, scheduler: str):
+    try:
+        client = distributed.Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise UsageError(f"--scheduler {scheduler}: no Dask scheduler answers there ({_in_one_line(error)})") from error
+    try:
+        yield client
+    finally:
+        # Closing also cancels what is left; a scheduler that is gone must not hold up the end.
+        with contextlib.suppress(Exception):
+            client.close(timeout=2)
+
+
+def _wait_a_moment(distributed, client, futures: list) -> None:
+    """Returns when a future is done, or after POLL_SECONDS."""
+    try:
+        with client.as_current():
+            distributed.wait(futures, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
+    except TimeoutError:
+        pass
+    except distributed.client.CancelledError as error:
+        raise UsageError(f"The scheduler at {client.scheduler.address} is gone. {RESUME}") from error
+
+
+def _what_is_lacking(client, scheduler: str) -> str:
+    if client.status != "running":
+        return f"scheduler at {scheduler}"
+    return "" if client.scheduler_info(n_workers=-1)["workers"] else f"worker of {scheduler}"
+
+
+def _result(distributed, client, future, number: int) -> PartResult:
+    if future.status == "finished":
+        return future.result()
+    if future.status in ("cancelled", "lost"):
+        raise UsageError(f"The scheduler at {client.scheduler.address} is gone. {RESUME}")
+    error = future.exception()
+    if isinstance(error, UnfitWorkerError):
+        raise UsageError(f"{_in_one_line(error)}. {RESUME}")
+    if isinstance(error, ModuleNotFoundError):
+        raise UsageError(f"A worker lacks a package of this project ({_in_one_line(error)}). {RESUME}")
+    return PartResult(number, error=_in_one_line(error))
+
+
+def _in_one_line(error: BaseException | None) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
