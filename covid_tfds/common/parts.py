@@ -1,8 +1,8 @@
 """Work cut into parts: done one after the other in this process, or as tasks of a Dask cluster.
 
-A part is a number. The work is a picklable object that turns a part's number into a small JSON-able dict and has
-written the part's files, in one step, when it returns. So a part can be repeated, by another worker too, and a stopped
-work goes on with the parts that are missing.
+A part is a picklable function without arguments. When it returns, it has written the part's files under their final
+names; what it returns is small and JSON-able. So a part can be repeated, by another worker too, and a stopped work goes
+on with the parts that are missing.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import functools
 import hashlib
 import logging
 import os
+import pickle
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +39,8 @@ class PartResult:
     """What became of one part.
 
     Attributes:
-        number: The part.
-        values: What the work returned; empty when it failed.
+        number: Key of the part.
+        values: What the part returned; empty when it failed.
         worker: Host and process id that did it, as "host:pid".
         error: Why the part failed `TRIES` times; None when it did not.
     """
@@ -51,35 +52,44 @@ class PartResult:
 
 
 def run_parts(
-    work: Callable[[int], dict], numbers: Sequence[int], scheduler: str | None = None, patience: float = 300
+    parts: Mapping[int, Callable[[], dict]], scheduler: str | None = None, patience: float = 300
 ) -> Iterator[PartResult]:
-    """Runs `work` on every part and yields each result as soon as it is there.
+    """Runs every part and yields each result as soon as it is there.
 
     A part that raises is tried a second time, then yielded with its error while the others go on.
 
     Args:
-        work: Called with a part's number; picklable when there is a scheduler.
-        numbers: The parts to do.
+        parts: The parts by number; picklable when there is a scheduler.
         scheduler: Address of a Dask scheduler, `tcp://HOST:8786`; None does all in this process.
         patience: Seconds to wait for a worker, or for a lost scheduler, before giving up.
 
     Raises:
-        UsageError: From `work` itself; or the scheduler is not there, lost, or has had no worker for `patience`
+        UsageError: From a part itself; or the scheduler is not there, lost, or has had no worker for `patience`
             seconds; or a worker is unfit.
 
     Example:
-        >>> [result.values for result in run_parts(lambda number: {"square": number**2}, [2, 3])]
-        [{'square': 4}, {'square': 9}]
+        >>> [(result.number, result.values) for result in run_parts({0: lambda: {"images": 3}})]
+        [(0, {'images': 3})]
     """
     if scheduler is None:
-        yield from (_run_here(work, number) for number in numbers)
+        yield from (_run_here(part, number) for number, part in parts.items())
     else:
-        yield from _run_on_cluster(work, numbers, scheduler, patience)
+        yield from _run_on_cluster(parts, scheduler, patience)
 
 
 def this_worker() -> str:
     """Returns host and process id, "host:pid"."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def dask_worker_threads() -> int | None:
+    """Returns how many parts the Dask worker that runs this process takes at once; None outside a Dask worker."""
+    if "distributed" not in sys.modules:
+        return None
+    try:
+        return sys.modules["distributed"].get_worker().state.nthreads
+    except ValueError:
+        return None
 
 
 @functools.cache
@@ -92,10 +102,10 @@ def code_version() -> str:
     return digest.hexdigest()
 
 
-def _run_here(work: Callable[[int], dict], number: int) -> PartResult:
+def _run_here(part: Callable[[], dict], number: int) -> PartResult:
     for left in reversed(range(TRIES)):
         try:
-            return PartResult(number, work(number), this_worker())
+            return PartResult(number, part(), this_worker())
         except UsageError:
             raise
         except Exception as error:
@@ -104,24 +114,41 @@ def _run_here(work: Callable[[int], dict], number: int) -> PartResult:
     raise AssertionError
 
 
-def _run_on_worker(work: Callable[[int], dict], number: int, version: str) -> PartResult:
+def _run_on_worker(part: Callable[[], dict], number: int, version: str) -> PartResult:
     """One task, on a worker."""
     if code_version() != version:
         raise UnfitWorkerError(f"worker {this_worker()} has another version of the packages {', '.join(PACKAGES)}")
     try:
-        return PartResult(number, work(number), this_worker())
+        return PartResult(number, part(), this_worker())
     except UsageError as error:
         raise UnfitWorkerError(f"worker {this_worker()}: {error}") from None
 
 
-def _run_on_cluster(
-    work: Callable[[int], dict], numbers: Sequence[int], scheduler: str, patience: float
-) -> Iterator[PartResult]:
+class _Task:
+    """Its unpickling runs the part."""
+
+    def __init__(self, part: Callable[[], dict], number: int):
+        self._arguments = part, number, code_version()
+
+    def __reduce__(self) -> tuple:
+        return _run_on_worker, self._arguments
+
+
+def _pickled_task(part: Callable[[], dict], number: int) -> bytes:
+    """Returns bytes whose `pickle.loads` runs the part.
+
+    Dask itself unpickles what a task names outside the task, where a worker without our packages would die of it
+    without a word.
+    """
+    return pickle.dumps(_Task(part, number))
+
+
+def _run_on_cluster(parts: Mapping[int, Callable[[], dict]], scheduler: str, patience: float) -> Iterator[PartResult]:
     distributed = _import_distributed()
     with _connected(distributed, scheduler) as client:
         futures = {
-            client.submit(_run_on_worker, work, number, code_version(), pure=False, retries=TRIES - 1): number
-            for number in numbers
+            client.submit(pickle.loads, _pickled_task(part, number), pure=False, retries=TRIES - 1): number
+            for number, part in parts.items()
         }
         waiting_since = None
         while futures:
