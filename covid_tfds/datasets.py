@@ -24,6 +24,7 @@ from covid_tfds.examples import FACTS, DatasetRequest, Examples
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
+FULL_CONFIG = "kermany_covid_full"
 SPLITS = ("train", "validation", "test")
 TEXTS = ("image_id", "patient_id", "sha256", *FACTS)
 # Opening a slice takes as long as reading about 30 images: images in smaller gaps are read and dropped.
@@ -39,12 +40,11 @@ def load_examples(request: DatasetRequest) -> Examples:
     return layouts.read_folder(Path(request.dataset)) if request.dataset else _read_prepared(prepare(request))
 
 
-def prepare(request: DatasetRequest, beam_options=None) -> tfds.core.DatasetBuilder:
+def prepare(request: DatasetRequest) -> tfds.core.DatasetBuilder:
     """Downloads and prepares a builder config if it is not there, and returns its builder.
 
     Args:
         request: Names the builder config.
-        beam_options: Beam's PipelineOptions, for the config that is prepared by Beam.
 
     Raises:
         UsageError: If images can't be fetched, or the prepared dataset is damaged.
@@ -57,12 +57,21 @@ def prepare(request: DatasetRequest, beam_options=None) -> tfds.core.DatasetBuil
     name = config if isinstance(config, str) else config.name
     with _naming_damage(Path(request.data_dir or tfds.core.constants.DATA_DIR, covid_tfds.Builder.name, name)):
         builder = covid_tfds.Builder(config=config, data_dir=request.data_dir)
-    download = tfds.download.DownloadConfig(manual_dir=request.manual_dir, beam_options=beam_options)
+    download = tfds.download.DownloadConfig(manual_dir=request.manual_dir, beam_options=_beam_options(builder))
     try:
         builder.download_and_prepare(download_config=download)
     except (SourceError, NotADirectoryError) as error:
         raise UsageError(" ".join(str(error).split())) from error
     return builder
+
+
+def _beam_options(builder: tfds.core.DatasetBuilder):
+    """Beam's own engine in this process, for the config that is prepared by Beam; None for the others."""
+    if builder.builder_config.name != FULL_CONFIG:
+        return None
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    return PipelineOptions(runner="FnApiRunner")  # TFDS's default, DirectRunner, first tries to download another
 
 
 def _read_prepared(builder: tfds.core.DatasetBuilder) -> Examples:

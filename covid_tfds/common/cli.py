@@ -122,26 +122,3 @@ def exit_on_signals(message: str) -> None:
 
     for number in SIGNALS:
         signal.signal(number, end)
-
-
-def end_at_once(message: str) -> None:
-    """From now on SIGINT and SIGTERM print `message` and kill this process, with 130 or 143, and its workers first.
-
-    For commands that run Beam: what they have done is on disk, and Beam's own way out can take for ever.
-    """
-    import psutil
-
-    def end(number: int, frame: FrameType | None) -> None:
-        # Not print: the signal may have come in the middle of another.
-        os.write(sys.stderr.fileno(), f"\n{message}\n".encode())
-        # The runner's threads and the workers would print tracebacks as soon as they lose one another.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-        workers = psutil.Process().children(recursive=True)
-        for act in (psutil.Process.suspend, psutil.Process.kill):
-            for worker in workers:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    act(worker)
-        os._exit(128 + number)
-
-    for number in SIGNALS:
-        signal.signal(number, end)

@@ -1,13 +1,7 @@
-"""What is to be predicted: files or the examples of a TFDS dataset, in a fixed order, in parts.
-
-images = find("films/**.png", None)
-for part in images.parts(1000):
-    pipeline | images.source(part)     # (name, encoded image, or None for a file that the worker opens itself)
-"""
+"""Find the images to predict: files, or the examples of a prepared TFDS dataset, in a fixed order, cut into parts."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -15,133 +9,180 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
+import fsspec
 
 from covid_tfds.common.errors import UsageError
+from covid_tfds.imaging.formats import SUFFIXES
+from covid_tfds.imaging.limits import MAX_BYTES, ImageError
+from covid_tfds.imaging.reader import DecodedImage, decode_image, read_image
 from export.runtime.image_files import find_images
 
 TFDS_NAME = re.compile(r"[a-z]\w*(/[\w.-]+)?(:\d+\.\d+\.\d+)?")
 
 
 @dataclass(frozen=True)
-class Part:
-    """Images first to first + count - 1 of a whole. split: of the dataset, None for files."""
+class FilePart:
+    """Some image files, by name; a name with "://" is read through fsspec."""
 
-    first: int
-    count: int
-    split: str | None = None
-
-
-@dataclass(frozen=True)
-class Files:
-    """Image files by name."""
-
-    names: list[str]
+    names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the names, in order."""
-        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
-
-    def parts(self, size: int) -> list[Part]:
-        """Parts of `size` files, the last one of what is left."""
-        return list(_cut(len(self.names), size))
-
-    def source(self, part: Part) -> beam.PTransform:
-        """A transform from a pipeline to (name, None), spread over the workers."""
-        return beam.Create([(name, None) for name in self.names[part.first : part.first + part.count]])
+    def images(self) -> Iterator[tuple[str, bytes | None]]:
+        """Yields each name, and None: the file is read later, by `read`."""
+        return ((name, None) for name in self.names)
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """The examples of a prepared TFDS dataset. builder: a tfds.core.DatasetBuilder."""
+class DatasetPart:
+    """Examples `first` to `first + count - 1` of one split of a prepared TFDS dataset."""
 
-    builder: object
+    dataset: str
+    data_dir: str | None
+    split: str
+    first: int
+    count: int
 
     def __len__(self) -> int:
-        return self.builder.info.splits.total_num_examples
+        return self.count
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the dataset's full name and the lengths of its shards."""
-        lengths = {name: list(split.shard_lengths) for name, split in sorted(self.builder.info.splits.items())}
-        return hashlib.sha256(json.dumps([self.builder.info.full_name, lengths]).encode()).hexdigest()
-
-    def parts(self, size: int) -> list[Part]:
-        """Parts of at most `size` examples, each within one split."""
-        splits = sorted(self.builder.info.splits.items())
-        return [dataclasses.replace(p, split=name) for name, s in splits for p in _cut(s.num_examples, size)]
-
-    def source(self, part: Part) -> beam.PTransform:
-        """A transform from a pipeline to (image_id or TFDS's own id, encoded image), spread over the workers."""
+    def images(self) -> Iterator[tuple[str, bytes | None]]:
+        """Yields image_id, or TFDS's own id, and the encoded image."""
         import tensorflow_datasets as tfds
 
-        return tfds.beam.ReadFromTFDS(
-            self.builder,
-            f"{part.split}[{part.first}:{part.first + part.count}]",
+        from covid_tfds import tf_data
+
+        builder = _open_builder(self.dataset, self.data_dir)
+        examples = builder.as_dataset(
+            split=f"{self.split}[{self.first}:{self.first + self.count}]",
             decoders={"image": tfds.decode.SkipDecoding()},
-            # Each part is read once, and not to its end.
-            read_config=tfds.ReadConfig(add_tfds_id=True, try_autocache=False),
-        ) | "as bytes" >> beam.Map(_named)
+            read_config=tfds.ReadConfig(options=tf_data.options(), try_autocache=False, add_tfds_id=True),
+        )
+        for example in examples.as_numpy_iterator():
+            yield example.get("image_id", example["tfds_id"]).decode(), example["image"]
 
 
-def find(wanted: str, data_dir: str | None) -> Files | Dataset:
-    """The images that --input names; raises UsageError when there are none.
+@dataclass(frozen=True)
+class Images:
+    """All images to predict.
 
-    A folder is searched as `export.predict` does; a file or a pattern names files as they are; all else, or a folder
+    Attributes:
+        parts: In order.
+        digest: SHA-256 of the names of the files, or of the dataset's name and the lengths of its shards.
+    """
+
+    parts: tuple[FilePart | DatasetPart, ...]
+    digest: str
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+
+def find_input(wanted: str, data_dir: str | None, part_size: int) -> Images:
+    """Returns the images that --input names, in parts of at most `part_size`.
+
+    A folder is searched with all folders below; a file or a pattern names files as they are; all else, or a folder
     without images, is the name of a prepared TFDS dataset: `covid_tfds/phantom` is both in a checkout of this project.
+
+    Raises:
+        UsageError: If there are none.
     """
     path = Path(wanted)
     images = find_images([path]) if path.is_dir() else []
     if images and not images[0].error:
-        return Files(sorted(str(image.path) for image in images))
+        return _of_files([str(image.path) for image in images], part_size)
     if TFDS_NAME.fullmatch(wanted) and not path.is_file():
-        return _dataset(wanted, data_dir)
+        return _of_dataset(wanted, data_dir, part_size)
     if images:
         raise UsageError(f"--input {wanted}: {images[0].error}")
     # A file's own name may hold characters that mean something in a pattern.
-    names = [wanted] if path.exists() else _matching(wanted)
+    names = [wanted] if path.exists() else _match(wanted)
     if not names:
         raise UsageError(f"--input {wanted}: no such file, folder or TFDS dataset, and no file matches")
-    return Files(names)
+    return _of_files(names, part_size)
 
 
-def _matching(pattern: str) -> list[str]:
+def read(name: str, encoded: bytes | None) -> DecodedImage:
+    """Returns the pixels of an image.
+
+    Raises:
+        ImageError: If it can't be read.
+    """
+    if encoded is not None:
+        return decode_image(encoded, "")
+    if "://" not in name:
+        return read_image(name)
     try:
-        return sorted(found.path for found in FileSystems.match([pattern])[0].metadata_list)
-    except Exception as error:  # each of Beam's file systems raises kinds of its own
+        with fsspec.open(name) as file:
+            encoded = file.read(MAX_BYTES + 1)
+    except Exception as error:  # each file system raises kinds of its own
+        raise ImageError(f"can't be opened: {error}") from error
+    if len(encoded) > MAX_BYTES:
+        raise ImageError(f"expected at most {MAX_BYTES >> 20} MB, got more")
+    return decode_image(encoded, name)
+
+
+def open_file_system(name: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Returns the file system of a name, such as "films/x.png" or "gs://bucket/films", and the name on it.
+
+    Raises:
+        UsageError: If it is of a kind that is unknown or needs a package that is not installed.
+    """
+    try:
+        return fsspec.core.url_to_fs(name)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"{name}: {' '.join(str(error).split())}") from error
+
+
+def _match(pattern: str) -> list[str]:
+    file_system, path = open_file_system(pattern)
+    try:
+        if "://" not in pattern:
+            return sorted(str(file) for file in file_system.glob(pattern))
+        if file_system.isdir(path):
+            found = [file for file in file_system.find(path) if file.lower().endswith(SUFFIXES)]
+        else:
+            found = file_system.glob(path)
+    except Exception as error:  # each file system raises kinds of its own
         raise UsageError(f"--input {pattern}: {' '.join(str(error).split())}") from error
+    return sorted(file_system.unstrip_protocol(file) for file in found)
 
 
-def _dataset(name: str, data_dir: str | None) -> Dataset:
-    missing = f"--input {name}: no such file, no folder with images, and no"
-    try:
-        import tensorflow_datasets as tfds
+def _of_files(names: list[str], part_size: int) -> Images:
+    parts = tuple(FilePart(tuple(names[first : first + part_size])) for first in range(0, len(names), part_size))
+    return Images(parts, hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest())
 
-        import covid_tfds  # noqa: F401  (registers the dataset)
-    except ImportError as error:
-        raise UsageError(f"{missing} TFDS dataset without tensorflow_datasets ({error}).") from error
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"{missing} TFDS dataset of that name: {reason}") from error
+
+def _of_dataset(name: str, data_dir: str | None, part_size: int) -> Images:
+    builder = _open_builder(name, data_dir)
     if not builder.info.splits.total_num_examples:
         where = "" if data_dir is None else f" --data_dir {data_dir}"
         raise UsageError(f"--input {name}: not prepared in {builder.data_dir}. Do it first: tfds build {name}{where}")
     if "image" not in builder.info.features:
         raise UsageError(f"--input {name}: expected a feature 'image', got {', '.join(builder.info.features)}.")
-    return Dataset(builder)
+    splits = sorted(builder.info.splits.items())
+    lengths = {split: list(info.shard_lengths) for split, info in splits}
+    return Images(
+        tuple(
+            DatasetPart(name, data_dir, split, first, min(part_size, info.num_examples - first))
+            for split, info in splits
+            for first in range(0, info.num_examples, part_size)
+        ),
+        hashlib.sha256(json.dumps([builder.info.full_name, lengths]).encode()).hexdigest(),
+    )
 
 
-def _named(example: dict) -> tuple[str, bytes]:
-    name = example["image_id"] if "image_id" in example else example["tfds_id"]
-    return name.numpy().decode(), example["image"].numpy()
+def _open_builder(name: str, data_dir: str | None):
+    missing = f"--input {name}: no such file, no folder with images, and no TFDS dataset"
+    try:
+        import tensorflow_datasets as tfds
 
-
-def _cut(count: int, size: int) -> Iterator[Part]:
-    return (Part(first, min(size, count - first)) for first in range(0, count, size))
+        import covid_tfds  # noqa: F401  (registers the dataset)
+    except ImportError as error:
+        raise UsageError(f"{missing} without tensorflow_datasets ({error}).") from error
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"{missing} of that name: {reason}") from error

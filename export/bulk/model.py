@@ -1,52 +1,94 @@
 """An exported model cut in two at its resized image, so that images of different sizes go through it in one batch.
 
-Both halves are made of the model's own nodes: what comes out at the end is what the whole model gives.
+Both halves consist of the model's own nodes: together they give what the whole model gives.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.ml.inference.onnx_inference import OnnxModelHandlerNumpy
 
+from export.bulk.inputs import open_file_system
 from export.runtime.model_file import ModelError, open_session
+from export.runtime.model_info import ModelInfo
+from export.runtime.predictor import Predictor
 
 IMAGE, RESIZED, PROBABILITIES = "image", "resized", "probabilities"
 SIDES = ["batch", "side", "side", 3]
 
 
-class Handler(OnnxModelHandlerNumpy):
-    """Beam's ONNX handler for the half behind the resize: float32 [side, side, 3] -> probabilities float32 [2]."""
+@dataclass(frozen=True)
+class BulkModel:
+    """A model ready to predict in batches.
 
-    def __init__(self, path: str, sha256: str, threads: int, batch_size: int):
-        """path: of the whole model, which each worker opens; sha256: what it must find there."""
-        super().__init__(path, min_batch_size=batch_size, max_batch_size=batch_size)
-        self._sha256, self._threads = sha256, threads
+    Attributes:
+        info: The model's metadata.
+        sha256: Of the model file.
+    """
 
-    def load_model(self) -> onnxruntime.InferenceSession:
-        """Load the half; raises ModelError when a worker finds another model than was asked for."""
-        data = read(self._model_uri)
-        if hashlib.sha256(data).hexdigest() != self._sha256:
-            raise ModelError(f"{self._model_uri} is another model on this worker than where the work was started.")
-        return open_session(half(data, RESIZED, PROBABILITIES), self._threads)
+    info: ModelInfo
+    sha256: str
+    _resize: onnxruntime.InferenceSession
+    _classify: onnxruntime.InferenceSession
 
+    def resize(self, image: np.ndarray) -> np.ndarray:
+        """Returns float32 [side, side, 3] of an image, uint8 [height, width, 3]."""
+        return self._resize.run([RESIZED], {IMAGE: image[None]})[0][0]
 
-def read(path: str) -> bytes:
-    """The bytes of a file on any file system that Beam knows; raises ModelError."""
-    try:
-        with FileSystems.open(path, compression_type="uncompressed") as file:
-            return file.read()
-    except Exception as error:  # each of Beam's file systems raises kinds of its own
-        raise ModelError(f"{path} can't be opened: {getattr(error, 'strerror', None) or error}") from error
+    def predict(self, resized: np.ndarray) -> np.ndarray:
+        """Returns probabilities, float32 [batch, 2], of resized images, float32 [batch, side, side, 3]."""
+        return self._classify.run([PROBABILITIES], {RESIZED: resized})[0]
 
 
-def half(data: bytes, first: str, last: str) -> bytes:
-    """The part of a serialized model between two of its tensors; raises ModelError when one of them is not there."""
+@functools.lru_cache(maxsize=1)  # a worker keeps it from part to part
+def load_model(path: str, threads: int) -> BulkModel:
+    """Load a model file of `python -m export`, by any name that fsspec can open.
+
+    Args:
+        path: The file.
+        threads: Of ONNX Runtime in the forward pass; 0 for one a core.
+
+    Raises:
+        ModelError: If it can't be opened, or is not a model of `python -m export`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(path)
+        if "://" in path:
+            local = Path(folder, local.name)
+            local.write_bytes(_download(path))
+        info = Predictor(local).info
+        data = local.read_bytes()
+    return BulkModel(
+        info,
+        hashlib.sha256(data).hexdigest(),
+        open_session(take_half(data, IMAGE, RESIZED), threads=1),
+        open_session(take_half(data, RESIZED, PROBABILITIES), threads),
+    )
+
+
+def take_half(data: bytes, first: str, last: str) -> bytes:
+    """Returns the part of a serialized model between two of its tensors.
+
+    Raises:
+        ModelError: If the model has no tensor RESIZED.
+    """
     whole = onnx.load_model_from_string(data)
     if not any(RESIZED in node.output for node in whole.graph.node):
         raise ModelError(f"expected a model of `python -m export`, with an inner tensor '{RESIZED}'. Export it again.")
     whole.graph.value_info.append(onnx.helper.make_tensor_value_info(RESIZED, onnx.TensorProto.FLOAT, SIDES))
     return onnx.utils.Extractor(whole).extract_model([first], [last]).SerializeToString()
+
+
+def _download(path: str) -> bytes:
+    file_system, name = open_file_system(path)
+    try:
+        return file_system.cat_file(name)
+    except Exception as error:  # each file system raises kinds of its own
+        raise ModelError(f"{path} can't be opened: {getattr(error, 'strerror', None) or error}") from error

@@ -144,38 +144,3 @@ def test_held_back_until_the_block_has_ended(number):
         assert len(came) == 2
     finally:
         signal.signal(number, before)
-
-
-@pytest.mark.parametrize("number", cli.SIGNALS)
-def test_what_ends_a_command_at_once_is_told_although_native_code_is_silenced(number):
-    program = f"""
-import signal
-from covid_tfds.common import cli, logs
-cli.end_at_once("Stopped: as told.")
-with logs.silenced():
-    signal.raise_signal({int(number)})
-raise SystemExit("not ended")
-"""
-    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 128 + number
-    assert done.stderr.strip() == "Stopped: as told."
-
-
-def test_what_misses_its_workers_is_not_heard():
-    program = """
-import signal, subprocess, sys, threading
-from covid_tfds.common import cli
-
-def run(worker):
-    worker.wait()
-    print("lost a worker", file=sys.stderr)
-
-cli.end_at_once("Stopped: as told.")
-workers = [subprocess.Popen(["sleep", "60"]) for _ in range(20)]
-for worker in workers:
-    threading.Thread(target=run, args=[worker]).start()
-signal.raise_signal(signal.SIGTERM)
-"""
-    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 143
-    assert done.stderr.strip() == "Stopped: as told."

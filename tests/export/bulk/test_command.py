@@ -1,6 +1,9 @@
-"""The command `python -m export.bulk`: the answers of export.predict, by Beam, in parts that are never done twice."""
+"""The command `python -m export.bulk`: the answers of export.predict, in parts that are never done twice."""
 
 import csv
+import dataclasses
+import hashlib
+import json
 import shutil
 import signal
 import subprocess
@@ -14,16 +17,21 @@ import pytest
 from PIL import Image
 
 from covid_tfds import phantom
-from covid_tfds.common.errors import INTENDED_USE
+from covid_tfds.common import parts
+from covid_tfds.common.errors import INTENDED_USE, UsageError
+from covid_tfds.common.parts import run_parts
+from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import read_image
-from export.bulk import __main__, inputs, model, running
+from export.bulk import __main__, inputs, model, part
+from export.bulk.inputs import FilePart
+from export.bulk.output import Output
 from export.file_names import ONNX, ONNX_INT8
 from export.runtime.model_file import open_session
 from export.runtime.predictor import ModelError, Predictor
+from tests.fakes.cluster import cluster_of
 
 ROOT = Path(__file__).parents[3]
 SIZES = ((200, 180), (150, 210), (224, 224), (97, 301), (260, 140))
-TWO_PROCESSES = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +88,7 @@ def done(path, films, tmp_path_factory):
 
 def test_answers_are_those_of_predict(done, path, films):
     assert_as_predictor(done, path, [str(file) for file in films.rglob("film*.png")])
-    assert set(rows(done).model_sha256) == {running.hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    assert set(rows(done).model_sha256) == {hashlib.sha256(Path(path).read_bytes()).hexdigest()}
     assert len(list((done / "predictions").iterdir())) == 3
 
 
@@ -88,7 +96,7 @@ def test_what_can_not_be_read_is_named_with_the_reason_that_predict_gives(done, 
     found = letters(done)
     assert set(found) == {str(films / "broken.png"), str(films / "half.png")}
     for name, error in found.items():
-        with pytest.raises(running.pipeline.ImageError) as raised:
+        with pytest.raises(ImageError) as raised:
             read_image(name)
         assert error == str(raised.value)
 
@@ -121,19 +129,37 @@ def test_another_model_or_input_is_refused(done, path, exported, films, tmp_path
 
 
 def test_stopped_in_the_second_part_it_goes_on_with_that(path, films, tmp_path, monkeypatch):
-    output, parts = tmp_path / "output", []
+    output, names = tmp_path / "output", []
+    original = part.PredictPart._predict
 
-    def stop_in_the_second(*arguments):
-        parts.append(arguments[3])
-        if len(parts) == 2:
+    def stop_in_the_second(self, model):
+        names.append(self.name)
+        if len(names) == 2:
             raise KeyboardInterrupt
-        return original(*arguments)
+        return original(self, model)
 
-    original = running._part
-    monkeypatch.setattr(running, "_part", stop_in_the_second)
+    monkeypatch.setattr(part.PredictPart, "_predict", stop_in_the_second)
     assert bulk(path, films, output, "--images_per_part", "3") == 130
     assert bulk(path, films, output, "--images_per_part", "3") == 1
-    assert parts == ["00000-of-00003", "00001-of-00003", "00001-of-00003", "00002-of-00003"]
+    assert names == ["00000-of-00003", "00001-of-00003", "00001-of-00003", "00002-of-00003"]
+    assert_as_predictor(output, path, [str(file) for file in films.rglob("film*.png")])
+
+
+def test_a_part_that_fails_twice_is_reported_and_the_others_are_done(path, films, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "output"
+    original = part.PredictPart._predict
+
+    def fail_in_the_second(self, model):
+        if self.name == "00001-of-00003":
+            raise RuntimeError("no memory")
+        return original(self, model)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(part.PredictPart, "_predict", fail_in_the_second)
+        assert bulk(path, films, output, "--images_per_part", "3") == 1
+    assert "part 2 of 3 failed: no memory" in capsys.readouterr().err
+    assert sorted(file.name for file in (output / "done").iterdir()) == ["00000.json", "00002.json"]
+    assert bulk(path, films, output, "--images_per_part", "3") == 1
     assert_as_predictor(output, path, [str(file) for file in films.rglob("film*.png")])
 
 
@@ -149,35 +175,63 @@ def wait_for(kept, process):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_and_its_workers_at_once(path, films, tmp_path, number):
-    words = command(path, films, tmp_path / "output", "--images_per_part", "2", *TWO_PROCESSES)
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(tmp_path / "output" / "done" / "00000.json", process)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_process_leaves_whole_parts_and_the_same_command_goes_on(path, films, tmp_path, number):
+    output = tmp_path / "output"
+    words = command(path, films, output, "--images_per_part", "2")
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    kept = output / "done" / "00000.json"
+    wait_for(kept, process)
     process.send_signal(number)
-    _, told = process.communicate(timeout=20)  # which comes back when no worker holds the pipes any more
-    assert process.returncode == 128 + number
-    assert told.strip().splitlines()[-1] == "Stopped. What is done stays in --output: the same command goes on."
-    assert "Traceback" not in told
+    _, error = process.communicate()
+    if process.returncode:  # else it was quicker than the signal
+        assert process.returncode == (143 if number == signal.SIGTERM else -signal.SIGKILL)
+    assert "Traceback" not in error
+    before = kept.stat().st_mtime_ns
+    assert bulk(path, films, output, "--images_per_part", "2") == 1
+    assert kept.stat().st_mtime_ns == before
+    assert_as_predictor(output, path, [str(file) for file in films.rglob("film*.png")])
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with cluster_of(tmp_path_factory.mktemp("logs"), workers=2) as cluster:
+        yield cluster
 
 
 @pytest.mark.slow
-def test_two_processes_killed_and_started_again(path, films, tmp_path):
-    """The driver is killed when one part is kept; its workers end with it, and the same command goes on."""
+def test_two_workers_give_the_answers_of_one_process_to_the_last_bit(path, films, done, cluster, tmp_path):
     output = tmp_path / "output"
-    whole = command(path, films, output, "--images_per_part", "4", *TWO_PROCESSES)
-    process = subprocess.Popen(whole, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    kept = output / "done" / "00000.json"
-    wait_for(kept, process)
+    flags = ("--images_per_part", "3", "--batch_size", "2", "--scheduler", cluster.address)
+    assert bulk(path, films, output, *flags) == 1
+    pandas.testing.assert_frame_equal(rows(output).sort_index(), rows(done).sort_index(), check_exact=True)
+    assert letters(output) == letters(done)
+    workers = [json.loads(file.read_text())["worker"] for file in (output / "done").iterdir()]
+    assert {int(worker.rpartition(":")[2]) for worker in workers} <= {worker.pid for worker in cluster.workers}
+
+
+@pytest.mark.slow
+def test_a_worker_that_finds_another_model_or_folder_is_named(path, films, cluster, tmp_path, capsys):
+    request = {"model": "0" * 64, "images_per_part": 3, "images": 7, "input": "x"}
+    output = Output(str(tmp_path / "output"))
+    one = part.PredictPart("00000-of-00001", FilePart(("x.png",)), path, request, output, 8, 1)
+    with pytest.raises(UsageError, match=r"another model"):
+        list(run_parts({0: one}, cluster.address))
+    sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with pytest.raises(UsageError, match=r"not the same folder"):
+        list(run_parts({0: dataclasses.replace(one, request=request | {"model": sha256})}, cluster.address))
+
+
+@pytest.mark.slow
+def test_the_driver_is_killed_and_the_same_command_goes_on(path, films, cluster, tmp_path):
+    output = tmp_path / "output"
+    flags = ("--images_per_part", "1", "--scheduler", cluster.address)
+    process = subprocess.Popen(command(path, films, output, *flags), cwd=ROOT, stdout=subprocess.DEVNULL)
+    wait_for(output / "done" / "00000.json", process)
     process.kill()
     process.wait()
-    before = kept.stat().st_mtime_ns
-    again = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True)
-    assert again.returncode == 1, again.stderr
-    assert again.stdout.splitlines()[-1].startswith("Complete: 5 of 7 images")
-    assert kept.stat().st_mtime_ns == before
+    assert bulk(path, films, output, *flags) == 1
     assert_as_predictor(output, path, [str(file) for file in films.rglob("film*.png")])
-    assert not list(output.rglob("beam-temp*"))
 
 
 def test_examples_of_a_tfds_dataset(path, films, tmp_path, capsys):
@@ -209,11 +263,10 @@ def test_examples_of_a_tfds_dataset(path, films, tmp_path, capsys):
         ({"--model": "nowhere.onnx"}, "nowhere.onnx can't be opened"),
         ({"--input": "nowhere"}, "no TFDS dataset of that name"),
         ({"--input": "nowhere/*.png"}, "no file matches"),
-        ({"--runner": "NoRunner"}, "--runner NoRunner"),
-        ({"--wrokers": "2"}, "--wrokers is no flag"),
+        ({"--model": "gs://bucket/model.onnx"}, "gcsfs"),
         ({"--output": "/proc/nowhere"}, "can't be written"),
     ],
-    ids=["model", "name", "pattern", "runner", "flag", "output"],
+    ids=["model", "name", "pattern", "cloud", "output"],
 )
 def test_one_line_for_what_can_be_mended(path, films, tmp_path, capsys, changes, message):
     flags = {"--model": path, "--input": str(films), "--output": str(tmp_path / "output")} | changes
@@ -224,34 +277,39 @@ def test_one_line_for_what_can_be_mended(path, films, tmp_path, capsys, changes,
     assert not (tmp_path / "output").exists()
 
 
+def test_a_scheduler_that_is_not_there_is_one_line(path, films, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(parts, "CONNECT_SECONDS", 0.5)
+    assert bulk(path, films, tmp_path / "output", "--scheduler", "tcp://127.0.0.1:9") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "tcp://127.0.0.1:9" in line
+
+
 def test_exit_code_2_when_nothing_could_be_read(path, films, tmp_path):
     assert bulk(path, films / "broken.png", tmp_path / "output") == 2
     assert len(letters(tmp_path / "output")) == 1
     assert rows(tmp_path / "output").empty
 
 
-def test_a_worker_that_finds_another_model_says_so(path):
-    handler = model.Handler(path, "0" * 64, 1, 8)
-    with pytest.raises(ModelError, match="another model on this worker"):
-        handler.load_model()
-
-
 def test_a_model_without_the_inner_tensor_is_refused():
     graph = model.onnx.helper.make_graph([], "g", [], [])
     with pytest.raises(ModelError, match="inner tensor 'resized'"):
-        model.half(model.onnx.helper.make_model(graph).SerializeToString(), model.IMAGE, model.RESIZED)
+        model.take_half(model.onnx.helper.make_model(graph).SerializeToString(), model.IMAGE, model.RESIZED)
+
+
+def names(pattern):
+    return [name for one in inputs.find_input(pattern, None, 3).parts for name in one.names]
 
 
 def test_a_pattern_names_files_as_they_are(films):
-    assert inputs.find(f"{films}/**.png", None).names == sorted(str(file) for file in films.rglob("*.png"))
-    assert inputs.find(f"{films}/*.png", None).names == sorted(str(file) for file in films.glob("*.png"))
+    assert names(f"{films}/**/*.png") == sorted(str(file) for file in films.rglob("*.png"))
+    assert names(f"{films}/*.png") == sorted(str(file) for file in films.glob("*.png"))
 
 
 def test_the_halves_together_are_the_whole(path):
     data = Path(path).read_bytes()
     image = np.asarray(Image.fromarray(phantom.draw(3).image).convert("RGB"))
-    first = open_session(model.half(data, model.IMAGE, model.RESIZED), 1)
-    second = open_session(model.half(data, model.RESIZED, model.PROBABILITIES), 1)
+    first = open_session(model.take_half(data, model.IMAGE, model.RESIZED), 1)
+    second = open_session(model.take_half(data, model.RESIZED, model.PROBABILITIES), 1)
     (resized,) = first.run(None, {model.IMAGE: image[None]})
     (probabilities,) = second.run(None, {model.RESIZED: resized})
     assert probabilities[0, 0] == pytest.approx(Predictor(path).predict(image).p_covid, abs=1e-6)

@@ -1,0 +1,102 @@
+"""The folder of results: JSON, Parquet and CSV files that get their names when they are complete."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import atomic
+from export.bulk.inputs import open_file_system
+
+REQUEST = "bulk.json"
+PREDICTIONS, UNREADABLE, DONE = "predictions", "unreadable", "done"
+
+
+@dataclass(frozen=True)
+class Output:
+    """A folder on any file system that fsspec knows.
+
+    Attributes:
+        folder: Its name, such as "predicted" or "gs://bucket/predicted".
+    """
+
+    folder: str
+
+    def path(self, *names: str) -> str:
+        """Returns the name of a file in it."""
+        return "/".join([self.folder.rstrip("/"), *names])
+
+    def read_json(self, *names: str) -> dict | None:
+        """Returns the content of a JSON file in it, None when it is not there.
+
+        Raises:
+            UsageError: If it is damaged.
+        """
+        file_system, path = open_file_system(self.path(*names))
+        try:
+            return json.loads(file_system.cat_file(path))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise UsageError(
+                f"{self.path(*names)} is damaged ({error}): remove {self.folder} to start over."
+            ) from error
+
+    def write(self, data: bytes, *names: str) -> None:
+        """Write a file under its final name in one step.
+
+        Raises:
+            UsageError: If it can't be written.
+        """
+        if "://" not in self.folder:
+            with atomic(Path(self.path(*names))) as temporary:
+                temporary.write_bytes(data)
+            return
+        file_system, path = open_file_system(self.path(*names))
+        with self._one_line():
+            file_system.pipe_file(path, data)  # object stores show a file when all of it has come
+
+    def write_json(self, value: dict, *names: str) -> None:
+        """Write a JSON file, as `write` does."""
+        self.write(json.dumps(value, indent=2).encode() + b"\n", *names)
+
+    def has_predictions(self) -> bool:
+        """Returns whether a file of predictions is there."""
+        file_system, path = open_file_system(self.path(PREDICTIONS))
+        return file_system.exists(path) and bool(file_system.ls(path))
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder and keep other processes of this machine out of it.
+
+        Raises:
+            UsageError: If either can't be done.
+        """
+        with self._one_line():
+            for name in (PREDICTIONS, UNREADABLE, DONE):
+                file_system, path = open_file_system(self.path(name))
+                file_system.makedirs(path, exist_ok=True)
+            lock = contextlib.nullcontext()
+            if "://" not in self.folder:
+                lock = filelock.FileLock(Path(self.folder) / ".lock")
+                try:
+                    lock.acquire(timeout=0)
+                except filelock.Timeout as error:
+                    raise UsageError(f"--output {self.folder}: another process is at work there.") from error
+        with lock:
+            yield
+
+    @contextlib.contextmanager
+    def _one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except UsageError:
+            raise
+        except Exception as error:  # each file system raises kinds of its own
+            raise UsageError(f"--output {self.folder} can't be written: {' '.join(str(error).split())}") from error

@@ -1,0 +1,149 @@
+"""Predict one part: read and resize, forward passes in batches, one Parquet file, one CSV file of unreadable images."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import format_csv_row
+from covid_tfds.common.parts import this_worker
+from covid_tfds.imaging.limits import ImageError
+from export.bulk.inputs import DatasetPart, FilePart, read
+from export.bulk.model import BulkModel, load_model
+from export.bulk.output import DONE, PREDICTIONS, REQUEST, UNREADABLE, Output
+from export.runtime.model_file import ModelError
+from export.runtime.plausibility import find_warnings
+
+READERS = 2  # threads that decode and resize beside the forward pass
+SCHEMA = pyarrow.schema(
+    [
+        ("image", pyarrow.string()),
+        ("p_covid", pyarrow.float64()),
+        ("decision", pyarrow.string()),
+        ("warnings", pyarrow.string()),
+        ("model_sha256", pyarrow.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class DonePart:
+    """What is kept of a finished part, in done/<number>.json.
+
+    Attributes:
+        images: Images of the part.
+        unreadable: How many of them could not be read.
+        seconds: Wall time.
+        worker: Host and process id that did it.
+    """
+
+    images: int
+    unreadable: int
+    seconds: float
+    worker: str
+
+
+@dataclass(frozen=True)
+class PredictPart:
+    """Predicts one part when called; picklable, so that a Dask worker can do it.
+
+    Attributes:
+        name: Of the part's files, "00000-of-00003".
+        images: Which images.
+        model: Name of the model file.
+        request: What the output folder's bulk.json says: a worker that reads another one has another folder.
+        output: The output folder.
+        batch_size: Images in a forward pass.
+        threads: Of ONNX Runtime; 0 for one a core.
+    """
+
+    name: str
+    images: FilePart | DatasetPart
+    model: str
+    request: dict
+    output: Output
+    batch_size: int
+    threads: int
+
+    def __call__(self) -> dict:
+        """Predicts the images, writes the part's files, its done file last, and returns the done file's content.
+
+        Raises:
+            UsageError: If this process finds another model or output folder than the one that asks.
+        """
+        start = time.perf_counter()
+        model = load_model(self.model, self.threads)
+        if model.sha256 != self.request["model"]:
+            raise ModelError(f"{self.model} is another model here than where the work was started")
+        if self.output.read_json(REQUEST) != self.request:
+            raise UsageError(f"--output {self.output.folder} is not the same folder here as where the work was started")
+        rows, unreadable = self._predict(model)
+        parquet = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, SCHEMA), parquet)
+        self.output.write(parquet.getvalue(), PREDICTIONS, f"{self.name}.parquet")
+        if unreadable:
+            lines = [("image", "error"), *unreadable]
+            text = "".join(format_csv_row(lines[0], dict(zip(lines[0], line, strict=True))) for line in lines)
+            self.output.write(text.encode(errors="backslashreplace"), UNREADABLE, f"{self.name}.csv")
+        done = DonePart(len(self.images), len(unreadable), time.perf_counter() - start, this_worker())
+        self.output.write_json(dataclasses.asdict(done), DONE, f"{self.name.partition('-')[0]}.json")
+        return dataclasses.asdict(done)
+
+    def _predict(self, model: BulkModel) -> tuple[list[dict], list[tuple[str, str]]]:
+        """Returns rows of the Parquet file, and (name, reason) of each image that can't be read."""
+        rows, unreadable = [], []
+        for batch in _batches(_resized(model, self.images, self.batch_size), self.batch_size, unreadable):
+            probabilities = model.predict(np.stack([resized for _, _, resized in batch]))
+            for (name, warnings, _), p in zip(batch, probabilities, strict=True):
+                p_covid = float(p[0])
+                values = (name, p_covid, model.info.decide(p_covid), warnings, model.sha256)
+                rows.append(dict(zip(SCHEMA.names, values, strict=True)))
+        return rows, unreadable
+
+
+def _resized(
+    model: BulkModel, images: FilePart | DatasetPart, ahead: int
+) -> Iterator[tuple[str, str, np.ndarray | str]]:
+    """Yields name, warnings and resized image, or name, "" and why it can't be read; decodes `ahead` images ahead."""
+
+    def prepare(image: tuple[str, bytes | None]) -> tuple[str, str, np.ndarray | str]:
+        name, encoded = image
+        try:
+            picture = read(name, encoded)
+        except ImageError as error:
+            return name, "", str(error)
+        return name, "; ".join([*picture.notes, *find_warnings(picture.pixels)]), model.resize(picture.pixels)
+
+    waiting = images.images()
+    with ThreadPoolExecutor(READERS) as readers:
+        futures = [readers.submit(prepare, image) for image in itertools.islice(waiting, 2 * ahead)]
+        while futures:
+            yield futures.pop(0).result()
+            futures += [readers.submit(prepare, image) for image in itertools.islice(waiting, 1)]
+
+
+def _batches(
+    images: Iterator[tuple[str, str, np.ndarray | str]], size: int, unreadable: list[tuple[str, str]]
+) -> Iterator[list[tuple[str, str, np.ndarray]]]:
+    """Yields the readable images in batches; appends the others to `unreadable`."""
+    batch = []
+    for name, warnings, resized in images:
+        if isinstance(resized, str):
+            unreadable.append((name, resized))
+            continue
+        batch.append((name, warnings, resized))
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
