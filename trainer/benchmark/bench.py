@@ -22,7 +22,6 @@ class Scale:
         folds: Folds of a search.
         many: Images of a prediction.
         sizes: Numbers of images at which growth is measured.
-        two_workers: Whether bulk prediction is also measured with two workers.
     """
 
     repetitions: int
@@ -31,11 +30,10 @@ class Scale:
     folds: int
     many: int
     sizes: tuple[int, ...]
-    two_workers: bool
 
 
-FULL = Scale(repetitions=3, epochs=25, trials=30, folds=5, many=200, sizes=(50, 200, 1000, 2000), two_workers=True)
-QUICK = Scale(repetitions=1, epochs=1, trials=2, folds=2, many=10, sizes=(10,), two_workers=False)
+FULL = Scale(repetitions=3, epochs=25, trials=30, folds=5, many=200, sizes=(50, 200, 1000, 2000))
+QUICK = Scale(repetitions=1, epochs=1, trials=2, folds=2, many=10, sizes=(10,))
 
 
 class Bench:

@@ -95,19 +95,15 @@ def measure_prediction(bench: Bench, run_folder: Path) -> list[Row]:
     """The exported model, against Keras; per image, so that start-up counts only in the first row."""
     bench.run("export", str(run_folder), "--int8")
     onnx, int8 = (str(run_folder / "export" / name) for name in ("model.onnx", "model.int8.onnx"))
-    bulk: dict[str, tuple[str, ...]] = {"1 worker": ("export.bulk", "--model", onnx)}
-    if bench.scale.two_workers:
-        two = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
-        bulk["2 workers, each a process"] = (*bulk["1 worker"], *two)
     ways = {
         "keras": ("trainer.benchmark.keras_predict", str(run_folder / file_names.MODEL)),
         "onnx": ("export.predict", onnx),
         "int8": ("export.predict", int8),
-        **bulk,
+        "bulk": ("export.bulk", "--model", onnx),
     }
     first: dict[str, list[float]] = {name: [] for name in ways}
     rest: dict[str, list[float]] = {name: [] for name in ways}
-    memory: dict[str, float | None] = {}
+    memory: dict[str, float] = {}
 
     def predict(way: tuple[str, ...], images: Path) -> Measurement:
         if way[0] == "export.bulk":
@@ -120,15 +116,11 @@ def measure_prediction(bench: Bench, run_folder: Path) -> list[Row]:
             first[name].append(one.seconds)
             rest[name].append(many.seconds - one.seconds)
             memory[name] = many.mebibytes
-    memory["2 workers, each a process"] = None  # the peak memory of a process does not count its workers'
     images = f"{bench.scale.many} images"
     start_up = divide(first["keras"], first["onnx"])
     return [
         Row("first answer of export.predict", "model.keras in TensorFlow", ">= 8", start_up),
         Row(f"{images}, float ONNX", "Keras predict", ">= 1.2", divide(rest["keras"], rest["onnx"]), memory["onnx"]),
         Row(f"{images}, int8 ONNX", "float ONNX", ">= 2.5", divide(rest["onnx"], rest["int8"]), memory["int8"]),
-        *(
-            Row(f"{images}, export.bulk, {name}", "export.predict", "", divide(rest["onnx"], rest[name]), memory[name])
-            for name in bulk
-        ),
+        Row(f"{images}, export.bulk", "export.predict", "", divide(rest["onnx"], rest["bulk"]), memory["bulk"]),
     ]
