@@ -65,7 +65,7 @@ class FineTunedRun:
     results: FineTuning
 
 
-def check(recipe: Recipe) -> None:
+def check_recipe(recipe: Recipe) -> None:
     """Raises UsageError if the recipe's head does not read the block that is to be fine-tuned."""
     if recipe.cut != AFTER:
         raise UsageError(
@@ -102,14 +102,19 @@ def fine_tune(cached: Features, head: keras.Model, strategy: tf.distribute.Strat
 def _fine_tune(cached: Features, head: keras.Model, strategy: tf.distribute.Strategy) -> Tuned:
     examples, batch = cached.examples, cached.recipe.batch_size
     train = examples.rows("train")
-    maps = in_front(cached)
+    maps, frozen = in_front(cached), _block_of(cached.backbone.network)
     with strategy.scope():
-        network = _trainable(cached, head)
+        block, own_head = keras.models.clone_model(frozen), cached.build_head()
+        block.set_weights(frozen.get_weights())
+        for layer in block.layers:
+            layer.trainable = True
+        own_head.set_weights(head.get_weights())
+        network = keras.Model(block.input, own_head(block.output))
         optimizer = keras.optimizers.Adam(LEARNING_RATE)
         optimizer.build(network.trainable_variables)
     steps = -(-len(train) // batch)
     batches = strategy.distribute_datasets_from_function(lambda context: _share(maps, train, steps, batch, context))
-    step = _compiled(network, optimizer, strategy, batch)
+    step = _compile_step(network, optimizer, strategy, batch)
     history, losses = [], []
     with progress.Line(EPOCHS, f"fine-tuning of {BLOCK}", "epoch") as line:
         for inputs in batches:
@@ -120,7 +125,7 @@ def _fine_tune(cached: Features, head: keras.Model, strategy: tf.distribute.Stra
                 history.append({"loss": float(np.mean(losses)), **_evaluate_epoch(network, maps)})
                 losses.clear()
                 line.advance(note=f"loss {history[-1]['loss']:.4f}")
-    return Tuned(_backbone(cached.backbone, network), network.get_layer("head").get_weights(), history)
+    return Tuned(_replace_block(cached.backbone, block.get_weights()), own_head.get_weights(), history)
 
 
 def in_front(cached: Features) -> Features:
@@ -169,23 +174,9 @@ def continue_run(
     )
 
 
-def _trainable(cached: Features, head: keras.Model) -> keras.Model:
-    """The block and the head as one model: maps of BEFORE, float32 [n, 14, 14, 512] -> probabilities [n, 2]."""
-    whole = cached.backbone.network
-    inputs = x = keras.Input(whole.get_layer(BEFORE).output.shape[1:])
-    layers = _layers(whole)
-    for layer in layers:
-        x = type(layer).from_config(layer.get_config() | {"trainable": True})(x)
-    own_head = cached.build_head()
-    network = keras.Model(inputs, own_head(x))
-    for layer in layers:
-        network.get_layer(layer.name).set_weights(layer.get_weights())
-    own_head.set_weights(head.get_weights())
-    return network
-
-
-def _layers(whole: keras.Model) -> list[keras.Layer]:
-    return whole.layers[whole.layers.index(whole.get_layer(BEFORE)) + 1 :]
+def _block_of(whole: keras.Model) -> keras.Model:
+    """The network's own layers after BEFORE, as a model: float32 [n, 14, 14, 512] -> [n, 7, 7, 512]."""
+    return keras.Model(whole.get_layer(BEFORE).output, whole.output)
 
 
 def _share(maps: Features, train: np.ndarray, steps: int, batch: int, context) -> tf.data.Dataset:
@@ -213,7 +204,7 @@ def _share(maps: Features, train: np.ndarray, steps: int, batch: int, context) -
     return dataset.batch(context.get_per_replica_batch_size(batch), drop_remainder=True).prefetch(2)
 
 
-def _compiled(network: keras.Model, optimizer, strategy: tf.distribute.Strategy, batch: int):
+def _compile_step(network: keras.Model, optimizer, strategy: tf.distribute.Strategy, batch: int):
     """A compiled training step: a global batch's maps and targets, as the strategy hands them out -> its mean loss."""
     # As everywhere here, not binary_crossentropy: head_fitting.py says why.
     cross_entropy = keras.losses.CategoricalCrossentropy(reduction=None)
@@ -250,12 +241,11 @@ def _evaluate_epoch(network: keras.Model, maps: Features) -> dict[str, float]:
     return metrics
 
 
-def _backbone(before: Backbone, network: keras.Model) -> Backbone:
-    """A copy of the whole frozen network with the new block."""
+def _replace_block(before: Backbone, weights: list[np.ndarray]) -> Backbone:
+    """A copy of the whole frozen network with these weights in the block."""
     whole = keras.models.clone_model(before.network)
     whole.set_weights(before.network.get_weights())
-    for layer in _layers(whole):
-        layer.set_weights(network.get_layer(layer.name).get_weights())
+    _block_of(whole).set_weights(weights)
     whole.trainable = False
     return dataclasses.replace(before, network=whole, sha256=vgg16.hash_weights(whole))
 

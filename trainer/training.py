@@ -50,7 +50,7 @@ def train(config: Config) -> Path:
             print(caveat)
         recipe, tuning = _choose_recipe(folder, config, examples, backbone)
         if config.fine_tune:
-            fine_tune.check(recipe)
+            fine_tune.check_recipe(recipe)
 
         features = Features(examples, backbone, recipe, config.seed, default_folder())
         head, history = train_head(features, config, folder)

@@ -1,6 +1,6 @@
 """Fine-tuning of a network that costs nothing, for a process of its own: devices are divided before TensorFlow starts.
 
-python tests/made_up_finetuning.py FOLDER mirrored|multiworker      # prints JSON
+python tests/fakes/fine_tuning.py FOLDER mirrored|multiworker      # prints JSON
 """
 
 import json
@@ -31,7 +31,7 @@ def tiny():
 
 
 def fitted(strategy, cached, head) -> dict:
-    """What fine-tuning gives: figures by epoch, and the sums of the new weights."""
+    """What fine-tuning gives: metrics by epoch, and the sums of the new weights."""
     from trainer import fine_tune
 
     tuned = fine_tune.fine_tune(cached, head, strategy)
@@ -39,8 +39,8 @@ def fitted(strategy, cached, head) -> dict:
     return {"replicas": strategy.num_replicas_in_sync, "history": tuned.history, "weights": sums}
 
 
-def start(config: Config):
-    """Features of a folder's films, and a head that has learnt nothing."""
+def untrained(config: Config):
+    """Features of a folder's images, and an untrained head."""
     import dataclasses
 
     from trainer.features.backbone_features import Features, default_folder
@@ -62,9 +62,9 @@ def main(folder: str, how: str) -> None:
     strategy = strategies.strategy(config)
     tf.config.experimental.enable_op_determinism()
     fine_tune.EPOCHS, fine_tune.LEARNING_RATE = int(os.environ.get("EPOCHS", 4)), 1e-2
-    found = {how: fitted(strategy, *start(config))}
+    found = {how: fitted(strategy, *untrained(config))}
     if how == "mirrored":
-        found["one"] = fitted(tf.distribute.get_strategy(), *start(config))
+        found["one"] = fitted(tf.distribute.get_strategy(), *untrained(config))
     print(json.dumps(found))
 
 
