@@ -115,7 +115,8 @@ def _fine_tune(cached: Features, head: keras.Model, strategy: tf.distribute.Stra
     steps = -(-len(train) // batch)
     batches = strategy.distribute_datasets_from_function(lambda context: _share(maps, train, steps, batch, context))
     step = _compile_step(network, optimizer, strategy, batch)
-    history, losses = [], []
+    history: list[dict[str, float]] = []
+    losses: list[float] = []
     with progress.Line(EPOCHS, f"fine-tuning of {BLOCK}", "epoch") as line:
         for inputs in batches:
             losses.append(float(step(*inputs)))

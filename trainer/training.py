@@ -81,7 +81,7 @@ def help_search(config: Config) -> None:
     from trainer.tuning import search, workers  # imported late: KerasTuner takes a second
     from trainer.tuning.trials import Problem
 
-    folder = workers.wait_for_chief(Path(config.output))
+    folder = workers.wait_for_chief(config)
     search.work(folder, config, Problem.of(config, *_load(config)))
 
 

@@ -111,7 +111,7 @@ def main(output: str, trials: str, tuner: str) -> None:
 
     wanted = config(output, int(trials), tuner)
     if workers.find_role(wanted) == "worker":
-        folder = workers.wait_for_chief(Path(output))
+        folder = workers.wait_for_chief(wanted)
         search.work(folder, wanted, problem(hanging_features if "HANG" in os.environ else None))
     else:
         run_search(output, int(trials), tuner)

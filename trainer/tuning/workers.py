@@ -38,17 +38,23 @@ def find_role(config: Config) -> str:
     missing = [name for name in ("KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID") if not os.environ.get(name)]
     if missing:
         raise UsageError(f"KERASTUNER_ORACLE_IP is set, but {missing[0]} is not. Set both, or none to search alone.")
-    if config.output is None:
-        raise UsageError("A chief and its workers need the same --output: one folder that all can reach.")
+    _shared_output(config)
     return "chief" if "chief" in os.environ["KERASTUNER_TUNER_ID"] else "worker"
 
 
-def wait_for_chief(output: Path) -> Path:
+def _shared_output(config: Config) -> Path:
+    if config.output is None:
+        raise UsageError("A chief and its workers need the same --output: one folder that all can reach.")
+    return Path(config.output)
+
+
+def wait_for_chief(config: Config) -> Path:
     """Waits until the chief of a run has begun its search, and returns the folder in which the run is made.
 
     Raises:
         UsageError: If the run is finished.
     """
+    output = _shared_output(config)
     printed, folder = False, staging(output)
     while not (folder / file_names.TUNER / SETTINGS).exists():
         if output.exists():

@@ -73,7 +73,7 @@ def test_a_worker_is_alive_as_long_as_its_process(tmp_path):
 def test_a_worker_waits_for_no_chief_of_a_finished_run(tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(UsageError, match="exists"):
-        workers.wait_for_chief(tmp_path / "run")
+        workers.wait_for_chief(Config(tune=True, output=str(tmp_path / "run")))
 
 
 def test_a_worker_goes_on_when_the_chief_has_begun(tmp_path, monkeypatch, capsys):
@@ -89,7 +89,7 @@ def test_a_worker_goes_on_when_the_chief_has_begun(tmp_path, monkeypatch, capsys
             (project / workers.SETTINGS).touch()
 
     monkeypatch.setattr(workers.time, "sleep", sleep)
-    workers.wait_for_chief(tmp_path / "run")
+    workers.wait_for_chief(Config(tune=True, output=str(tmp_path / "run")))
     assert waits == [workers.POLL_SECONDS] * 3
     assert capsys.readouterr().err.count(str(tmp_path / "run")) == 1
 
