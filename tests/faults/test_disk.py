@@ -185,15 +185,15 @@ def test_permission_denied(tmp_path):
 
 
 def test_a_folder_that_vanishes(train_tiny, tmp_path, monkeypatch, capsys):
-    from trainer import training
+    from trainer.features import head_training
 
-    real = training.head_fitting.fit_heads
+    real = head_training.fit_heads
 
     def fit(*arguments):
         shutil.rmtree(tmp_path / "run.incomplete", ignore_errors=True)
         return real(*arguments)
 
-    monkeypatch.setattr(training.head_fitting, "fit_heads", fit)
+    monkeypatch.setattr(head_training, "fit_heads", fit)
     assert train_tiny(tmp_path / "run") == 2
     error = one_line(capsys)
     assert str(tmp_path / "run.incomplete") in error

@@ -12,7 +12,7 @@ from covid_tfds.common.files import read_csv, to_json
 from covid_tfds.common.new_folder import staging
 from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest
-from trainer.models import head_fitting
+from trainer.models import head_fitting, tutorial_fit
 from trainer.run_folder import file_names, keras_file
 from trainer.run_folder.run import load
 from trainer.validation import external
@@ -82,7 +82,8 @@ def test_a_loss_that_explodes_ends_training_and_keeps_the_last_good_weights(
     train_tiny, tmp_path, capsys, monkeypatch, recipe
 ):
     """16 images in batches of 8: two steps an epoch, so the third epoch is the first that goes wrong."""
-    monkeypatch.setattr(head_fitting, "learning_rate_schedule", explodes_after(5))
+    for module in (head_fitting, tutorial_fit):
+        monkeypatch.setattr(module, "learning_rate_schedule", explodes_after(5))
     output = tmp_path / "run"
     assert train_tiny(output, "--recipe", recipe, "--epochs", "6") == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
@@ -104,7 +105,7 @@ def test_a_loss_that_explodes_ends_training_and_keeps_the_last_good_weights(
 
 
 def test_a_loss_that_is_wrong_from_the_start_keeps_nothing(train_tiny, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(head_fitting, "learning_rate_schedule", explodes_after(0))
+    monkeypatch.setattr(tutorial_fit, "learning_rate_schedule", explodes_after(0))
     assert train_tiny(tmp_path / "run", "--recipe", "tutorial") == 2
     assert "epoch 1 of 2" in capsys.readouterr().err
     assert not list(tmp_path.rglob(file_names.LAST_GOOD))
