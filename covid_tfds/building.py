@@ -12,13 +12,13 @@ import filelock
 from absl import app
 
 from covid_tfds.common import cli
-from covid_tfds.common.errors import SourceError
+from covid_tfds.common.errors import SourceError, UsageError
 
 log = logging.getLogger(__name__)
 
 
 def print_errors_in_one_line() -> None:
-    """Make programs that run under `absl.app`, such as the `tfds` command, print a SourceError without a traceback.
+    """Make programs that run under `absl.app`, such as the `tfds` command, print a UsageError without a traceback.
 
     The `tfds` command alone also ends in one line on Ctrl-C and SIGTERM, with exit code 130 or 143.
     """
@@ -33,7 +33,7 @@ class _WithoutTraceback(app.ExceptionHandler):
     """Some thirty lines of traceback through TFDS help nobody whose network is down."""
 
     def wants(self, exc: BaseException) -> bool:
-        return isinstance(exc, SourceError)
+        return isinstance(exc, UsageError)
 
     def handle(self, exc: BaseException) -> None:
         # Called when nothing is left to run but Python's own report of the error; a notebook never gets here.
@@ -84,10 +84,10 @@ def _lock(data_path: Path) -> Iterator[None]:
 def _write_errors_in_one_line(data_path: str) -> Iterator[None]:
     try:
         yield
-    except SourceError:
+    except UsageError:
         raise
     except Exception as error:
-        cause = error
+        cause: BaseException = error
         while cause.__cause__ is not None:  # TFDS raises most errors as a RuntimeError of its own
             cause = cause.__cause__
         tensorflow = sys.modules.get("tensorflow")  # which TFDS imports late, and writes with

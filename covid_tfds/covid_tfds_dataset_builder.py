@@ -231,18 +231,15 @@ def _drawn(split: str, num_examples: int) -> Iterator[tuple[str, dict[str, Any]]
             continue
         radiograph = phantom.draw(index)
         png = phantom.encode_png(radiograph.image)
+        drawn = {name: getattr(radiograph, name) for name in ("image_id", "label", "view", "sex", "age")}
         yield (
             radiograph.image_id,
-            {
+            drawn
+            | {
                 "image": png,
-                "label": radiograph.label,
-                "image_id": radiograph.image_id,
                 "patient_id": radiograph.image_id,
                 "source": "phantom",
                 "finding": "drawn opacities" if radiograph.label == "covid" else "none",
-                "view": radiograph.view,
-                "sex": radiograph.sex,
-                "age": radiograph.age,
                 "offset_days": np.nan,
                 "license": "MIT",
                 "doi": "",

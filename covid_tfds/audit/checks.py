@@ -32,7 +32,7 @@ def check_duplicates(table: pd.DataFrame, near: Mapping[tuple[int, int], float])
         table: Of `pixels.describe_images`.
         near: The share of differing bits of each near-duplicate pair, by row of the table.
     """
-    exact = {
+    exact: dict[tuple[int, int], dict[str, str]] = {
         pair: {}
         for same in table.groupby("sha256").indices.values()
         for pair in itertools.combinations(sorted(map(int, same)), 2)

@@ -64,7 +64,7 @@ def find_pairs(fingerprints: np.ndarray, threshold: float = THRESHOLD) -> dict[t
     count, versions, width = fingerprints.shape
     as_they_are = _signs(fingerprints[:, 0])
     all_versions = fingerprints.reshape(count * versions, width)
-    pairs = {}
+    pairs: dict[tuple[int, int], float] = {}
     for start in tqdm(range(0, len(all_versions), BLOCK), desc="near-duplicates", leave=False, disable=None):
         # Of two rows of +1 and -1 the product is the number of equal bits minus that of differing ones.
         agreement = as_they_are @ _signs(all_versions[start : start + BLOCK]).T

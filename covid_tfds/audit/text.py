@@ -49,7 +49,7 @@ def summarize(report: Report) -> str:
 
 
 def _explain_comparison(report: Report) -> str:
-    images_of = Counter()
+    images_of: Counter[str] = Counter()
     for group in report.groups:
         images_of[group["class"]] += group["images"]
     ((name, images),) = images_of.most_common(1)

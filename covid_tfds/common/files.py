@@ -180,8 +180,10 @@ def format_csv_row(columns: Iterable[str], row: dict) -> str:
     """
     text = io.StringIO()
     # Python quotes a carriage return only where it ends lines; unquoted, it would begin a new row.
-    quoting = csv.QUOTE_ALL if any("\r" in str(value) for value in row.values()) else csv.QUOTE_MINIMAL
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n", quoting=quoting)
+    has_return = any("\r" in str(value) for value in row.values())
+    writer = csv.DictWriter(
+        text, list(columns), lineterminator="\n", quoting=csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
+    )
     writer.writerow({name: _no_formula(value) for name, value in row.items()})
     return text.getvalue()
 

@@ -18,21 +18,6 @@ from covid_tfds.imaging.limits import ImageError, check_size
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 RADIOGRAPHS = ("CR", "DX", "RG", "RF", "OT", "SC")
 SHADES = {"MONOCHROME1", "MONOCHROME2"}
-# What can decode the compressed transfer syntaxes that pydicom and Pillow can't, by the end of their UID.
-OPENJPEG = ("pylibjpeg", "pip install pylibjpeg pylibjpeg-openjpeg")
-LIBJPEG = ("gdcm", "pip install python-gdcm (or pylibjpeg pylibjpeg-libjpeg, which is GPL)")
-DECODERS = {
-    "1.2.840.10008.1.2.4.51": LIBJPEG,
-    "1.2.840.10008.1.2.4.57": LIBJPEG,
-    "1.2.840.10008.1.2.4.70": LIBJPEG,
-    "1.2.840.10008.1.2.4.80": ("pyjpegls", "pip install pyjpegls"),
-    "1.2.840.10008.1.2.4.81": ("pyjpegls", "pip install pyjpegls"),
-    "1.2.840.10008.1.2.4.90": OPENJPEG,
-    "1.2.840.10008.1.2.4.91": OPENJPEG,
-    "1.2.840.10008.1.2.4.201": OPENJPEG,
-    "1.2.840.10008.1.2.4.202": OPENJPEG,
-    "1.2.840.10008.1.2.4.203": OPENJPEG,
-}
 
 
 def decode_dicom(encoded: bytes) -> tuple[np.ndarray, list[str]]:
@@ -87,7 +72,7 @@ def _check(dataset) -> None:
 def _pixels(dataset) -> np.ndarray:
     """Returns stored values, int32 [rows, columns]."""
     from pydicom.pixels import get_decoder
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGExtended12Bit
 
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, _ = dataset.original_encoding
@@ -96,10 +81,12 @@ def _pixels(dataset) -> np.ndarray:
     try:
         stored = dataset.pixel_array.astype(np.int32)
     except (RuntimeError, NotImplementedError) as error:
-        plugin, advice = DECODERS.get(str(syntax), (None, None))
-        if plugin is None or plugin in get_decoder(syntax).available_plugins:
+        decoder = get_decoder(syntax)
+        # Pillow counts as a decoder of JPEG Extended, but reads only its 8-bit files.
+        if decoder.is_available and syntax != JPEGExtended12Bit:
             raise
-        raise ImageError(f"a DICOM file compressed as {syntax.name}, which needs a decoder: {advice}") from error
+        packages = "; or ".join(decoder.missing_dependencies)
+        raise ImageError(f"a DICOM file compressed as {syntax.name}, which needs a decoder: {packages}") from error
     if dataset.PixelRepresentation == 0:
         # Old files keep overlays in the bits above the image's.
         stored &= (1 << int(dataset.BitsStored)) - 1

@@ -78,8 +78,9 @@ def _draw_dashed(draw: ImageDraw.ImageDraw, box: Sequence[float], size: tuple[in
 def _add_legend(drawing: Image.Image, highest: float, title: str) -> Image.Image:
     """Put the drawing on a white page with a colour bar at its right and the text below."""
     side = max(drawing.size)
-    font = ImageFont.load_default(max(12, round(side * 0.022)))
-    line = round(font.size * 1.35)
+    letters = max(12, round(side * 0.022))
+    font = ImageFont.load_default(letters)
+    line = round(letters * 1.35)
     margin, bar, gap = (round(side * part) for part in (MARGIN, BAR, GAP))
     labels = [f"{highest * part:.3g}" for part in (1, 0.5, 0)] if highest > 0 else ["", "", "0"]
     legend = COLOUR_MEANS if highest > 0 else NOTHING
@@ -98,7 +99,7 @@ def _add_legend(drawing: Image.Image, highest: float, title: str) -> Image.Image
     return page
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()

@@ -165,6 +165,6 @@ def _over_black(image: Image.Image, png_bits: int) -> np.ndarray:
         raise ImageError("a PNG of 16-bit colours one of which is transparent: save it without transparency")
     if image.mode == "L" and png_bits < 8:
         # Pillow stretches the samples to 0..255 and forgets to do so with the transparent one.
-        image.info["transparency"] = transparent * 255 // ((1 << png_bits) - 1)
+        image.info["transparency"] = image.info["transparency"] * 255 // ((1 << png_bits) - 1)
     rgba = np.asarray(image.convert("RGBA")).astype(np.uint16)
     return ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)

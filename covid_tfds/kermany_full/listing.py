@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scipy.cluster.hierarchy import DisjointSet
 
@@ -42,7 +42,7 @@ class ListedImage(NamedTuple):
     """
 
     place: Place
-    features: dict[str, str | float]
+    features: dict[str, Any]
     published: manifest.Row | None
 
     @property
@@ -120,7 +120,7 @@ def summarize(images: list[ListedImage]) -> dict[str, int]:
     }
 
 
-def _covid_features(files: Files) -> Iterator[tuple[str, dict[str, str | float], str]]:
+def _covid_features(files: Files) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield (path, features, case page or "") of each image that the metadata at the pinned commit lists."""
     wanted = {}
     for row in csv.DictReader(io.StringIO(read_file(files[METADATA]).decode("utf-8"))):
@@ -151,7 +151,7 @@ def _covid_features(files: Files) -> Iterator[tuple[str, dict[str, str | float],
         yield path, features, case_page
 
 
-def _kermany_features(files: Files) -> Iterator[tuple[str, dict[str, str | float]]]:
+def _kermany_features(files: Files) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (path, features) of each image."""
     counts = Counter(path.split("/")[1] for path in files)
     if counts != KERMANY_COUNTS:
@@ -160,15 +160,14 @@ def _kermany_features(files: Files) -> Iterator[tuple[str, dict[str, str | float
             f"{KERMANY}: {_format_counts(counts)} found ({where} and its like), expected "
             f"{_format_counts(KERMANY_COUNTS)}. Complete the copy, or remove it: the archive is then fetched {LAYOUTS}"
         )
-    if nameless := [path for path in files if not KERMANY_PATIENT.match(path.rpartition("/")[2])]:
+    patients = {path: _kermany_patient(path) for path in sorted(files)}
+    if nameless := [path for path, patient in patients.items() if not patient]:
         raise SourceError(
             f"{KERMANY}: names without a patient: {_name_some(nameless)}. Expected names as Kaggle's "
             "person1_bacteria_2.jpeg or Mendeley's BACTERIA-1008087-0001.jpeg"
         )
-    for path in sorted(files):
-        name = path.rpartition("/")[2]
-        patient = next(filter(None, KERMANY_PATIENT.match(name).groups()))
-        cause = re.search("bacteria|virus", name.lower())
+    for path, patient in patients.items():
+        cause = re.search("bacteria|virus", path.rpartition("/")[2].lower())
         features = {
             "label": path.split("/")[1].lower(),
             "image_id": path,
@@ -183,6 +182,11 @@ def _kermany_features(files: Files) -> Iterator[tuple[str, dict[str, str | float
             "doi": "10.17632/rscbjbr9sj.2",
         }
         yield path, features
+
+
+def _kermany_patient(path: str) -> str:
+    match = KERMANY_PATIENT.match(path.rpartition("/")[2])
+    return next(filter(None, match.groups())) if match else ""
 
 
 def _find_identical(images: list[ListedImage]) -> list[list[ListedImage]]:

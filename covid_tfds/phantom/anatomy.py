@@ -144,7 +144,8 @@ def _spine(rng, plane):
 
 def _ribs(rng, plane):
     # Neighbours overlap along the flank, where their shadows must add up: so they go on two canvases in turn.
-    back, front = ([], []), ([], [])
+    back: tuple[list, list] = ([], [])
+    front: tuple[list, list] = ([], [])
     spacing = rng.uniform(0.098, 0.108)
     steepness = rng.uniform(0.9, 1.15)
     turn = np.linspace(0.005, 0.86, 40) * np.pi  # from the spine (0) round the flank towards the breastbone (pi)

@@ -73,12 +73,12 @@ def _spline(knots, closed):
     return curve(np.linspace(0, at[-1], 6 * at[-1] + 1))
 
 
-def line(xs: Sequence[float], ys: Sequence[float]) -> np.ndarray:
+def line(xs: Sequence[float] | np.ndarray, ys: Sequence[float] | np.ndarray) -> np.ndarray:
     """Returns a smooth open curve, float64 [m, 2], through the points with these coordinates."""
     return _spline(len(xs), False) @ np.stack([xs, ys], 1)
 
 
-def blob(xs: Sequence[float], ys: Sequence[float]) -> np.ndarray:
+def blob(xs: Sequence[float] | np.ndarray, ys: Sequence[float] | np.ndarray) -> np.ndarray:
     """Returns a smooth closed outline, float64 [m, 2], through the points with these coordinates."""
     return _spline(len(xs), True) @ np.stack([xs, ys], 1)
 

@@ -66,7 +66,7 @@ def fetch_images(rows: Sequence[Row], keep: Keep) -> dict[str, str]:
     routes_of = {source: _routes(source) for source in rows_of}
     unreachable = network.find_unreachable(route.address for routes in routes_of.values() for route in routes)
 
-    failures = {}
+    failures: dict[str, str] = {}
     for source, left in rows_of.items():
         reasons = defaultdict(list)
         for route in routes_of[source]:

@@ -7,6 +7,7 @@ pinned here, no change of a library can move an image.
 import csv
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parent.parent / "manifests"
 
@@ -100,6 +101,7 @@ def read_corrections(field: str) -> dict[str, str]:
 
 
 def _row(cells: dict[str, str]) -> Row:
-    numbers = {name: int(cells[name]) for name in ("bytes", "width", "height")}
-    unknown_as_nan = {name: float(cells[name] or "nan") for name in ("age", "offset_days")}
-    return Row(**(cells | numbers | unknown_as_nan))
+    values: dict[str, Any] = dict(cells)
+    values |= {name: int(cells[name]) for name in ("bytes", "width", "height")}
+    values |= {name: float(cells[name] or "nan") for name in ("age", "offset_days")}
+    return Row(**values)

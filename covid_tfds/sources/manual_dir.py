@@ -93,8 +93,8 @@ def matching_members(rows: Sequence[Row], archive: zipfile.ZipFile) -> Iterator[
     for info in archive.infolist():
         members.setdefault((info.file_size, f"{info.CRC:08x}"), info)
     for row in rows:
-        if info := members.get((row.bytes, row.crc32)):
-            yield row, info
+        if found := members.get((row.bytes, row.crc32)):
+            yield row, found
 
 
 def search_folders(manual_dir: Path) -> list[Path]:

@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TypeVar
 
 import remotezip
@@ -116,7 +117,7 @@ def find_unreachable(addresses: Iterable[str]) -> dict[str, str]:
             session.head(address, timeout=(CONNECT_SECONDS, CONNECT_SECONDS), allow_redirects=False)
 
         # A name server that does not answer is waited for longer than any timeout of requests: hence the background.
-        answers = {address: _run_in_background(lambda address=address: connect(address)) for address in set(addresses)}
+        answers = {address: _run_in_background(partial(connect, address)) for address in set(addresses)}
         concurrent.futures.wait(answers.values(), timeout=PREFLIGHT_SECONDS)
     reasons = {}
     for address, answer in answers.items():

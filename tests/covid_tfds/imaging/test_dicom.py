@@ -1,4 +1,4 @@
-"""DICOM, with the real files that pydicom ships and made-up ones where the answer is known."""
+"""DICOM: the real files that pydicom ships, and made-up ones where the answer is known."""
 
 import importlib.util
 import io
@@ -20,7 +20,7 @@ from covid_tfds.imaging.reader import read_image
 RAMP = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)
 
 
-def film(stored=RAMP, bits=12, **changes) -> bytes:
+def radiograph(stored=RAMP, bits=12, **changes) -> bytes:
     """A DICOM radiograph with these stored values."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -51,32 +51,36 @@ def grey(encoded: bytes) -> np.ndarray:
 
 def test_without_a_window_the_files_range_is_stretched():
     expected = np.rint(RAMP / RAMP.max() * 255)
-    np.testing.assert_array_equal(grey(film()), expected)
-    np.testing.assert_array_equal(grey(film(PhotometricInterpretation="MONOCHROME1")), np.rint(255 - RAMP / 4080 * 255))
+    np.testing.assert_array_equal(grey(radiograph()), expected)
+    np.testing.assert_array_equal(
+        grey(radiograph(PhotometricInterpretation="MONOCHROME1")), np.rint(255 - RAMP / 4080 * 255)
+    )
 
 
 def test_8_bits_and_signed_values():
     small = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    np.testing.assert_array_equal(grey(film(small, 8)), small)
+    np.testing.assert_array_equal(grey(radiograph(small, 8)), small)
     signed = np.arange(-128, 128, dtype=np.int16).reshape(16, 16)
-    np.testing.assert_array_equal(grey(film(signed, 16)), small)
+    np.testing.assert_array_equal(grey(radiograph(signed, 16)), small)
 
 
 def test_the_window_is_applied_as_the_standard_says():
     """PS3.3 C.11.2.1.2.1: ((x - (c - 0.5)) / (w - 1) + 0.5) between the ends, black below, white above."""
     window = {"WindowCenter": 2048, "WindowWidth": 1001}
     expected = np.clip((RAMP - 2047.5) / 1000 + 0.5, 0, 1) * 255
-    np.testing.assert_allclose(grey(film(**window)), expected, atol=0.501)
+    np.testing.assert_allclose(grey(radiograph(**window)), expected, atol=0.501)
     # Several windows: the first is the publisher's first choice.
-    np.testing.assert_array_equal(grey(film(WindowCenter=[2048, 100], WindowWidth=[1001, 50])), grey(film(**window)))
+    np.testing.assert_array_equal(
+        grey(radiograph(WindowCenter=[2048, 100], WindowWidth=[1001, 50])), grey(radiograph(**window))
+    )
 
 
 def test_rescaling_comes_before_the_window():
-    expected = grey(film(WindowCenter=2048, WindowWidth=1001))
-    rescaled = film(RescaleSlope=2, RescaleIntercept=-100, WindowCenter=2 * 2048 - 100, WindowWidth=2001)
+    expected = grey(radiograph(WindowCenter=2048, WindowWidth=1001))
+    rescaled = radiograph(RescaleSlope=2, RescaleIntercept=-100, WindowCenter=2 * 2048 - 100, WindowWidth=2001)
     np.testing.assert_allclose(grey(rescaled).astype(int), expected.astype(int), atol=1)
     # A negative slope turns black and white around, and so does the window's direction.
-    negative = film(RescaleSlope=-1, RescaleIntercept=4080, WindowCenter=2048, WindowWidth=4000)
+    negative = radiograph(RescaleSlope=-1, RescaleIntercept=4080, WindowCenter=2048, WindowWidth=4000)
     assert grey(negative)[0, 0] > 250
     assert grey(negative)[-1, -1] < 5
 
@@ -87,7 +91,7 @@ def test_a_lookup_table_wins_over_the_window(bits):
     table.LUTDescriptor = [4096, 0, bits]
     table.LUTData = (np.arange(4096) * (2**bits - 1) // 4095)[::-1].astype(np.uint16).tobytes()
     table["LUTData"].VR = "OW"
-    encoded = film(VOILUTSequence=Sequence([table]), WindowCenter=1, WindowWidth=2)
+    encoded = radiograph(VOILUTSequence=Sequence([table]), WindowCenter=1, WindowWidth=2)
     np.testing.assert_allclose(grey(encoded), 255 - RAMP / 4095 * 255, atol=1.5)
 
 
@@ -95,7 +99,7 @@ def test_padding_is_black_and_does_not_stretch_the_range():
     stored = RAMP.copy()
     stored[0] = 4095
     expected = np.rint((RAMP.astype(float) - 256) / (4080 - 256) * 255)[1:]
-    pixels = grey(film(stored, PixelPaddingValue=4095))
+    pixels = grey(radiograph(stored, PixelPaddingValue=4095))
     assert not pixels[0].any()
     np.testing.assert_array_equal(pixels[1:], expected)
 
@@ -103,18 +107,18 @@ def test_padding_is_black_and_does_not_stretch_the_range():
 def test_overlays_in_the_upper_bits_are_not_taken_for_the_image():
     with_overlay = RAMP.copy()
     with_overlay[3] |= 0x8000
-    np.testing.assert_array_equal(grey(film(with_overlay)), grey(film()))
+    np.testing.assert_array_equal(grey(radiograph(with_overlay)), grey(radiograph()))
 
 
 @pytest.mark.parametrize(
     ("encoded", "message"),
     [
-        (film(PhotometricInterpretation="RGB"), "in shades of grey .* got RGB"),
-        (film(NumberOfFrames=2), "one image, got 2 frames"),
-        (film(BitsStored=1), "8 to 16 bits, got 1"),
-        (film(Rows=20000, Columns=20000), "at most 50 million pixels"),
-        (film(Rows=17), "damaged DICOM file: The number of bytes"),
-        (film()[:700], "damaged DICOM file|without pixels"),
+        (radiograph(PhotometricInterpretation="RGB"), "in shades of grey .* got RGB"),
+        (radiograph(NumberOfFrames=2), "one image, got 2 frames"),
+        (radiograph(BitsStored=1), "8 to 16 bits, got 1"),
+        (radiograph(Rows=20000, Columns=20000), "at most 50 million pixels"),
+        (radiograph(Rows=17), "damaged DICOM file: The number of bytes"),
+        (radiograph()[:700], "damaged DICOM file|without pixels"),
         (b"\0" * 128 + b"DICM" + b"garbage" * 30, "damaged DICOM file|without pixels"),
     ],
     ids=["colour", "frames", "bits", "bomb", "too-few-bytes", "truncated", "garbage"],
@@ -126,8 +130,8 @@ def test_what_is_no_single_grey_image_is_refused(encoded, message):
 
 
 def test_other_modalities_get_a_note():
-    assert dicom.decode_dicom(film())[1] == []
-    assert dicom.decode_dicom(film(Modality="MR"))[1] == ["the file's modality is MR, not a radiograph's"]
+    assert dicom.decode_dicom(radiograph())[1] == []
+    assert dicom.decode_dicom(radiograph(Modality="MR"))[1] == ["the file's modality is MR, not a radiograph's"]
 
 
 @pytest.mark.parametrize(
@@ -155,23 +159,23 @@ def test_compressed_files_that_can_be_decoded_here():
 
 @pytest.mark.parametrize(
     ("name", "package"),
-    [("MR_small_jpeg_ls_lossless.dcm", "pyjpegls"), ("JPGExtended.dcm", "python-gdcm")],
+    [("MR_small_jpeg_ls_lossless.dcm", "pyjpegls"), ("JPGExtended.dcm", "gdcm")],
 )
 def test_a_missing_decoder_is_named(name, package):
-    module = {"pyjpegls": "jpeg_ls", "python-gdcm": "gdcm"}[package]
+    module = {"pyjpegls": "jpeg_ls", "gdcm": "gdcm"}[package]
     if importlib.util.find_spec(module) or importlib.util.find_spec("libjpeg"):
         pytest.skip(f"{package} or pylibjpeg-libjpeg is installed: nothing is missing")
     path = get_testdata_file(name, download=False)
     if path is None:
         pytest.skip(f"pydicom does not bring {name}")
-    with pytest.raises(ImageError, match=f"compressed as JPEG.*needs a decoder: pip install {package}"):
+    with pytest.raises(ImageError, match=f"compressed as JPEG.*{package}"):
         dicom.decode_dicom(Path(path).read_bytes())
 
 
 def test_without_pydicom_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(ImageError, match="pip install pydicom"):
-        dicom.decode_dicom(film())
+        dicom.decode_dicom(radiograph())
 
 
 def test_a_file_named_dcm_without_the_mark_is_tried(tmp_path):
@@ -183,17 +187,17 @@ def test_a_file_named_dcm_without_the_mark_is_tried(tmp_path):
         read_image(path)
 
 
-def test_a_real_chest_film():
+def test_a_real_chest_radiograph():
     """RG1_UNCI.dcm of pydicom-data: 1955 x 1841, MONOCHROME1, windowed. Bone is bright, lung and air are dark."""
     store = importlib.util.find_spec("data_store")
     if store is None:
-        pytest.skip("pydicom-data is not installed: no real chest film in DICOM")
+        pytest.skip("pydicom-data is not installed: no real chest radiograph in DICOM")
     path = Path(store.origin).parent / "data" / "RG1_UNCI.dcm"
-    picture = reader.read_image(path)
-    assert picture.pixels.shape == (1955, 1841, 3)
-    assert picture.notes == []
+    image = reader.read_image(path)
+    assert image.pixels.shape == (1955, 1841, 3)
+    assert image.notes == []
     spine, lung, air = (
-        picture.pixels[rows, columns, 0].mean()
+        image.pixels[rows, columns, 0].mean()
         for rows, columns in (
             (slice(1000, 1100), slice(860, 940)),
             (slice(450, 550), slice(480, 600)),

@@ -202,7 +202,7 @@ def test_what_is_no_file_is_refused(tmp_path, monkeypatch):
         read_image(tmp_path)
     monkeypatch.setattr(reader, "MAX_BYTES", 10)
     (tmp_path / "large.png").write_bytes(KINDS["rgb-8"])
-    with pytest.raises(ImageError, match="expected at most 0 MB"):
+    with pytest.raises(ImageError, match="0 MB"):
         read_image(tmp_path / "large.png")
 
 

@@ -95,9 +95,9 @@ def test_same_inside_tf_data_and_a_saved_model(tmp_path):
 def test_other_formats_are_refused_by_name(graph):
     decode = tf.function(decode_image) if graph else decode_image
     gif = encode(Image.fromarray(noise()), "GIF")
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)expected a JPEG or PNG.*GIF8"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)JPEG or PNG.*GIF8"):
         decode(tf.constant(gif))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="expected a JPEG or PNG"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="JPEG or PNG"):
         decode(tf.constant(b""))
 
 

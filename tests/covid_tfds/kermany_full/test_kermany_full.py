@@ -169,7 +169,7 @@ def test_bad_files_are_named_all_of_them_and_nothing_is_left(tree, tmp_path, mon
     row = manifest.read_manifest("curated")[-1]
     known = [row.__class__(**{**row.__dict__, "path": f"chest_xray/{name.relative_to(archive).as_posix()}"})]
     monkeypatch.setattr(manifest, "read_manifest", lambda config: known if config == "curated" else [])
-    with pytest.raises(covid_tfds.SourceError, match="3 images are not as they were published") as error:
+    with pytest.raises(covid_tfds.SourceError, match=r"^3 images") as error:
         build(tree, tmp_path)
     told = str(error.value)
     assert re.search(r"film-0\.jpg: .*truncated", told)
@@ -181,15 +181,13 @@ def test_bad_files_are_named_all_of_them_and_nothing_is_left(tree, tmp_path, mon
 
 def test_missing_images_are_named_before_anything_is_built(tree, tmp_path):
     (tree / "covid-chestxray-dataset" / places.COMMIT / "images" / "film-3.jpg").unlink()
-    with pytest.raises(
-        covid_tfds.SourceError, match=r"1 of the 12 frontal .* missing beside .*metadata.csv: images/film-3.jpg"
-    ):
+    with pytest.raises(covid_tfds.SourceError, match=r"\b1 of the 12\b.*metadata\.csv.*images/film-3\.jpg"):
         build(tree, tmp_path)
 
 
 def test_an_incomplete_archive_is_refused_with_its_counts(tree, tmp_path):
     next((tree / "chest-xray-pneumonia" / "chest_xray").glob("train/NORMAL/*")).unlink()
-    with pytest.raises(covid_tfds.SourceError, match=r"11 NORMAL and 24 PNEUMONIA found .* expected 12 NORMAL and 24"):
+    with pytest.raises(covid_tfds.SourceError, match=r"11 NORMAL .*24 PNEUMONIA.*12 NORMAL"):
         build(tree, tmp_path)
 
 
@@ -250,14 +248,14 @@ def test_another_zip_under_mendeleys_name_is_refused(tmp_path):
     user = tmp_path / "manual"
     user.mkdir()
     zip_of(kermany(6), user / "ChestXRay2017.zip")
-    with pytest.raises(covid_tfds.SourceError, match=r"is not Mendeley's ChestXRay2017.zip: sha256 .* expected 13efc0"):
+    with pytest.raises(covid_tfds.SourceError, match=r"ChestXRay2017\.zip.*sha256.*13efc0"):
         places.find_kermany_files(manager(tmp_path), user)
 
 
 def test_without_copies_and_network_one_error_tells_the_address(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "COVID_ARCHIVE", "http://127.0.0.1:9/archive.zip")
     monkeypatch.setattr("covid_tfds.sources.network.ALLOWED_ADDRESSES", ("http://127.0.0.1:9",))
-    with pytest.raises(covid_tfds.SourceError, match=r"http://127.0.0.1:9/archive.zip cannot be had: .*--manual_dir"):
+    with pytest.raises(covid_tfds.SourceError, match=r"127\.0\.0\.1:9/archive\.zip.*--manual_dir"):
         places.find_covid_files(manager(tmp_path), None)
 
 
@@ -341,5 +339,5 @@ def test_the_real_subset(manual_dir, tmp_path, monkeypatch):
 def test_refused_images_are_counted_beyond_those_shown(tmp_path):
     file = tmp_path / "refused_train.txt"
     file.write_text("".join(f"film {n:02}: damaged\n" for n in range(12)), encoding="utf-8")
-    with pytest.raises(covid_tfds.SourceError, match=r"(?s)12 images .*film 09: damaged\n- and 2 more"):
+    with pytest.raises(covid_tfds.SourceError, match=r"(?s)^12 images.*film 09: damaged\n- .*2 more"):
         pipeline.raise_if_refused([file])

@@ -1,6 +1,7 @@
 """The order of the routes, what the user is told when none helps, and what is left behind."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -44,7 +45,7 @@ def test_what_came_is_kept_and_not_asked_for_again(offered, wanted, tmp_path):
     rows, images = wanted
     late = f"/github/{rows[1].revision}/{rows[1].path}"
     good = offered.replies.pop(late)
-    with pytest.raises(SourceError, match="1 of its 6 images cannot be had"):
+    with pytest.raises(SourceError, match="1 of its 6"):
         locate(rows, tmp_path)
     assert kept(tmp_path) == sorted(f"{row.sha256}{row.path[row.path.rindex('.') :]}" for row in rows if row != rows[1])
 
@@ -89,8 +90,8 @@ def test_without_a_network_there_is_one_error_within_ten_seconds(publisher, want
         locate(rows, tmp_path)
     assert time.monotonic() - started < 10
     assert len(str(failed.value).splitlines()) == 4
-    assert "all 3 images of covid-chestxray-dataset" in str(failed.value)
-    assert "all 3 images of chest-xray-pneumonia" in str(failed.value)
+    for source in ("covid-chestxray-dataset", "chest-xray-pneumonia"):
+        assert re.search(rf"all 3 .* {source}", str(failed.value))
     assert caplog.records == []
 
 
