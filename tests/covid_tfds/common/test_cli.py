@@ -93,11 +93,12 @@ raise SystemExit(cli.run_command([], list, work, str))
 
 
 def test_a_closed_pipe_is_quiet():
-    process = subprocess.Popen([sys.executable, "-c", PRINTER], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout.readline() == b"line\n"
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    assert process.wait() == 1
+    command = [sys.executable, "-c", PRINTER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"line\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
 
 
 @pytest.fixture
