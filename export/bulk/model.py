@@ -21,7 +21,7 @@ from export.runtime.model_info import ModelInfo
 from export.runtime.predictor import Predictor
 
 IMAGE, RESIZED, PROBABILITIES = "image", "resized", "probabilities"
-SIDES = ["batch", "side", "side", 3]
+SIDES: list[str | int | None] = ["batch", "side", "side", 3]
 
 
 @dataclass(frozen=True)

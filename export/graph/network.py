@@ -43,10 +43,11 @@ class Network:
         if not set(PARTS) <= set(names):
             raise UsageError(f"{path}: expected layers named {', '.join(PARTS)}, got {', '.join(names)}.")
         preprocessing, backbone, head = (model.get_layer(name) for name in PARTS)
-        if len(preprocessing.layers) != 2 or preprocessing.layers[0].name != "resize":
-            names = ", ".join(layer.name for layer in preprocessing.layers)
-            raise UsageError(f"{path}: expected preprocessing made of a resize and a scaling layer, got {names}.")
-        return cls(*preprocessing.layers, backbone, heatmap.expose_activations(head))
+        names = [layer.name for layer in preprocessing.layers]
+        if len(names) != 2 or names[0] != "resize":
+            raise UsageError(f"{path}: expected a resize and a scaling layer in preprocessing, got {', '.join(names)}.")
+        resize, scale = preprocessing.layers
+        return cls(resize, scale, backbone, heatmap.expose_activations(head))
 
     @property
     def pooling(self) -> str:

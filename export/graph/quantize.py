@@ -61,10 +61,8 @@ def write_int8(source: Path, info: ModelInfo, images: list[bytes], target: Path)
 def _average_channels(model: onnx.ModelProto, images: list[bytes]) -> np.ndarray:
     """Mean of each channel of the feature map over images and cells, float64 [channels]."""
     session = open_session(expose_tensor(model.SerializeToString(), FEATURE_MAP))
-    total = 0.0
-    for inputs in _decode_inputs(images, "int8 correction"):
-        total += session.run([FEATURE_MAP], inputs)[0].mean(axis=(0, 2, 3), dtype=np.float64)
-    return total / len(images)
+    maps = (session.run([FEATURE_MAP], inputs)[0] for inputs in _decode_inputs(images, "int8 correction"))
+    return np.mean([feature_map.mean(axis=(0, 2, 3), dtype=np.float64) for feature_map in maps], axis=0)
 
 
 def _correct_feature_map(graph: onnx.GraphProto, shift: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from dataclasses import dataclass
 
 
@@ -16,7 +17,7 @@ class Stage:
         compares: What with what, and the unit of the difference.
         tolerance: The largest difference that passes.
         advice: Where to look when it fails.
-        difference: The largest difference; infinite for one that is not a number.
+        difference: The largest difference; the largest float for one that is not a finite number.
         where: The image it was found on.
         compared: Number of comparisons.
         flipped: Number of decisions that differ; None where decisions are not compared.
@@ -43,10 +44,11 @@ class Stage:
 
         Example:
             >>> stage = Stage("onnx", "probability, Keras / ONNX Runtime", 1e-5, "Look at the weights.")
-            >>> stage.add(2e-6, "a.png").add(1e-6, "b.png")
-            Stage(stage='onnx', ..., difference=2e-06, where='a.png', compared=2, flipped=None, verdict='pass')
+            >>> stage = stage.add(2e-6, "a.png").add(1e-6, "b.png")
+            >>> stage.difference, stage.where, stage.compared, stage.verdict
+            (2e-06, 'a.png', 2, 'pass')
         """
-        difference = float(difference) if math.isfinite(difference) else math.inf
+        difference = float(difference) if math.isfinite(difference) else sys.float_info.max
         if self.compared and difference <= self.difference:
             difference, where = self.difference, self.where
         verdict = "pass" if difference <= self.tolerance else "fail"

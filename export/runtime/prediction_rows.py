@@ -69,7 +69,7 @@ def predict_row(predictor: Predictor, image: ImageFile, heatmap: Path | None) ->
 
 
 @contextlib.contextmanager
-def write_csv_rows(path: Path) -> Iterator[Callable[[PredictionRow], None]]:
+def write_csv_rows(path: Path) -> Iterator[Callable[[PredictionRow], object]]:
     """Give a function that writes one row to a CSV file; the file gets its name when the block ends well.
 
     When the work is stopped, FILE.*.incomplete keeps the rows so far.

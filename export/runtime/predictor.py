@@ -51,16 +51,14 @@ class Predictor:
         ModelError: If the file is damaged or not made by `python -m export`.
 
     Example:
-        >>> predictor = Predictor("model.onnx")
-        >>> predictor.info.labels
+        >>> predictor = Predictor("model.onnx")  # doctest: +SKIP
+        >>> predictor.info.labels  # doctest: +SKIP
         ['covid', 'normal']
-        >>> prediction = predictor.predict_file("golden/grey-wide.png")
-        >>> prediction.decision == predictor.info.decide(prediction.p_covid)
+        >>> prediction = predictor.predict_file("golden/grey-wide.png")  # doctest: +SKIP
+        >>> prediction.decision == predictor.info.decide(prediction.p_covid)  # doctest: +SKIP
         True
-        >>> prediction.heatmap.shape
-        (7, 7)
-        >>> prediction.warnings
-        []
+        >>> prediction.heatmap.shape, prediction.warnings  # doctest: +SKIP
+        ((7, 7), [])
     """
 
     def __init__(self, path: str | Path):

@@ -17,7 +17,6 @@ from PIL import Image
 from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.common.files import CHECKSUMS, read_json
 from export.file_names import ONNX, ONNX_INT8
-from export.runtime import predictor as predictor_module
 from export.runtime.model_file import names_other_files
 from export.runtime.predictor import ImageError, ModelError, Predictor
 from trainer.run_folder.run import load
@@ -242,6 +241,7 @@ def test_the_model_can_be_read_from_metadata_alone(exported):
 
 def test_the_example_in_the_docstring_runs(exported, monkeypatch):
     monkeypatch.chdir(exported)
-    result = doctest.testmod(predictor_module)
-    assert result.attempted > 0
-    assert result.failed == 0
+    (test,) = (test for test in doctest.DocTestFinder().find(Predictor) if test.name == "Predictor")
+    for example in test.examples:
+        example.options.clear()  # which skip it where there is no model
+    assert doctest.DocTestRunner().run(test) == (0, 5)
