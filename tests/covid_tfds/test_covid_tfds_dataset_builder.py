@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from hashlib import sha256
 from pathlib import Path
@@ -161,7 +160,7 @@ def test_load_by_name_after_import(phantom):
     assert label in (0, 1)
 
 
-def test_pictures_and_tables(phantom):
+def test_figures_and_tables(phantom):
     import matplotlib
 
     matplotlib.use("Agg")
@@ -175,7 +174,7 @@ def test_pictures_and_tables(phantom):
 def test_missing_manual_dir_is_refused_before_any_network(tmp_path, publisher):
     with pytest.raises(covid_tfds.SourceError, match=r"manual_dir .*typo"):
         prepared("curated", tmp_path, manual_dir=tmp_path / "typo")
-    assert publisher.asked == []
+    assert publisher.requests == []
 
 
 def test_a_failed_build_leaves_nothing_half_prepared(tmp_path, publisher):
@@ -194,10 +193,8 @@ def test_tfds_build_without_a_network_builds_phantom_then_ends_with_one_error(tm
         monkeypatch.setattr(downloads, name, nobody)
     monkeypatch.chdir(ROOT)
     command = cli._parse_flags(["tfds", "build", "covid_tfds", "--data_dir", str(tmp_path)])
-    started = time.monotonic()
     with pytest.raises(covid_tfds.SourceError, match=r"covid_tfds/curated: 50\b.* 50\b"):
         command.execute()
-    assert time.monotonic() - started < 60
     assert covid_tfds.Builder(config="phantom", data_dir=tmp_path).is_prepared()
 
 

@@ -28,7 +28,7 @@ COLUMNS = (
 
 
 def image(index: int, suffix: str = "JPEG") -> bytes:
-    """A small picture that no other index gives."""
+    """A small image that no other index gives."""
     pixels = np.random.default_rng(index).integers(0, 256, (12, 10), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, suffix)
@@ -59,10 +59,10 @@ def metadata(rows: list[dict[str, str]]) -> bytes:
 
 
 def covid(count: int) -> dict[str, bytes]:
-    """Files of the COVID repository: `count` films that are wanted, two a patient, and four that are not."""
+    """Files of the COVID repository: `count` images that are wanted, two a patient, and four that are not."""
     rows = [
         metadata_row(
-            patientid=str(n // 2), filename=f"film-{n}.{'png' if n % 3 else 'jpg'}", view=listing.FRONTAL[n % 3]
+            patientid=str(n // 2), filename=f"image-{n}.{'png' if n % 3 else 'jpg'}", view=listing.FRONTAL[n % 3]
         )
         for n in range(count)
     ]

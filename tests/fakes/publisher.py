@@ -73,7 +73,7 @@ def zipped(rows: Sequence[Row], images: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for index, row in enumerate(rows):
             archive.writestr(f"chest_xray/train/NORMAL/NORMAL-{index:07}-0001.jpeg", images[row.image_id])
-        # Larger than what a reader of remote zips takes at once, so that members have to be asked for one by one.
+        # Larger than what a reader of remote zips takes at once, so that members have to be fetched one by one.
         archive.writestr("OCT2017/train.bin", np.random.default_rng(0).bytes(200_000))
     return buffer.getvalue()
 
@@ -93,7 +93,7 @@ class Reply:
 
 
 class Publisher(http.server.ThreadingHTTPServer):
-    """Answers each path with the reply it has been given, and remembers what it was asked."""
+    """Answers each path with the reply it has been given, and keeps the requests."""
 
     daemon_threads = True
 
@@ -101,7 +101,7 @@ class Publisher(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.address = f"http://127.0.0.1:{self.server_port}"
         self.replies: dict[str, Reply | list[Reply] | Callable[[bytes], Reply]] = {}  # a list: one after the other
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.closing = threading.Event()
 
     def __enter__(self):
@@ -139,12 +139,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(Reply())
 
     def do_GET(self):
-        self.server.asked.append(self.path)
+        self.server.requests.append(self.path)
         self._answer(self._reply())
 
     def do_POST(self):
         asked = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.asked.append(f"{self.path} {json.loads(asked)['fileName']}")
+        self.server.requests.append(f"{self.path} {json.loads(asked)['fileName']}")
         reply = self._reply()
         self._answer(reply(asked) if callable(reply) else reply)
 

@@ -62,7 +62,7 @@ def test_a_connection_that_is_reset_is_tried_once_more(offered, wanted):
     kept, failures = fetch(rows[:3])
     assert failures == {}
     assert kept[rows[1].image_id] == images[rows[1].image_id]
-    assert offered.asked.count(bad) == 2
+    assert offered.requests.count(bad) == 2
 
 
 def test_a_connection_that_is_always_reset_costs_one_file(offered, wanted):
@@ -72,7 +72,7 @@ def test_a_connection_that_is_always_reset_costs_one_file(offered, wanted):
     _, failures = fetch(rows)
     assert list(failures) == [rows[1].image_id]
     assert bad in failures[rows[1].image_id]
-    assert offered.asked.count(bad) == 2
+    assert offered.requests.count(bad) == 2
 
 
 def test_a_member_of_the_zip_whose_connection_is_reset_is_tried_once_more(offered, wanted):
@@ -152,7 +152,7 @@ def test_certificates_are_looked_at(wanted, tmp_path, monkeypatch, days, trusted
     else:
         assert kept == {}
         assert all(re.search(expected, why) and why.startswith(address) for why in failures.values())
-        assert server.asked == []
+        assert server.requests == []
 
 
 def test_what_had_come_before_a_fault_is_kept_and_the_rest_is_fetched_at_the_next_run(offered, wanted, tmp_path):
@@ -164,10 +164,10 @@ def test_what_had_come_before_a_fault_is_kept_and_the_rest_is_fetched_at_the_nex
         locate.locate_images("covid_tfds/made_up", rows, tmp_path, None)
     assert not list(tmp_path.rglob(".*"))
     offered.replies[bad] = good
-    offered.asked.clear()
+    offered.requests.clear()
     found = locate.locate_images("covid_tfds/made_up", rows, tmp_path, None)
     assert {name: file.read_bytes() for name, file in found.items()} == images
-    assert sorted(offered.asked) == sorted(github_path(row) for row in rows[1:3])
+    assert sorted(offered.requests) == sorted(github_path(row) for row in rows[1:3])
 
 
 def test_members_of_the_zip_cannot_be_written_elsewhere(offered, wanted, tmp_path):

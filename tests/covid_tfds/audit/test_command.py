@@ -90,9 +90,9 @@ def test_a_folder_with_an_image_twice_shows_the_pair(folder, drawn_films, tmp_pa
     assert findings["near-duplicates under two labels"]["items"][0]["images"] == ["covid/0.png", "normal/copy.jpg"]
     assert findings["near-duplicates within a class"]["severity"] == WARNING
     text = (tmp_path / "audit" / "audit.md").read_text(encoding="utf-8")
-    pictures = sorted(file.name for file in (tmp_path / "audit").glob("*.png"))
-    assert len(pictures) == 2
-    assert all(f"({name})" in text for name in pictures)
+    drawings = sorted(file.name for file in (tmp_path / "audit").glob("*.png"))
+    assert len(drawings) == 2
+    assert all(f"({name})" in text for name in drawings)
 
 
 def test_patients_csv_says_whose_images_they_are(folder, tmp_path):
@@ -164,7 +164,7 @@ def test_a_signal_ends_it_in_one_line_and_leaves_nothing(folder, tmp_path, numbe
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert told.strip() == "Stopped: no audit is written. The same command begins anew."
+    assert stderr.strip() == "Stopped: no audit is written. The same command begins anew."
     assert list(audits.iterdir()) == []

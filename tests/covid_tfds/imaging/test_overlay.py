@@ -1,4 +1,4 @@
-"""That the picture shows heat where it is, nothing where the head can't look, and a scale to read it by."""
+"""The drawing shows heat where it is, nothing where the head reads nothing, and a scale to read it by."""
 
 import numpy as np
 import pytest
@@ -23,21 +23,21 @@ def test_heat_is_drawn_where_the_hot_cell_is(size):
     height, width = size
     heat = np.zeros((7, 7), np.float32)
     heat[1, 5] = 0.02
-    page = draw_overlay(grey(height, width), heat, WHOLE, "film.png")
+    page = draw_overlay(grey(height, width), heat, WHOLE, "image.png")
     assert max(page.size) < 1200
     assert min(page.size) > 300
     margin = round(0.02 * min(max(height, width, 480), 1000))
     factor = min(max(480 / max(height, width), 1), 1000 / max(height, width))
-    picture = coloured(page)[margin : margin + round(height * factor), margin : margin + round(width * factor)]
-    rows, columns = np.nonzero(picture)
-    assert rows.mean() / picture.shape[0] == pytest.approx(1.5 / 7, abs=0.02)
-    assert columns.mean() / picture.shape[1] == pytest.approx(5.5 / 7, abs=0.02)
+    drawing = coloured(page)[margin : margin + round(height * factor), margin : margin + round(width * factor)]
+    rows, columns = np.nonzero(drawing)
+    assert rows.mean() / drawing.shape[0] == pytest.approx(1.5 / 7, abs=0.02)
+    assert columns.mean() / drawing.shape[1] == pytest.approx(5.5 / 7, abs=0.02)
 
 
 def test_nothing_is_painted_beyond_what_the_head_reads():
     heat = np.zeros((7, 7), np.float32)
     heat[:4, :4] = 1
-    page = draw_overlay(grey(700, 700), heat, [0.0, 0.0, 4 / 7, 4 / 7], "film.png")
+    page = draw_overlay(grey(700, 700), heat, [0.0, 0.0, 4 / 7, 4 / 7], "image.png")
     painted = coloured(page)[14:714, 14:714]
     assert painted[50:330, 50:330].all()
     assert not painted[410:].any()
@@ -48,15 +48,15 @@ def test_nothing_is_painted_beyond_what_the_head_reads():
 
 
 def test_an_empty_map_says_so_and_shows_the_film():
-    empty = draw_overlay(grey(500, 500), np.zeros((7, 7), np.float32), WHOLE, "film.png")
+    empty = draw_overlay(grey(500, 500), np.zeros((7, 7), np.float32), WHOLE, "image.png")
     assert not coloured(empty)[12:500, 12:500].any()
-    full = draw_overlay(grey(500, 500), np.ones((7, 7), np.float32), WHOLE, "film.png")
+    full = draw_overlay(grey(500, 500), np.ones((7, 7), np.float32), WHOLE, "image.png")
     caption, usual = (np.asarray(page)[-40:-5, 10:500] for page in (empty, full))
     assert (caption != usual).any()
 
 
 def test_a_long_name_is_wrapped_not_cut():
     title = " ".join(["a rather long name"] * 12)
-    short, long = (draw_overlay(grey(300, 300), np.ones((7, 7)), WHOLE, text) for text in ("film.png", title))
+    short, long = (draw_overlay(grey(300, 300), np.ones((7, 7)), WHOLE, text) for text in ("image.png", title))
     assert long.width == short.width
     assert long.height > short.height + 25

