@@ -75,7 +75,7 @@ def tabulate_metrics(internal: RunMetrics, external: ExternalValidation) -> str:
         "internal test": internal.test,
         f"external: {external.name}": external.metrics.test,
     }
-    table = [("", *columns)]
+    table: list[tuple] = [("", *columns)]
     table += [(metric, *(_format(getattr(column, metric)) for column in columns.values())) for metric in METRICS]
     table += [("images", *(column.n for column in columns.values()))]
     table += [("patients", *(column.patients or "unknown" for column in columns.values()))]
@@ -88,8 +88,8 @@ def tabulate_metrics(internal: RunMetrics, external: ExternalValidation) -> str:
 def _format(estimate: Estimate) -> str:
     if estimate.value is None:
         return "undefined"
-    low, high = estimate.ci95
-    return f"{estimate.value:.2f} ({low:.2f} to {high:.2f})"
+    value, low, high = estimate.value_and_limits
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from trainer.run_folder import file_names
 from trainer.run_folder.dataset_card import Ages, DatasetCard, Group
 from trainer.run_folder.details import ExternalValidation, RunDetails, save
 from trainer.run_folder.environment import Environment, Precision, Weights
-from trainer.run_folder.predictions import ExternalPrediction, OutOfFoldPrediction, Prediction
+from trainer.run_folder.predictions import OutOfFoldPrediction, Prediction
 from trainer.run_folder.results import (
     Calibration,
     ControlResult,
@@ -181,7 +181,7 @@ def external(name: str = "source_matched") -> ExternalValidation:
         88, 80, **estimates(88, auroc=Estimate(0.51, (0.4, 0.6), 88)), confusion_matrix=((22, 22), (22, 22))
     )
     data = DatasetId(name, "1.0.0", "e" * 64, ("covid", "normal"), patient_grouped=True)
-    rows = [ExternalPrediction(f"x{i}", f"q{i}", ("covid", "normal")[i % 2], (i % 10) / 10) for i in range(88)]
+    rows = [Prediction(f"x{i}", f"q{i}", "test", ("covid", "normal")[i % 2], (i % 10) / 10, "") for i in range(88)]
     return ExternalValidation(name, External("covid", "0123456789ab", 0.321, 1.5, data, 7, test), tuple(rows))
 
 

@@ -1,21 +1,18 @@
-"""report.json: everything the report says in numbers. It fills the page and the model card."""
+"""The content of report.json, which also fills the templates of the page and the model card."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from covid_tfds.common.errors import INTENDED_USE
 from trainer.config import Config
 from trainer.metrics.operating_point import PREVALENCES, predictive_values
-from trainer.recipes import Recipe
-from trainer.run_folder.dataset_card import DatasetCard
 from trainer.run_folder.details import RunDetails
-from trainer.run_folder.environment import Weights
-from trainer.run_folder.results import CrossValidation, DatasetId, Estimate, Evaluation, RunMetrics, Shortcuts
+from trainer.run_folder.results import Estimate, Metrics, RunMetrics, Shortcuts
 from trainer.run_folder.run import Run
-from trainer.run_folder.saliency import Saliency
 
 SCHEMA = 2
 METRIC_NAMES = {
@@ -25,15 +22,6 @@ METRIC_NAMES = {
     "pr_auc": "PR-AUC",
     "accuracy": "Accuracy",
     "brier": "Brier score",
-}
-CONTROL_NAMES = {
-    "border_only": "border only",
-    "lungs_blacked_out": "lungs blacked out",
-    "thumbnail_16x16": "16 × 16 thumbnail",
-    "file_facts": "file facts",
-    "mean_brightness": "mean brightness",
-    "untrained_backbone": "untrained backbone",
-    "permuted_labels": "permuted labels",
 }
 SHORTCUT = "shortcut"
 PATHS = ("dataset", "manual_dir", "data_dir", "weights", "output")
@@ -50,106 +38,30 @@ class PredictiveValues:
 
 @dataclass(frozen=True)
 class VerdictText:
-    """The shortcut verdict in words.
+    """The shortcut verdict in words: one line, two or three sentences; whether the model is at chance."""
 
-    Attributes:
-        verdict: "shortcut" or "not detected".
-        headline: One line.
-        text: Two or three sentences.
-        rule: The rule the verdict follows.
-        at_chance: Whether the model is not shown to be better than chance.
-    """
-
-    verdict: str
     headline: str
     text: str
-    rule: str
     at_chance: bool
 
 
-@dataclass(frozen=True)
-class ExternalFacts:
-    """An external validation: its name, its metrics, and how many images were left out."""
-
-    name: str
-    metrics: Evaluation
-    left_out: int
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All of report.json; see the attributes' own types.
-
-    Attributes:
-        schema: Version of report.json.
-        run_id: The run's id.
-        title: Dataset, recipe and weights.
-        intended_use: What the model is for.
-        notes: Caveats to show beside every metric.
-        class_names: Of classes 0 and 1.
-        verdict: The shortcut verdict in words.
-        metrics: metrics.json.
-        predictive_values: By prevalence.
-        saliency: saliency.json.
-        dataset: dataset.json.
-        external: By name.
-        tuning: tuning.json; None without --tune.
-        history: history.csv.
-        configuration: Flags and their values; of a path only its last part.
-        recipe: The recipe.
-        weights: The backbone's weights.
-        data: The dataset's name, version and fingerprint.
-        versions: Versions of Python and the packages.
-        platform: Operating system and machine.
-    """
-
-    schema: int
-    run_id: str
-    title: str
-    intended_use: str
-    notes: tuple[str, ...]
-    class_names: tuple[str, ...]
-    verdict: VerdictText
-    metrics: RunMetrics
-    predictive_values: tuple[PredictiveValues, ...]
-    saliency: Saliency
-    dataset: DatasetCard
-    external: tuple[ExternalFacts, ...]
-    tuning: dict | None
-    history: tuple[dict[str, float], ...]
-    configuration: dict[str, object]
-    recipe: Recipe
-    weights: Weights
-    data: DatasetId
-    versions: dict[str, str]
-    platform: str
-
-
-def collect_facts(run: Run, details: RunDetails) -> Facts:
-    """Returns the facts of a run."""
-    environment = run.environment
-    return Facts(
-        schema=SCHEMA,
-        run_id=environment.run_id,
-        title=describe_run(run),
-        intended_use=INTENDED_USE,
-        notes=environment.notes,
-        class_names=environment.dataset.class_names,
-        verdict=describe_verdict(run.metrics.shortcuts),
-        metrics=run.metrics,
-        predictive_values=tabulate_predictive_values(run.metrics),
-        saliency=details.saliency,
-        dataset=details.dataset,
-        external=tuple(ExternalFacts(one.name, one.metrics.test, one.metrics.left_out) for one in details.external),
-        tuning=details.tuning,
-        history=details.history,
-        configuration=_list_flags(run.config),
-        recipe=environment.recipe,
-        weights=environment.weights,
-        data=environment.dataset,
-        versions=environment.versions,
-        platform=environment.platform,
-    )
+def collect_facts(run: Run, details: RunDetails) -> dict[str, Any]:
+    """Returns the content of report.json: results as dataclasses, by the names that the templates use."""
+    return {
+        "schema": SCHEMA,
+        "title": describe_run(run),
+        "intended_use": INTENDED_USE,
+        "verdict": describe_verdict(run.metrics.shortcuts),
+        "predictive_values": tabulate_predictive_values(run.metrics),
+        "configuration": _list_flags(run.config),
+        "environment": run.environment,
+        "metrics": run.metrics,
+        "dataset": details.dataset,
+        "saliency": details.saliency,
+        "history": details.history,
+        "tuning": details.tuning,
+        "external": {one.name: one.metrics for one in details.external},
+    }
 
 
 def describe_run(run: Run) -> str:
@@ -164,22 +76,21 @@ def describe_run(run: Run) -> str:
 def describe_verdict(shortcuts: Shortcuts) -> VerdictText:
     """Returns the shortcut verdict in words."""
     control, model = shortcuts.controls[shortcuts.strongest].auroc, shortcuts.model.auroc
-    name = CONTROL_NAMES.get(shortcuts.strongest, shortcuts.strongest)
-    at_chance = model.ci95[0] <= 0.5
+    _, low, _ = model.value_and_limits
     if shortcuts.verdict == SHORTCUT:
         headline = "Shortcut: the classes can be told apart without the lungs"
         meaning = "The metrics of this report may show where an image comes from, not who is ill."
-    elif at_chance:
+    elif low <= 0.5:
         headline = "The model is not shown to be better than chance"
         meaning = "The interval of its AUROC contains 0.5: there is no skill that a shortcut could explain."
     else:
         headline = "No shortcut detected"
         meaning = "Only the controls below were tried: other shortcuts may exist."
     compared = (
-        f"“{name}”, the strongest control that cannot see the lungs, has AUROC {format_estimate(control)}; "
-        f"{shortcuts.of or 'the model'} has {format_estimate(model)}."
+        f"“{shortcuts.strongest.replace('_', ' ')}”, the strongest control that cannot see the lungs, has AUROC "
+        f"{format_estimate(control)}; {shortcuts.of or 'the model'} has {format_estimate(model)}."
     )
-    return VerdictText(shortcuts.verdict, headline, f"{compared} {meaning}", shortcuts.rule, at_chance)
+    return VerdictText(headline, f"{compared} {meaning}", at_chance=low <= 0.5)
 
 
 def format_estimate(estimate: Estimate) -> str:
@@ -191,11 +102,11 @@ def format_estimate(estimate: Estimate) -> str:
     """
     if estimate.value is None:
         return f"undefined (n = {estimate.n}): {estimate.because}"
-    low, high = estimate.ci95
-    return f"{estimate.value:.2f} (95 % CI {low:.2f} to {high:.2f})"
+    value, low, high = estimate.value_and_limits
+    return f"{value:.2f} (95 % CI {low:.2f} to {high:.2f})"
 
 
-def choose_best_metrics(metrics: RunMetrics) -> Evaluation | CrossValidation:
+def choose_best_metrics(metrics: RunMetrics) -> Metrics:
     """Returns the metrics of the run's own model that rest on the most images: cross-validation, or the test split."""
     return metrics.test if metrics.cross_validation.of else metrics.cross_validation
 
@@ -206,14 +117,14 @@ def name_cross_validation(metrics: RunMetrics) -> str:
     return f"cross-validation of {of}" if of else "cross-validation"
 
 
-def tabulate_predictive_values(metrics: RunMetrics) -> tuple[PredictiveValues, ...]:
+def tabulate_predictive_values(metrics: RunMetrics) -> list[PredictiveValues]:
     """Returns PPV and NPV at a few prevalences."""
     best = choose_best_metrics(metrics)
-    rates = best.sensitivity.value, best.specificity.value
-    return tuple(PredictiveValues(p, *predictive_values(*rates, p)) for p in PREVALENCES)
+    sensitivity, specificity = best.sensitivity.value_and_limits[0], best.specificity.value_and_limits[0]
+    return [PredictiveValues(p, *predictive_values(sensitivity, specificity, p)) for p in PREVALENCES]
 
 
-def _list_flags(config: Config) -> dict[str, object]:
+def _list_flags(config: Config) -> dict[str, Any]:
     """Every flag and its value; of a path only its last part, because folders are private and reports are passed on."""
     flags = dataclasses.asdict(config)
     flags = flags.pop("data") | flags

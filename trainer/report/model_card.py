@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from typing import Any
 
 import jinja2
 
 from covid_tfds.common.markdown import escaped
 from covid_tfds.examples import FACTS
-from trainer.report.facts import METRIC_NAMES, Facts, choose_best_metrics, format_estimate, name_cross_validation
+from trainer.report.facts import METRIC_NAMES, choose_best_metrics, format_estimate, name_cross_validation
 from trainer.run_folder.dataset_card import UNKNOWN, Ages, DatasetCard, Group
+from trainer.run_folder.results import Metrics
 
 # Hugging Face's name of each metric, as on its leaderboards.
 HUB_METRICS = {
@@ -30,8 +31,8 @@ HUB_METRICS = {
 TAGS = ("medical-imaging", "chest-x-ray", "covid-19", "vgg16", "education")
 
 
-def render(facts: Facts) -> str:
-    """Returns the card as Markdown."""
+def render(facts: dict[str, Any]) -> str:
+    """Returns the card as Markdown. facts: see `collect_facts`."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trainer.report"),
         autoescape=False,  # of HTML; `escaped` does it for Markdown
@@ -42,25 +43,30 @@ def render(facts: Facts) -> str:
     )
     environment.filters |= {"estimate": format_estimate, "as_dict": dataclasses.asdict}
     return environment.get_template("MODEL_CARD.md").render(
-        **vars(escaped(facts)),
+        **escaped(facts),
         header=make_header(facts),
         metric_names=METRIC_NAMES,
-        best=choose_best_metrics(facts.metrics),
-        validated=name_cross_validation(facts.metrics),
-        totals=escaped(_summarize_groups(facts.dataset.groups)),
+        best=choose_best_metrics(facts["metrics"]),
+        validated=name_cross_validation(facts["metrics"]),
+        totals=escaped(_summarize_groups(facts["dataset"].groups)),
     )
 
 
-def make_header(facts: Facts) -> dict:
+def make_header(facts: dict[str, Any]) -> dict[str, Any]:
     """Returns what the card's YAML header says: the licence, the dataset if it is a public one, and the results."""
-    name = facts.data.name
+    own, metrics = facts["environment"].dataset.name, facts["metrics"]
+    results = [
+        _make_result(own, name_cross_validation(metrics), metrics.cross_validation),
+        _make_result(own, "test", metrics.test),
+        *(_make_result(name, "external", one.test) for name, one in facts["external"].items()),
+    ]
     return {
-        "license": choose_licence(facts.dataset),
+        "license": choose_licence(facts["dataset"]),
         "tags": TAGS,
-        "dataset": name if name.startswith("covid_tfds/") else None,
+        "dataset": own if own.startswith("covid_tfds/") else None,
         "metrics": list(HUB_METRICS.values()),
-        "name": f"covid-vgg16-{facts.run_id}",
-        "results": list(_list_results(facts)),
+        "name": f"covid-vgg16-{facts['environment'].run_id}",
+        "results": results,
     }
 
 
@@ -72,26 +78,18 @@ def choose_licence(dataset: DatasetCard) -> str:
     return stated.pop().lower().replace(" ", "-") if len(stated) == 1 else "other"
 
 
-def _list_results(facts: Facts) -> Iterator[dict]:
-    """{"dataset", "split", "metrics"} for each set of images; undefined metrics are left out."""
-    own = facts.data.name
-    sets = [
-        (own, name_cross_validation(facts.metrics), facts.metrics.cross_validation),
-        (own, "test", facts.metrics.test),
-        *((one.name, "external", one.metrics) for one in facts.external),
+def _make_result(dataset: str, split: str, metrics: Metrics) -> dict[str, Any]:
+    """An entry of the header's model-index; undefined metrics are left out."""
+    listed = [
+        {
+            "type": kind,
+            "value": round(value, 4),
+            "name": f"{METRIC_NAMES[key]} {format_estimate(getattr(metrics, key))}",
+        }
+        for key, kind in HUB_METRICS.items()
+        if (value := getattr(metrics, key).value) is not None
     ]
-    for name, split, metrics in sets:
-        estimates = {key: getattr(metrics, key) for key in HUB_METRICS}
-        listed = [
-            {
-                "type": HUB_METRICS[key],
-                "value": round(estimate.value, 4),
-                "name": f"{METRIC_NAMES[key]} {format_estimate(estimate)}",
-            }
-            for key, estimate in estimates.items()
-            if estimate.value is not None
-        ]
-        yield {"dataset": name, "split": split, "metrics": listed}
+    return {"dataset": dataset, "split": split, "metrics": listed}
 
 
 def _summarize_groups(groups: tuple[Group, ...]) -> dict[str, str]:

@@ -1,49 +1,28 @@
-"""report.html: one file without scripts. Pictures are data: URIs, and a browser is told to load nothing else."""
+"""report.html: one file without scripts. Images are data: URIs, and a browser is told to load nothing else."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 import jinja2
 import numpy as np
 
 from trainer.report import svg_charts
-from trainer.report.facts import (
-    CONTROL_NAMES,
-    METRIC_NAMES,
-    Facts,
-    choose_best_metrics,
-    format_estimate,
-    name_cross_validation,
-)
+from trainer.report.facts import METRIC_NAMES, choose_best_metrics, name_cross_validation
 from trainer.report.svg_charts import BLUE, GREY, ORANGE, Series
 from trainer.run_folder import file_names
 from trainer.run_folder.details import RunDetails
-from trainer.run_folder.results import Calibration, RunMetrics
+from trainer.run_folder.predictions import OutOfFoldPrediction, Prediction
+from trainer.run_folder.results import Estimate, Shortcuts
 from trainer.run_folder.run import Run
 from trainer.run_folder.saliency import SaliencyImage
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the page.
-
-    Attributes:
-        source: data: URI.
-        alt: The same in words, for readers who cannot see it.
-        caption: One or two sentences on how to read it.
-    """
-
-    source: str
-    alt: str
-    caption: str
-
-
-def render(run: Run, details: RunDetails, facts: Facts) -> str:
-    """Returns the HTML of a run's report."""
+def render(run: Run, details: RunDetails, facts: dict[str, Any]) -> str:
+    """Returns the HTML of a run's report. facts: see `collect_facts`."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trainer.report"),
         autoescape=True,
@@ -52,79 +31,57 @@ def render(run: Run, details: RunDetails, facts: Facts) -> str:
         lstrip_blocks=True,
     )
     environment.filters["as_dict"] = dataclasses.asdict
+    tuning = details.pictures.get(file_names.TUNING_PLOT)
     return environment.get_template("report.html").render(
-        **vars(facts),
-        pictures=dict(_draw_pictures(run, details)),
+        **facts,
+        plots={name: _uri("image/svg+xml", svg.encode()) for name, svg in _draw_plots(run, details).items()},
+        tuning_plot=_uri("image/png", tuning) if tuning else None,
         gallery=_list_gallery(details),
-        validated=name_cross_validation(facts.metrics).capitalize(),
+        validated=name_cross_validation(run.metrics).capitalize(),
         metric_names=METRIC_NAMES,
-        control_names=CONTROL_NAMES,
     )
 
 
-def _draw_pictures(run: Run, details: RunDetails) -> Iterator[tuple[str, Picture]]:
-    """(name, picture) for every plot."""
-    metrics = run.metrics
-    yield "controls", _controls(metrics)
-    sets = [one for one in _list_series(run, details) if 0 < one.truth.sum() < len(one.truth)]
-    areas = {name_cross_validation(metrics): metrics.cross_validation.auroc, "test split": metrics.test.auroc}
-    yield (
-        "roc",
-        _svg(
-            svg_charts.roc(sets),
-            "ROC curves: " + "; ".join(f"{name} AUROC {format_estimate(area)}" for name, area in areas.items()),
-            "The closer a curve comes to the upper left corner, the better the model separates the classes. The dotted "
-            "line is chance.",
+def _draw_plots(run: Run, details: RunDetails) -> dict[str, str]:
+    """The SVG text of each plot."""
+    metrics, best = run.metrics, choose_best_metrics(run.metrics)
+    calibration = metrics.calibration
+    sets = _list_series(run, details)
+    return {
+        "controls": svg_charts.controls(_list_bars(metrics.shortcuts)),
+        "roc": svg_charts.roc(sets),
+        "precision_recall": svg_charts.precision_recall(sets),
+        "confusion": svg_charts.confusion(metrics.test.confusion_matrix, run.environment.dataset.class_names),
+        "thresholds": svg_charts.thresholds(sets[0], metrics.threshold),
+        "prevalences": svg_charts.prevalences(best.sensitivity, best.specificity),
+        "calibration": svg_charts.calibration(
+            calibration.bins_before, calibration.bins if calibration.applied else None
         ),
-    )
-    yield (
-        "precision_recall",
-        _svg(
-            svg_charts.precision_recall(sets),
-            "Precision by sensitivity",
-            "Precision (PPV) is the share of positive calls that are right. A good curve stays high to the right.",
-        ),
-    )
-    yield "thresholds", _thresholds(sets[0], metrics.threshold)
-    (tp, fn), (fp, tn) = metrics.test.confusion_matrix
-    yield (
-        "confusion",
-        _svg(
-            svg_charts.confusion(metrics.test.confusion_matrix, run.environment.dataset.class_names),
-            f"Confusion matrix of the test split: {tp} covid images called covid, {fn} missed; {fp} other images "
-            f"called covid, {tn} not",
-            f"Of {tp + fn} covid images {fn} {_were(fn)} missed; of {fp + tn} others {fp} {_were(fp)} called covid.",
-        ),
-    )
-    best = choose_best_metrics(metrics)
-    yield (
-        "prevalences",
-        _svg(
-            svg_charts.prevalences(best.sensitivity, best.specificity),
-            "Predictive values by prevalence",
-            "Where covid is rare, most positive calls are wrong, however good the other metrics are.",
-        ),
-    )
-    yield "calibration", _calibration(metrics.calibration)
-    last = details.history[-1]
-    yield (
-        "training",
-        _svg(
-            svg_charts.training(details.history),
-            f"Loss and accuracy over {len(details.history)} epochs; the training loss ends at {last['loss']:.2f}, the "
-            f"test loss at {last['val_loss']:.2f}",
-            "If the test loss rises while the training loss falls, the head overfits.",
-        ),
-    )
-    if plot := details.pictures.get(file_names.TUNING_PLOT):
-        yield (
-            "tuning",
-            Picture(
-                _uri("image/png", plot),
-                "The search's trials: AUROC and log loss of each, and scores by hyperparameter",
-                "Each dot is a trial. If the dots lie close together, the choice of hyperparameters matters little.",
-            ),
-        )
+        "training": svg_charts.training(details.history),
+    }
+
+
+def _list_series(run: Run, details: RunDetails) -> list[Series]:
+    """The sets of images that curves are drawn of, cross-validation first. A set of one class has no curve."""
+    sets: dict[str, Sequence[Prediction | OutOfFoldPrediction]] = {
+        name_cross_validation(run.metrics): details.out_of_fold,
+        "test split": [row for row in run.predictions if row.split == "test"],
+        **{f"external: {one.name}": one.predictions for one in details.external},
+    }
+    series = []
+    for name, rows in sets.items():
+        truth = np.array([row.label == run.metrics.positive_class for row in rows])
+        if 0 < truth.sum() < len(truth):
+            series.append(Series(name, truth, np.array([row.p_covid for row in rows])))
+    return series
+
+
+def _list_bars(shortcuts: Shortcuts) -> list[tuple[str, Estimate, str]]:
+    """(name, AUROC, colour) of the model and the controls: first those that cannot see the lungs, the best first."""
+    controls = shortcuts.controls.items()
+    ranked = sorted(controls, key=lambda item: (item[1].sees_lungs, -item[1].auroc.value_and_limits[0]))
+    bars = [(name.replace("_", " "), one.auroc, GREY if one.sees_lungs else ORANGE) for name, one in ranked]
+    return [("the model", shortcuts.model.auroc, BLUE), *bars]
 
 
 def _list_gallery(details: RunDetails) -> dict[str, list[tuple[SaliencyImage, str]]]:
@@ -134,58 +91,6 @@ def _list_gallery(details: RunDetails) -> dict[str, list[tuple[SaliencyImage, st
         if content := details.pictures.get(image.picture or ""):
             groups[image.group].append((image, _uri("image/jpeg", content)))
     return groups
-
-
-def _list_series(run: Run, details: RunDetails) -> Iterator[Series]:
-    """The sets of images to draw curves of, cross-validation first."""
-    positive = run.metrics.positive_class
-    test = [row for row in run.predictions if row.split == "test"]
-    sets = {name_cross_validation(run.metrics): details.out_of_fold, "test split": test}
-    sets |= {f"external: {one.name}": one.predictions for one in details.external}
-    for name, rows in sets.items():
-        truth = np.asarray([row.label == positive for row in rows], dtype=bool)
-        yield Series(name, truth, np.asarray([row.p_covid for row in rows]))
-
-
-def _controls(metrics: RunMetrics) -> Picture:
-    controls = metrics.shortcuts.controls.items()
-    ranked = sorted(controls, key=lambda item: (item[1].sees_lungs, -item[1].auroc.value))
-    bars = [("the model", metrics.shortcuts.model.auroc, BLUE)]
-    bars += [(CONTROL_NAMES.get(name, name), one.auroc, GREY if one.sees_lungs else ORANGE) for name, one in ranked]
-    return _svg(
-        svg_charts.controls(bars),
-        "AUROC with intervals: " + "; ".join(f"{name} {format_estimate(auroc)}" for name, auroc, _ in bars),
-        "Orange controls cannot see the lungs. If one of their bars is as long as the blue one, the model's metrics do "
-        "not need the lungs. Grey controls can see them. Black lines are 95 % intervals.",
-    )
-
-
-def _thresholds(one: Series, threshold: float) -> Picture:
-    rates = svg_charts.rates(one.truth, one.p_covid, np.asarray([threshold]))
-    sensitivity, specificity = (float(rate[0]) for rate in rates)
-    return _svg(
-        svg_charts.thresholds(one, threshold),
-        f"By threshold; at {threshold:.2f} sensitivity is {sensitivity:.2f} and specificity {specificity:.2f}",
-        f"A lower threshold misses fewer covid images, a higher one calls fewer other images covid ({one.name}).",
-    )
-
-
-def _calibration(calibration: Calibration) -> Picture:
-    return _svg(
-        svg_charts.calibration(calibration.bins_before, calibration.bins if calibration.applied else None),
-        f"Reliability diagram; expected calibration error {calibration.ece_before:.2f} before and "
-        f"{calibration.ece_after:.2f} after temperature scaling",
-        "On the dotted line, of the images with probability 70 % seven in ten are covid. Below the line the "
-        "probabilities are too high, above it too low.",
-    )
-
-
-def _were(count: int) -> str:
-    return "was" if count == 1 else "were"
-
-
-def _svg(svg: str, alt: str, caption: str) -> Picture:
-    return Picture(_uri("image/svg+xml", svg.encode()), alt, caption)
 
 
 def _uri(media_type: str, content: bytes) -> str:

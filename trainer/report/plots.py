@@ -44,7 +44,7 @@ def fill_training_curves(axes: Sequence[plt.Axes], history: Sequence[dict[str, f
             axis.plot(epochs, values, color=colour, label=label, linestyle=style, marker=".", linewidth=1.5)
         axis.set(xlabel="epoch", ylabel=name)
         axis.grid(alpha=0.3)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.locator_params(axis="x", integer=True)
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(-0.03, 1.03)
     axes[0].legend(loc="upper right")

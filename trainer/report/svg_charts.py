@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 
@@ -27,7 +28,7 @@ from trainer.run_folder.results import Estimate, ReliabilityBin
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#666666"
 STYLES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), ("#cc79a7", (0, (1, 1))), ("#56b4e9", (0, (5, 1))))
 # Text stays text: screen readers and search can read it. A fixed salt and no date give equal bytes for equal runs.
-SETTINGS = {
+SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "covid_tfds",
     "font.size": 10,
@@ -143,8 +144,8 @@ def thresholds(one: Series, chosen: float) -> str:
 def prevalences(sensitivity: Estimate, specificity: Estimate) -> str:
     """Draws PPV and NPV by prevalence; bands go from both lower to both upper limits of the two metrics."""
     prevalence = np.geomspace(0.001, 0.9, 120)
-    values = _predictive_values(prevalence, sensitivity.value, specificity.value)
-    limits = [_predictive_values(prevalence, *pair) for pair in zip(sensitivity.ci95, specificity.ci95, strict=True)]
+    pairs = zip(sensitivity.value_and_limits, specificity.value_and_limits, strict=True)
+    values, *limits = (_predictive_values(prevalence, *pair) for pair in pairs)
     with _plot() as (axis, drawing):
         names = ("PPV: share of positive calls that are right", "NPV: share of negative calls that are right")
         for index, (name, (colour, style)) in enumerate(zip(names, STYLES, strict=False)):
@@ -167,8 +168,9 @@ def controls(bars: Sequence[tuple[str, Estimate, str]]) -> str:
     with _plot(4.2, 0.9 + 0.34 * len(bars)) as (axis, drawing):
         axis.grid(visible=False, axis="y")
         for place, (_, auroc, colour) in enumerate(bars):
-            axis.barh(place, auroc.value, color=colour, height=0.62, alpha=0.85)
-            axis.plot(auroc.ci95, [place, place], color="black", linewidth=1.4, marker="|", markersize=7)
+            value, *limits = auroc.value_and_limits
+            axis.barh(place, value, color=colour, height=0.62, alpha=0.85)
+            axis.plot(limits, [place, place], color="black", linewidth=1.4, marker="|", markersize=7)
         axis.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
         axis.text(0.5, -0.75, "chance", color=GREY, ha="center", va="bottom", fontsize=9)
         axis.set_yticks(range(len(bars)), [name for name, _, _ in bars])

@@ -25,8 +25,7 @@ def describe_results(run: Run) -> str:
         title = f"Before {tuning.block} was fine-tuned: the same test images and threshold"
         parts.insert(1, [title, *list_metrics(tuning.frozen_test)])
     notes = list(run.environment.notes)
-    precision = run.environment.precision
-    if precision.name != "float32":
+    if (precision := run.environment.precision) and precision.name != "float32":
         change = precision.largest_probability_change
         notes.append(f"{precision.name} features change a test image's probability by {change:.1g} at most.")
     text = "\n\n".join("\n".join(part) for part in parts)
@@ -85,5 +84,5 @@ def list_metrics(metrics: Metrics) -> list[str]:
 def _format(estimate: Estimate) -> str:
     if estimate.value is None:
         return format_estimate(estimate)
-    low, high = estimate.ci95
-    return f"{estimate.value:.2f}  (95 % CI {low:.2f} to {high:.2f}, n = {estimate.n})"
+    value, low, high = estimate.value_and_limits
+    return f"{value:.2f}  (95 % CI {low:.2f} to {high:.2f}, n = {estimate.n})"

@@ -8,7 +8,7 @@ from pathlib import Path
 from covid_tfds.common.files import atomic, read_csv, read_json, write_csv
 from trainer.run_folder import file_names
 from trainer.run_folder.dataset_card import DatasetCard
-from trainer.run_folder.predictions import ExternalPrediction, OutOfFoldPrediction, Prediction
+from trainer.run_folder.predictions import OutOfFoldPrediction, Prediction
 from trainer.run_folder.results import External
 from trainer.run_folder.run import Run
 from trainer.run_folder.saliency import Saliency
@@ -21,7 +21,7 @@ class ExternalValidation:
 
     name: str
     metrics: External
-    predictions: tuple[ExternalPrediction, ...]
+    predictions: tuple[Prediction, ...]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def save_external(run: Run, validation: ExternalValidation) -> Path:
     """Writes an external validation into the run's folder, over an older one of that name, and returns its folder."""
     folder = run.path / file_names.EXTERNAL / validation.name
     folder.mkdir(parents=True, exist_ok=True)
-    write_rows(folder / file_names.PREDICTIONS, ExternalPrediction, validation.predictions)
+    write_rows(folder / file_names.PREDICTIONS, Prediction, validation.predictions)
     write_result(folder / file_names.METRICS, validation.metrics)
     return folder
 
@@ -98,7 +98,7 @@ def _load_external(folder: Path) -> ExternalValidation:
     return ExternalValidation(
         folder.name,
         read_result(External, folder / file_names.METRICS),
-        read_rows(ExternalPrediction, folder / file_names.PREDICTIONS),
+        read_rows(Prediction, folder / file_names.PREDICTIONS),
     )
 
 

@@ -7,6 +7,7 @@ import json
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 from covid_tfds.common.files import to_json
 from covid_tfds.examples import Examples
@@ -99,7 +100,7 @@ class Environment:
 
 def describe_environment(config: Config, examples: Examples, recipe: Recipe, weights_sha256: str) -> Environment:
     """Returns what the numbers of a run with this recipe depend on; without the precision, which is measured later."""
-    inputs = {
+    inputs: dict[str, Any] = {
         "schema": file_names.SCHEMA,
         "seed": config.seed,
         "recipe": recipe,

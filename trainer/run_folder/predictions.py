@@ -11,12 +11,12 @@ from covid_tfds.examples import Examples
 
 @dataclass(frozen=True)
 class Prediction:
-    """A row of predictions.csv: one image of the run's dataset, by the final model.
+    """A row of predictions.csv: one image of the run's dataset, or of another one, by the final model.
 
     Attributes:
         image_id: Key of the image in the dataset.
         patient_id: The patient, or the image itself where patients are unknown.
-        split: "train" or "test".
+        split: "train" or "test"; empty for a folder that is not split.
         label: Name of the class.
         p_covid: Probability of covid in [0, 1].
         sha256: SHA-256 of the encoded image.
@@ -48,23 +48,6 @@ class OutOfFoldPrediction:
     label: str
     repeat: int
     fold: int
-    p_covid: float
-
-
-@dataclass(frozen=True)
-class ExternalPrediction:
-    """A row of external/<name>/predictions.csv: one image of another dataset, by the run's model.
-
-    Attributes:
-        image_id: Key of the image in that dataset.
-        patient_id: The patient, or the image itself where patients are unknown.
-        label: Name of the class.
-        p_covid: Probability of covid in [0, 1].
-    """
-
-    image_id: str
-    patient_id: str
-    label: str
     p_covid: float
 
 

@@ -25,6 +25,13 @@ class Estimate:
     n: int
     because: str | None = None
 
+    @property
+    def value_and_limits(self) -> tuple[float, float, float]:
+        """Value, lower and upper limit of a metric that is defined."""
+        if self.value is None or self.ci95 is None:
+            raise ValueError(f"The metric is undefined: {self.because}.")
+        return self.value, *self.ci95
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -53,11 +60,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Evaluation(Metrics):
-    """The metrics of one model at one threshold.
-
-    Attributes:
-        confusion_matrix: ((true positives, false negatives), (false positives, true negatives)).
-    """
+    """The metrics of one model at one threshold. confusion_matrix: ((tp, fn), (fp, tn))."""
 
     confusion_matrix: tuple[tuple[int, int], tuple[int, int]]
 
@@ -81,7 +84,7 @@ class CrossValidation(Metrics):
 
 @dataclass(frozen=True)
 class DecisionRates:
-    """Sensitivity and specificity of a threshold on one set of images."""
+    """Sensitivity and specificity of one threshold."""
 
     sensitivity: Estimate
     specificity: Estimate

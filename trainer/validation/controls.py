@@ -122,7 +122,5 @@ def compute_permuted_auroc(
         shuffled = np.random.default_rng([seed, index]).permutation(is_positive[first])[patient]
         folds = assign_folds(~shuffled, patients, seed + index, repeats=1)
         estimates.append(compute_auroc(shuffled, score_out_of_fold(inputs, shuffled, folds), patients))
-    low, high = np.mean([estimate.ci95 for estimate in estimates], axis=0)
-    return Estimate(
-        float(np.mean([estimate.value for estimate in estimates])), (float(low), float(high)), len(patients)
-    )
+    value, low, high = (float(mean) for mean in np.mean([one.value_and_limits for one in estimates], axis=0))
+    return Estimate(value, (low, high), len(patients))

@@ -14,7 +14,7 @@ from trainer.metrics.one_vs_rest import evaluate
 from trainer.run_folder import keras_file
 from trainer.run_folder.details import ExternalValidation
 from trainer.run_folder.environment import identify_dataset
-from trainer.run_folder.predictions import ExternalPrediction
+from trainer.run_folder.predictions import list_predictions
 from trainer.run_folder.results import External
 from trainer.run_folder.run import Run
 
@@ -33,16 +33,8 @@ def validate_externally(run: Run, request: DatasetRequest) -> ExternalValidation
         raise UsageError(f"{examples.name}: all {len(examples)} images or their patients are in {run.path}'s own data.")
     examples = examples.subset(np.flatnonzero(~known))
     p_covid = predict(run, examples)
-    predictions = tuple(
-        ExternalPrediction(
-            image_id=str(examples.image_id[row]),
-            patient_id=str(examples.groups[row]),
-            label=examples.class_names[examples.labels[row]],
-            p_covid=float(p_covid[row]),
-        )
-        for row in range(len(examples))
-    )
-    return ExternalValidation(request.name, compute_metrics(run, examples, p_covid, int(known.sum())), predictions)
+    metrics = compute_metrics(run, examples, p_covid, int(known.sum()))
+    return ExternalValidation(request.name, metrics, list_predictions(examples, p_covid))
 
 
 def compute_metrics(run: Run, examples: Examples, p_covid: np.ndarray, left_out: int) -> External:

@@ -135,11 +135,15 @@ def _summarize(
     images: list[SaliencyImage], map_cells: tuple[int, int], area_blind: float, has_opacities: bool
 ) -> Saliency:
     test = [image for image in images if image.group == "test"]
-    with_opacities = [image for image in test if image.on_opacities is not None and image.opacities_area]
+    shares = [
+        (image.on_opacities, image.opacities_area)
+        for image in test
+        if image.on_opacities is not None and image.opacities_area
+    ]
     opacities = Opacities(
-        heat=_mean(image.on_opacities for image in with_opacities),
-        area=_mean(image.opacities_area for image in with_opacities),
-        ratio=_mean(image.on_opacities / image.opacities_area for image in with_opacities),
+        heat=_mean(heat for heat, _ in shares),
+        area=_mean(area for _, area in shares),
+        ratio=_mean(heat / area for heat, area in shares),
     )
     return Saliency(
         score=SCORE,

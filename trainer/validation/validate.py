@@ -63,9 +63,8 @@ def validate_recipe(features: Features, config: Config) -> Validation:
     p_train = calibration.probabilities(train_log_odds, calibrated.temperature)
     point = choose_operating_point(is_positive[train], patients[train], p_train, config.target_sensitivity)
 
-    folds, temperatures = plans[0].folds, 1.0
-    if calibrated.applied:
-        temperatures = calibration.cross_fit_temperatures(is_positive, log_odds, folds)
+    folds = plans[0].folds
+    temperatures = calibration.cross_fit_temperatures(is_positive, log_odds, folds) if calibrated.applied else 1.0
     p_covid = calibration.probabilities(log_odds, temperatures)
     cross_validation = compute_cross_validation(examples, plans[0], log_odds, p_covid, config.target_sensitivity)
     if config.tune:

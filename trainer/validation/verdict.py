@@ -65,17 +65,14 @@ def compare_with_controls(
 def beats_chance(auroc: Estimate, draws: np.ndarray, is_positive: np.ndarray, patients: np.ndarray) -> bool:
     """Returns whether the CUE_LEVEL interval of a control's AUROC lies above 0.5. draws: its bootstrap distribution."""
     sizes = count_patients(is_positive, patients), count_patients(~is_positive, patients)
-    low = min(
-        newcombe_interval(auroc.value, *sizes, CUE_LEVEL)[0],
-        np.quantile(draws, (1 - CUE_LEVEL) / 2),
-    )
-    return bool(low > 0.5)
+    low, _ = newcombe_interval(auroc.value_and_limits[0], *sizes, CUE_LEVEL)
+    return bool(min(low, np.quantile(draws, (1 - CUE_LEVEL) / 2)) > 0.5)
 
 
 def compare_leads(model: Estimate, model_draws: np.ndarray, control: Estimate, control_draws: np.ndarray) -> Estimate:
     """Returns the model's lead over AUROC 0.5 minus twice the control's; the draws are of the same replicates."""
     low, high = np.quantile((model_draws - 0.5) - 2 * (control_draws - 0.5), (0.025, 0.975))
-    value = (model.value - 0.5) - 2 * (control.value - 0.5)
+    value = (model.value_and_limits[0] - 0.5) - 2 * (control.value_and_limits[0] - 0.5)
     return Estimate(value, (float(low), float(high)), model.n)
 
 
@@ -93,9 +90,9 @@ def decide(model: Estimate, results: dict[str, ControlResult]) -> Shortcuts:
         'shortcut'
     """
     blind = {name: result for name, result in results.items() if not result.sees_lungs}
-    cues = [name for name, result in blind.items() if result.is_cue]
-    rivals = [name for name in cues if blind[name].lead.ci95[0] <= 0]
-    at_chance = model.ci95[0] <= 0.5
+    cues = {name: result.lead for name, result in blind.items() if result.is_cue and result.lead}
+    rivals = [name for name, lead in cues.items() if lead.value_and_limits[1] <= 0]
+    at_chance = model.value_and_limits[1] <= 0.5
     if at_chance:
         because = "The model is not shown to beat chance, so there is no skill that a shortcut could explain."
         if cues:
@@ -108,7 +105,7 @@ def decide(model: Estimate, results: dict[str, ControlResult]) -> Shortcuts:
         verdict=SHORTCUT if rivals and not at_chance else NOT_DETECTED,
         rule=RULE,
         because=because,
-        strongest=max(blind, key=lambda name: blind[name].auroc.value),
+        strongest=max(blind, key=lambda name: blind[name].auroc.value_and_limits[0]),
         model=ModelResult(model),
         controls=results,
     )

@@ -47,16 +47,17 @@ def test_the_yaml_header_has_hugging_faces_fields(facts):
 
 
 def test_undefined_metrics_are_not_in_the_header(with_external):
-    (one,) = with_external.external
     undefined = dict.fromkeys(run_files.estimates(), run_files.UNDEFINED)
-    one = dataclasses.replace(one, metrics=dataclasses.replace(one.metrics, **undefined))
-    _, head, body = card(dataclasses.replace(with_external, external=(one,))).split("---\n", 2)
+    one = with_external["external"]["source_matched"]
+    one = dataclasses.replace(one, test=dataclasses.replace(one.test, **undefined))
+    _, head, body = card(with_external | {"external": {"source_matched": one}}).split("---\n", 2)
     assert yaml.safe_load(head)["model-index"][0]["results"][2]["metrics"] == []
     assert "undefined (n = 3)" in body
 
 
 def test_a_known_dataset_is_named(facts):
-    named = dataclasses.replace(facts, data=dataclasses.replace(facts.data, name="covid_tfds/curated"))
+    data = dataclasses.replace(facts["environment"].dataset, name="covid_tfds/curated")
+    named = facts | {"environment": dataclasses.replace(facts["environment"], dataset=data)}
     assert yaml.safe_load(card(named).split("---\n")[1])["datasets"] == ["covid_tfds/curated"]
 
 

@@ -191,7 +191,7 @@ def test_report_json_holds_the_numbers_of_the_page(whole):
     facts = json.loads((whole.folder / file_names.REPORT_JSON).read_text())
     assert facts["metrics"] == to_json(run_files.metrics())
     assert facts["verdict"]["headline"] in whole.text
-    assert facts["external"][0]["metrics"]["auroc"]["value"] == 0.51
+    assert facts["external"]["source_matched"]["test"]["auroc"]["value"] == 0.51
     assert facts["saliency"] == to_json(run_files.saliency())
     row = next(row for row in facts["predictive_values"] if row["prevalence"] == 0.1)
     assert row["ppv"] == pytest.approx(0.92 * 0.1 / (0.92 * 0.1 + 0.16 * 0.9))
