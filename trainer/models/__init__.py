@@ -1,1 +1,1 @@
-"""The network: VGG16, heads, checkpoints, strategies."""
+"""The network and its training: VGG16, heads, checkpoints, devices."""
