@@ -130,7 +130,7 @@ def describe_divergence(epoch: int, recipe: Recipe, features_are_finite: bool = 
 
 
 def learning_rate_schedule(recipe: Recipe, steps: int):
-    """Returns the learning rate, or its schedule for `steps` per epoch. inverse_time: rate / (1 + step * rate / epochs)."""
+    """Returns the learning rate or its schedule. inverse_time: rate / (1 + step * rate / epochs). steps: in an epoch."""
     rate, total = recipe.learning_rate, recipe.epochs * steps
     if recipe.decay == "inverse_time":
         return keras.optimizers.schedules.InverseTimeDecay(rate, decay_steps=1, decay_rate=rate / recipe.epochs)

@@ -105,13 +105,13 @@ def test_a_second_worker_of_the_same_id_is_refused(tmp_path, environment, monkey
 
 def test_the_watch_takes_back_trials_of_dead_workers(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(workers, "WATCH_SECONDS", 0.01)
-    asked = threading.Event()
+    called = threading.Event()
 
     def retry_lost_trials(is_alive):
-        lost = [] if asked.is_set() or is_alive("worker-1") else ["worker-1"]
-        asked.set()
+        lost = [] if called.is_set() or is_alive("worker-1") else ["worker-1"]
+        called.set()
         return lost
 
     with workers.watching(tmp_path, retry_lost_trials):
-        assert asked.wait(60)
+        assert called.wait(60)
     assert "worker-1" in capsys.readouterr().err
