@@ -74,13 +74,13 @@ def check_recipe(recipe: Recipe) -> None:
         )
 
 
-def fine_tune(cached: Features, head: keras.Model, strategy: tf.distribute.Strategy) -> Tuned:
+def fine_tune(features: Features, head: keras.Model, strategy: tf.distribute.Strategy) -> Tuned:
     """Trains the block and the head together on the training split.
 
     Adam at LEARNING_RATE for EPOCHS epochs, cross-entropy, no weight decay.
 
     Args:
-        cached: Features of the frozen backbone.
+        features: Features of the frozen backbone.
         head: Where the head's training starts.
         strategy: Where to compute.
 
@@ -89,7 +89,7 @@ def fine_tune(cached: Features, head: keras.Model, strategy: tf.distribute.Strat
         UsageError: If another process is gone.
     """
     try:
-        return _fine_tune(cached, head, strategy)
+        return _fine_tune(features, head, strategy)
     except tf.errors.OpError as error:
         if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             raise
@@ -99,12 +99,12 @@ def fine_tune(cached: Features, head: keras.Model, strategy: tf.distribute.Strat
         ) from error
 
 
-def _fine_tune(cached: Features, head: keras.Model, strategy: tf.distribute.Strategy) -> Tuned:
-    examples, batch = cached.examples, cached.recipe.batch_size
+def _fine_tune(features: Features, head: keras.Model, strategy: tf.distribute.Strategy) -> Tuned:
+    examples, batch = features.examples, features.recipe.batch_size
     train = examples.rows("train")
-    maps, frozen = in_front(cached), _block_of(cached.backbone.network)
+    maps, frozen = take_features_before(features), _block_of(features.backbone.network)
     with strategy.scope():
-        block, own_head = keras.models.clone_model(frozen), cached.build_head()
+        block, own_head = keras.models.clone_model(frozen), features.build_head()
         block.set_weights(frozen.get_weights())
         for layer in block.layers:
             layer.trainable = True
@@ -126,12 +126,12 @@ def _fine_tune(cached: Features, head: keras.Model, strategy: tf.distribute.Stra
                 history.append({"loss": float(np.mean(losses)), **_evaluate_epoch(network, maps)})
                 losses.clear()
                 line.advance(note=f"loss {history[-1]['loss']:.4f}")
-    return Tuned(_replace_block(cached.backbone, block.get_weights()), own_head.get_weights(), history)
+    return Tuned(_replace_block(features.backbone, block.get_weights()), own_head.get_weights(), history)
 
 
-def in_front(cached: Features) -> Features:
-    """The same images' features in front of the block."""
-    return dataclasses.replace(cached, recipe=dataclasses.replace(cached.recipe, cut=BEFORE))
+def take_features_before(features: Features) -> Features:
+    """Returns the features of the same images before the block."""
+    return dataclasses.replace(features, recipe=dataclasses.replace(features.recipe, cut=BEFORE))
 
 
 def continue_run(

@@ -30,11 +30,11 @@ def tiny():
     return Backbone(network, "tiny")
 
 
-def fitted(strategy, cached, head) -> dict:
+def fitted(strategy, features, head) -> dict:
     """What fine-tuning gives: metrics by epoch, and the sums of the new weights."""
     from trainer import fine_tune
 
-    tuned = fine_tune.fine_tune(cached, head, strategy)
+    tuned = fine_tune.fine_tune(features, head, strategy)
     sums = [float(abs(array).sum()) for array in (*tuned.backbone.network.get_weights(), *tuned.head)]
     return {"replicas": strategy.num_replicas_in_sync, "history": tuned.history, "weights": sums}
 
@@ -47,8 +47,8 @@ def untrained(config: Config):
     from trainer.recipes import DEFAULT
 
     recipe = dataclasses.replace(DEFAULT, batch_size=config.batch_size)
-    cached = Features(load_training_set(config), tiny(), recipe, config.seed, default_folder())
-    return cached, cached.build_head()
+    features = Features(load_training_set(config), tiny(), recipe, config.seed, default_folder())
+    return features, features.build_head()
 
 
 def main(folder: str, how: str) -> None:

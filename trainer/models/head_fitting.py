@@ -130,7 +130,7 @@ def describe_divergence(epoch: int, recipe: Recipe, features_are_finite: bool = 
 
 
 def learning_rate_schedule(recipe: Recipe, steps: int):
-    """Returns the learning rate or its schedule. inverse_time: rate / (1 + step * rate / epochs). steps: in an epoch."""
+    """Returns the learning rate or its schedule; inverse_time is rate / (1 + step * rate / epochs)."""
     rate, total = recipe.learning_rate, recipe.epochs * steps
     if recipe.decay == "inverse_time":
         return keras.optimizers.schedules.InverseTimeDecay(rate, decay_steps=1, decay_rate=rate / recipe.epochs)
