@@ -172,6 +172,8 @@ def test_the_top_of_trainer_holds_few_files():
         "trainer.metrics.one_vs_rest",
         "export.runtime.predictor",
         "export.predict",
+        "export.__main__",
+        "export.bulk.__main__",
     ],
 )
 def test_light_modules_import_no_tensorflow(module):

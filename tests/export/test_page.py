@@ -1,4 +1,4 @@
-"""The page for app developers: its snippets are run as they stand, its facts are compared with the artefacts."""
+"""The page for app developers: its snippets run as they stand, its facts are those of the artefacts."""
 
 import dataclasses
 import re
@@ -70,7 +70,7 @@ def test_snippets_are_short(text, language):
     assert len(lines) <= 10
 
 
-def test_says_what_an_app_developer_has_to_know(text):
+def test_has_the_facts_an_app_developer_needs(text):
     assert text.count(INTENDED_USE) >= 2
     for needed in (
         "threshold",

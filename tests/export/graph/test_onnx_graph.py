@@ -43,8 +43,8 @@ def test_axes_have_names(graph):
     assert graph.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
 
 
-def test_says_nothing_by_accident(graph):
-    """Names of the converter, of the machine or of the day would differ from export to export."""
+def test_names_do_not_come_from_the_converter(graph):
+    """They would differ from export to export."""
     text = " ".join([node.name for node in graph.graph.node] + [tensor.name for tensor in graph.graph.initializer])
     assert "__" not in text
     assert "ReadVariableOp" not in text
@@ -115,10 +115,10 @@ def test_a_model_of_other_parts_is_refused(tmp_path):
 
     inputs = keras.Input((None, None, 3))
     keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs)).save(tmp_path / "other.keras")
-    with pytest.raises(UsageError, match="expected layers named preprocessing, backbone, head"):
+    with pytest.raises(UsageError, match="preprocessing, backbone, head"):
         Network.load(tmp_path / "other.keras")
     (tmp_path / "broken.keras").write_bytes(b"no model")
-    with pytest.raises(UsageError, match=r"broken\.keras can't be read as a Keras model"):
+    with pytest.raises(UsageError, match=r"broken\.keras"):
         Network.load(tmp_path / "broken.keras")
 
 
@@ -127,7 +127,7 @@ def test_code_in_a_model_is_not_run(tmp_path):
 
     inputs = keras.Input((None, None, 3))
     keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2)(inputs)).save(tmp_path / "lambda.keras")
-    with pytest.raises(UsageError, match="is refused: it holds Lambda"):
+    with pytest.raises(UsageError, match="Lambda"):
         Network.load(tmp_path / "lambda.keras")
 
 

@@ -1,4 +1,4 @@
-"""That the warnings hit what is no radiograph, and nothing that is one."""
+"""Images that can't be radiographs get a warning; radiographs get none."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from covid_tfds.imaging.reader import read_image
 from export.runtime.plausibility import find_warnings
 
 
-def film(index=0):
+def radiograph(index=0):
     return np.repeat(phantom.draw(index).image[..., None], 3, axis=-1)
 
 
 @pytest.mark.parametrize("index", range(4))
-def test_drawn_radiographs_are_plausible(index):
-    assert find_warnings(film(index)) == []
+def test_drawn_radiographs_get_no_warning(index):
+    assert find_warnings(radiograph(index)) == []
 
 
 @pytest.mark.parametrize(
@@ -30,22 +30,22 @@ def test_drawn_radiographs_are_plausible(index):
     ],
     ids=["dark", "bright", "flat", "tiny", "black", "white"],
 )
-def test_what_a_model_was_not_made_for_is_warned_of(change, warning):
-    (found,) = find_warnings(change(film()).astype(np.uint8))
+def test_implausible_images_get_a_warning(change, warning):
+    (found,) = find_warnings(change(radiograph()).astype(np.uint8))
     assert found.startswith(warning)
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_photographs_are_no_radiographs(index):
+def test_photographs_get_a_warning(index):
     assert "colourful: no radiograph" in find_warnings(load_sample_images().images[index])
 
 
-def test_a_tinted_film_is_one():
+def test_a_tinted_radiograph_gets_no_warning():
     tint = np.asarray([0.7, 0.8, 1.0])
-    assert find_warnings((film() * tint).astype(np.uint8)) == []
+    assert find_warnings((radiograph() * tint).astype(np.uint8)) == []
 
 
-def test_no_real_radiograph_is_warned_of(manual_dir):
+def test_real_radiographs_get_no_warning(manual_dir):
     files = [path for path in sorted(manual_dir.rglob("*.*")) if path.suffix.lower() in (".png", ".jpg", ".jpeg")]
     warned = {path.name: found for path in files if (found := find_warnings(read_image(path).pixels))}
     assert len(files) >= 150

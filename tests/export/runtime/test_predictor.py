@@ -42,7 +42,7 @@ def test_gives_the_golden_answers(exported, predictor):
         np.testing.assert_allclose(prediction.heatmap, expected, atol=1e-3 * max(expected.max(), 1e-3))
 
 
-def test_gives_what_training_wrote_down(trained_run, predictor):
+def test_predictions_are_those_of_predictions_csv(trained_run, predictor):
     run = load(trained_run)
     for row in run.predictions[::6]:
         prediction = predictor.predict_file(Path(run.config.data.dataset) / row.image_id)
@@ -50,7 +50,7 @@ def test_gives_what_training_wrote_down(trained_run, predictor):
         assert prediction.decision == ("covid" if row.p_covid >= 0.4 else "normal")
 
 
-def test_knows_what_the_run_knew(trained_run, predictor):
+def test_info_holds_the_facts_of_the_run(trained_run, predictor):
     run = load(trained_run)
     info = predictor.info
     assert info.labels == ["covid", "normal"]
@@ -65,11 +65,11 @@ def test_knows_what_the_run_knew(trained_run, predictor):
     assert set(info.versions) >= {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime"}
 
 
-def test_int8_is_taken_as_well(exported, predictor):
+def test_reads_the_int8_model(exported, predictor):
     small = Predictor(exported / ONNX_INT8)
     assert small.info == dataclasses.replace(predictor.info, precision="int8")
-    film = exported / "golden" / "grey-wide.png"
-    assert small.predict_file(film).p_covid == pytest.approx(predictor.predict_file(film).p_covid, abs=0.05)
+    image = exported / "golden" / "grey-wide.png"
+    assert small.predict_file(image).p_covid == pytest.approx(predictor.predict_file(image).p_covid, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,17 @@ def test_int8_is_taken_as_well(exported, predictor):
     ids=["grey", "float", "empty", "rgba"],
 )
 def test_other_arrays_than_images_are_refused(predictor, image):
-    with pytest.raises(ValueError, match=r"expected uint8 \[height, width, 3\], got"):
+    with pytest.raises(ValueError, match=r"uint8 \[height, width, 3\]"):
         predictor.predict(image)
 
 
 def test_a_file_that_is_no_image_is_refused(predictor, tmp_path):
-    (tmp_path / "film.png").write_text("no image")
+    (tmp_path / "image.png").write_text("no image")
     with pytest.raises(ImageError, match="expected JPEG"):
-        predictor.predict_file(tmp_path / "film.png")
+        predictor.predict_file(tmp_path / "image.png")
 
 
-def test_warnings_come_with_the_number(predictor, tmp_path):
+def test_warnings_come_with_the_prediction(predictor, tmp_path):
     Image.new("L", (300, 300)).save(tmp_path / "black.png")
     assert predictor.predict_file(tmp_path / "black.png").warnings == ["almost black"]
 
@@ -106,7 +106,7 @@ def test_a_damaged_model_is_refused_by_its_checksum(exported, tmp_path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ModelError, match="is damaged: it is not the file that SHA256SUMS lists"):
+    with pytest.raises(ModelError, match=rf"{ONNX}.*{CHECKSUMS}"):
         Predictor(path)
 
 
@@ -115,10 +115,10 @@ def test_a_damaged_model_is_refused_by_its_checksum(exported, tmp_path):
     [b"", b"garbage " * 50, b"PK\x03\x04 a zip", b"\x08\x08:\xff\xff\xff\x0f"],
     ids=["empty", "text", "zip", "cut"],
 )
-def test_what_is_no_model_is_refused(tmp_path, data):
+def test_a_file_that_is_no_model_is_refused(tmp_path, data):
     path = tmp_path / "model.onnx"
     path.write_bytes(data)
-    with pytest.raises(ModelError, match=r"model\.onnx (is damaged|can't be loaded)") as caught:
+    with pytest.raises(ModelError, match=r"model\.onnx") as caught:
         Predictor(path)
     assert "\n" not in str(caught.value)
 
@@ -131,7 +131,7 @@ def test_half_a_model_is_refused(exported, tmp_path):
 
 
 def test_a_missing_model_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="can't be opened: No such file"):
+    with pytest.raises(ModelError, match="No such file"):
         Predictor(tmp_path / "model.onnx")
 
 
@@ -148,7 +148,7 @@ def other_model(path, **metadata):
     return model
 
 
-def test_somebody_elses_model_is_refused(tmp_path):
+def test_a_model_of_another_program_is_refused(tmp_path):
     path = tmp_path / "other.onnx"
     other_model(path)
     with pytest.raises(ModelError, match="without labels, positive_class, threshold"):
@@ -194,7 +194,7 @@ def test_weights_in_other_files_are_refused(tmp_path, inside):
         graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch))
     path = tmp_path / "model.onnx"
     path.write_bytes(helper.make_model(graph).SerializeToString())
-    with pytest.raises(ModelError, match="keeps weights in other files, which is refused"):
+    with pytest.raises(ModelError, match="other files"):
         Predictor(path)
 
 
@@ -225,14 +225,14 @@ sys.exit(code)
 
 def test_works_where_tensorflow_can_not_be_imported(exported):
     case = golden(exported)[0]
-    film = exported / "golden" / case["file"]
-    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(exported / ONNX), str(film), "--json"]
+    image = exported / "golden" / case["file"]
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(exported / ONNX), str(image), "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["p_covid"] == pytest.approx(case["probabilities"][0], abs=1e-5)
 
 
-def test_the_model_can_be_read_from_metadata_alone(exported):
-    """A user of another runtime finds all he needs in the file: JSON strings."""
+def test_other_programs_find_the_facts_in_the_metadata(exported):
+    """As JSON texts."""
     props = {prop.key: json.loads(prop.value) for prop in onnx.load(exported / ONNX).metadata_props}
     assert props["input"]["name"] == "image"
     assert props["labels"].index(props["positive_class"]) == 0
