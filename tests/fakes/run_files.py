@@ -114,7 +114,7 @@ def saliency() -> Saliency:
     drawn = SaliencyImage("test", HOSTILE, "p", "test", "covid", "", 0.9, "saliency/00.jpg", 0.25)
     images = (
         drawn,
-        dataclasses.replace(drawn, image_id="not drawn", p_covid=0.8, picture=None),
+        dataclasses.replace(drawn, image_id="not drawn", p_covid=0.8, overlay=None),
         SaliencyImage("mistake", "m", "p", "test", "normal", "", 0.1, "saliency/01.jpg", None, p_out_of_fold=0.77),
     )
     opacities = Opacities(Mean(0.3, 2), Mean(0.1, 2), Mean(3.0, 2))
@@ -161,7 +161,7 @@ def make(folder: Path, verdict: str = "shortcut") -> tuple[Run, RunDetails]:
         history=tuple({"loss": 1 / e, "accuracy": 0.8, "val_loss": 1 / e, "val_accuracy": 0.7} for e in (1, 2)),
         dataset=dataset(),
         saliency=saliency(),
-        pictures={name: file.getvalue() for name in ("saliency/00.jpg", "saliency/01.jpg")},
+        overlays={name: file.getvalue() for name in ("saliency/00.jpg", "saliency/01.jpg")},
     )
     return run, details
 
@@ -195,6 +195,5 @@ def with_search(run: Run, details: RunDetails) -> tuple[Run, RunDetails]:
     }
     plot = io.BytesIO()
     Image.new("RGB", (1000, 900)).save(plot, "PNG")
-    pictures = details.pictures | {file_names.TUNING_PLOT: plot.getvalue()}
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, tune=True))
-    return run, dataclasses.replace(details, tuning=summary, pictures=pictures)
+    return run, dataclasses.replace(details, tuning=summary, tuning_plot=plot.getvalue())

@@ -106,7 +106,7 @@ def test_the_commands_refuse_it_before_anything_is_made(trained_run, tmp_path, c
 
 @pytest.mark.parametrize("way", ["absolute", "upwards", "link"])
 def test_a_report_shows_no_pictures_from_elsewhere(tmp_path, way):
-    """A run folder whose saliency.json names a picture of the person who looks at it, to be sent on with the report."""
+    """A run folder whose saliency.json names an image of the person who looks at it, to be sent on with the report."""
     import base64
 
     from PIL import Image
@@ -119,7 +119,7 @@ def test_a_report_shows_no_pictures_from_elsewhere(tmp_path, way):
     name = {"absolute": str(private), "upwards": "../private.jpg", "link": "saliency/link.jpg"}[way]
     (run.path / "saliency" / "link.jpg").symlink_to(private)
     first, *others = details.saliency.images
-    images = (dataclasses.replace(first, picture=name), *others)
+    images = (dataclasses.replace(first, overlay=name), *others)
     write_result(run.path / file_names.SALIENCY, dataclasses.replace(details.saliency, images=images))
     write_report(run, load_details(run.path))
     html = (run.path / file_names.REPORT).read_text(encoding="utf-8")

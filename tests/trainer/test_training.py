@@ -31,12 +31,13 @@ def test_a_run_folder_has_what_it_promises(finished):
     assert {"predictions.csv", "metrics.json", "out_of_fold.csv", "dataset.json", "saliency.json"} <= names
     assert {"report.html", "report.json", "MODEL_CARD.md"} <= names
     assert not [name for name in names if name.startswith(".")]
+    assert not list(finished.path.rglob("*.xplane.pb"))  # a profile, without --profile
 
 
 def test_the_report_shows_this_run(finished):
     page = (finished.path / "report.html").read_text(encoding="utf-8")
     assert "not done" not in page.split('id="external"')[0]
-    shown = [i for i in read_json(finished.path / "saliency.json")["images"] if i["picture"]]
+    shown = [i for i in read_json(finished.path / "saliency.json")["images"] if i["overlay"]]
     assert {i["image_id"] for i in shown if i["group"] == "test"} == {
         row.image_id for row in finished.predictions if row.split == "test"
     }

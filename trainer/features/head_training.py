@@ -7,7 +7,6 @@ every epoch.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -39,7 +38,7 @@ def train_head(features: Features, config: Config, folder: Path) -> tuple[keras.
         UsageError: If the loss diverges or an image can't be decoded.
     """
     try:
-        with profiled(folder, config.profile):
+        with _profiled(folder) if config.profile else contextlib.nullcontext():
             if config.recipe == "default":
                 return train_on_features(features)
             environment = describe_environment(config, features.examples, features.recipe, features.backbone.sha256)
@@ -100,11 +99,6 @@ def build_model(features: Features, head: keras.Model) -> keras.Model:
     return vgg16.assemble_model(vgg16.build_preprocessing(features.recipe.scaling), backbone, head)
 
 
-@contextlib.contextmanager
-def profiled(folder: Path, wanted: bool) -> Iterator[None]:
-    """Records the block for TensorBoard's Profile plugin, if `wanted`."""
-    if not wanted:
-        yield
-        return
-    with tf.profiler.experimental.Profile(str(folder / file_names.TENSORBOARD / "train")):
-        yield
+def _profiled(folder: Path) -> contextlib.AbstractContextManager:
+    """Records the block for TensorBoard's Profile plugin."""
+    return tf.profiler.experimental.Profile(str(folder / file_names.TENSORBOARD / "train"))

@@ -78,7 +78,7 @@ def describe_verdict(shortcuts: Shortcuts) -> VerdictText:
     control, model = shortcuts.controls[shortcuts.strongest].auroc, shortcuts.model.auroc
     _, low, _ = model.value_and_limits
     if shortcuts.verdict == SHORTCUT:
-        headline = "Shortcut: the classes can be told apart without the lungs"
+        headline = "Shortcut: the classes can be separated without the lungs"
         meaning = "The metrics of this report may show where an image comes from, not who is ill."
     elif low <= 0.5:
         headline = "The model is not shown to be better than chance"

@@ -13,7 +13,6 @@ import numpy as np
 from trainer.report import svg_charts
 from trainer.report.facts import METRIC_NAMES, choose_best_metrics, name_cross_validation
 from trainer.report.svg_charts import BLUE, GREY, ORANGE, Series
-from trainer.run_folder import file_names
 from trainer.run_folder.details import RunDetails
 from trainer.run_folder.predictions import OutOfFoldPrediction, Prediction
 from trainer.run_folder.results import Estimate, Shortcuts
@@ -31,11 +30,10 @@ def render(run: Run, details: RunDetails, facts: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["as_dict"] = dataclasses.asdict
-    tuning = details.pictures.get(file_names.TUNING_PLOT)
     return environment.get_template("report.html").render(
         **facts,
         plots={name: _uri("image/svg+xml", svg.encode()) for name, svg in _draw_plots(run, details).items()},
-        tuning_plot=_uri("image/png", tuning) if tuning else None,
+        tuning_plot=_uri("image/png", details.tuning_plot) if details.tuning_plot else None,
         gallery=_list_gallery(details),
         validated=name_cross_validation(run.metrics).capitalize(),
         metric_names=METRIC_NAMES,
@@ -88,7 +86,7 @@ def _list_gallery(details: RunDetails) -> dict[str, list[tuple[SaliencyImage, st
     """The images that were drawn, with the data: URI of each, by group: "test" and "mistake"."""
     groups: dict[str, list[tuple[SaliencyImage, str]]] = {"test": [], "mistake": []}
     for image in details.saliency.images:
-        if content := details.pictures.get(image.picture or ""):
+        if content := details.overlays.get(image.overlay or ""):
             groups[image.group].append((image, _uri("image/jpeg", content)))
     return groups
 

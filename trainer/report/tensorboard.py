@@ -75,8 +75,8 @@ def write_run(run: Run, details: RunDetails, features: Features, network: keras.
         tf.summary.experimental.write_raw_pb(curve.SerializeToString(), step=0)
         matrix = plots.draw_confusion_matrix(run.metrics.test.confusion_matrix, examples.class_names)
         tf.summary.image("confusion_matrix", matrix[None], step=0)
-        shown = [image.picture for image in details.saliency.images if image.group == "test" and image.picture]
-        overlays = [np.asarray(Image.open(io.BytesIO(details.pictures[name]))) for name in shown]
+        names = [image.overlay for image in details.saliency.images if image.group == "test" and image.overlay]
+        overlays = [np.asarray(Image.open(io.BytesIO(details.overlays[name]))) for name in names]
         tf.summary.image("grad_cam", np.stack(overlays), step=0, max_outputs=len(overlays))
     with writer(folder / "train"):
         write_epochs("", details.history, "epoch")

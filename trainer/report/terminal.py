@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import classification_report
 
-from trainer.report.facts import SHORTCUT, format_estimate
+from trainer.report.facts import SHORTCUT, format_estimate, name_cross_validation
 from trainer.run_folder.results import Estimate, Metrics, RunMetrics, Shortcuts
 from trainer.run_folder.run import Run
 
@@ -52,12 +52,12 @@ def _describe_test(run: Run) -> list[str]:
 
 
 def _describe_cross_validation(metrics: RunMetrics) -> list[str]:
-    found = metrics.cross_validation
-    unit, of = ("patient", f" of {found.patients} patients") if found.patients else ("image", "")
-    model = f" of {found.of}" if found.of else ""
+    result = metrics.cross_validation
+    unit, of = ("patient", f" of {result.patients} patients") if result.patients else ("image", "")
+    name = name_cross_validation(metrics).capitalize()
     return [
-        f"Cross-validation{model} ({found.repeats} x {found.folds} folds by {unit}, all {found.n} images{of})",
-        *list_metrics(found),
+        f"{name} ({result.repeats} x {result.folds} folds by {unit}, all {result.n} images{of})",
+        *list_metrics(result),
     ]
 
 

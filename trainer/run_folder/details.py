@@ -33,8 +33,9 @@ class RunDetails:
         history: history.csv: loss, accuracy, auroc, val_loss, val_accuracy, val_auroc and learning_rate of each epoch.
         dataset: dataset.json.
         saliency: saliency.json.
-        pictures: JPEG and PNG files by name in the run folder: images with their heat maps, the plot of the search.
+        overlays: JPEG files of images with their heat maps, by name in the run folder.
         tuning: tuning.json; None without --tune.
+        tuning_plot: tuning.png; None without --tune.
         external: External validations, by name.
     """
 
@@ -42,8 +43,9 @@ class RunDetails:
     history: tuple[dict[str, float], ...]
     dataset: DatasetCard
     saliency: Saliency
-    pictures: dict[str, bytes]
+    overlays: dict[str, bytes]
     tuning: dict | None = None
+    tuning_plot: bytes | None = None
     external: tuple[ExternalValidation, ...] = ()
 
 
@@ -57,7 +59,7 @@ def save(run: Run, details: RunDetails) -> None:
     write_csv(run.path / file_names.HISTORY, epochs[0], epochs)
     write_result(run.path / file_names.DATASET, details.dataset)
     write_result(run.path / file_names.SALIENCY, details.saliency)
-    for name, content in details.pictures.items():
+    for name, content in details.overlays.items():
         (run.path / name).parent.mkdir(exist_ok=True)
         with atomic(run.path / name) as temporary:
             temporary.write_bytes(content)
@@ -80,7 +82,7 @@ def load_details(folder: Path) -> RunDetails:
     """
     history = [{name: float(value) for name, value in row.items()} for row in read_csv(folder / file_names.HISTORY)]
     saliency = read_result(Saliency, folder / file_names.SALIENCY)
-    names = [image.picture for image in saliency.images if image.picture] + [file_names.TUNING_PLOT]
+    overlays = {image.overlay: _read_own(folder, image.overlay) for image in saliency.images if image.overlay}
     tuning = folder / file_names.TUNING
     externals = sorted((folder / file_names.EXTERNAL).glob(f"*/{file_names.METRICS}"))
     return RunDetails(
@@ -88,8 +90,9 @@ def load_details(folder: Path) -> RunDetails:
         history=tuple({name: value for name, value in epoch.items() if name != "epoch"} for epoch in history),
         dataset=read_result(DatasetCard, folder / file_names.DATASET),
         saliency=saliency,
-        pictures={name: path.read_bytes() for name in names if (path := _own_file(folder, name))},
+        overlays={name: content for name, content in overlays.items() if content},
         tuning=read_json(tuning) if tuning.is_file() else None,
+        tuning_plot=_read_own(folder, file_names.TUNING_PLOT),
         external=tuple(_load_external(path.parent) for path in externals),
     )
 
@@ -102,7 +105,7 @@ def _load_external(folder: Path) -> ExternalValidation:
     )
 
 
-def _own_file(folder: Path, name: str) -> Path | None:
-    """A file of the run folder; None for others: a run folder from elsewhere could name, or link to, any picture."""
+def _read_own(folder: Path, name: str) -> bytes | None:
+    """A file of the run folder; None for others: a run folder from elsewhere could name, or link to, any image."""
     path = (folder / name).resolve()
-    return path if path.is_file() and path.is_relative_to(folder.resolve()) else None
+    return path.read_bytes() if path.is_file() and path.is_relative_to(folder.resolve()) else None

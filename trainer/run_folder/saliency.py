@@ -40,7 +40,7 @@ class SaliencyImage:
         label: Name of the class.
         license: Licence of the image; empty where none is stated.
         p_covid: The final model's probability of covid.
-        picture: File of the run folder with the image and its heat map; None if it was not drawn.
+        overlay: File of the run folder with the image and its heat map; None if it was not drawn.
         outside_lungs: Share of the heat outside the lung rectangle; None without heat.
         p_out_of_fold: Mean out-of-fold probability; "mistake" only.
         on_opacities: Share of the heat on the drawn opacities; covid images of `phantom` only.
@@ -54,7 +54,7 @@ class SaliencyImage:
     label: str
     license: str
     p_covid: float
-    picture: str | None
+    overlay: str | None
     outside_lungs: float | None
     p_out_of_fold: float | None = None
     on_opacities: float | None = None

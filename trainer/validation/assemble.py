@@ -55,16 +55,15 @@ def assemble_run(
     metrics = compute_run_metrics(examples, p_covid, validation, fine_tuning)
     run = Run(path, config, environment, metrics, list_predictions(examples, p_covid))
     p_out_of_fold = validation.p_out_of_fold
-    saliency, pictures = measure_saliency(features, head, p_covid, p_out_of_fold.mean(0), metrics.threshold)
-    if tuning:
-        pictures[file_names.TUNING_PLOT] = (path / file_names.TUNING_PLOT).read_bytes()
+    saliency, overlays = measure_saliency(features, head, p_covid, p_out_of_fold.mean(0), metrics.threshold)
     details = RunDetails(
         out_of_fold=list_out_of_fold(examples, validation.folds, p_out_of_fold),
         history=tuple(history),
         dataset=describe_dataset(examples),
         saliency=saliency,
-        pictures=pictures,
+        overlays=overlays,
         tuning=tuning,
+        tuning_plot=(path / file_names.TUNING_PLOT).read_bytes() if tuning else None,
     )
     return run, details
 

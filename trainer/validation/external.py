@@ -22,7 +22,7 @@ BATCH = 8
 
 
 def validate_externally(run: Run, request: DatasetRequest) -> ExternalValidation:
-    """Returns the run's metrics on the dataset that `request` names, without the images that the run knows.
+    """Returns the run's metrics on the dataset that `request` names, without images and patients of its own.
 
     Raises:
         UsageError: If the dataset can't be read, or all images or their patients are in the run's own data.

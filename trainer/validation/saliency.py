@@ -46,7 +46,7 @@ def measure_saliency(
     outside = dict(zip(rows.tolist(), _share_outside_lungs(heat), strict=True))
     opacities = _share_on_opacities(examples, rows, heat)
     shown = np.union1d(test[: SHOWN["test"]], mistakes)
-    pictures = {row: f"{file_names.SALIENCY_PICTURES}/{number:02d}.jpg" for number, row in enumerate(shown.tolist())}
+    names = {row: f"{file_names.OVERLAYS}/{number:02d}.jpg" for number, row in enumerate(shown.tolist())}
 
     def describe(row: int, group: str, drawn: bool, p_out_of_fold: float | None = None) -> SaliencyImage:
         on_opacities, area = opacities.get(row, (None, None))
@@ -58,7 +58,7 @@ def measure_saliency(
             label=examples.class_names[examples.labels[row]],
             license=str(examples.facts["license"][row]),
             p_covid=float(p_covid[row]),
-            picture=pictures[row] if drawn else None,
+            overlay=names[row] if drawn else None,
             outside_lungs=outside[row],
             p_out_of_fold=p_out_of_fold,
             on_opacities=on_opacities,
@@ -69,7 +69,7 @@ def measure_saliency(
     images += [describe(row, "mistake", True, float(p_out_of_fold[row])) for row in mistakes.tolist()]
     files = _draw_files(examples, shown, heat[np.searchsorted(rows, shown)], blind)
     result = _summarize(images, features.map_shape[:2], float(blind.mean()), has_opacities=_is_phantom(examples))
-    return result, dict(zip(pictures.values(), files, strict=True))
+    return result, dict(zip(names.values(), files, strict=True))
 
 
 def _sort_by_error(examples: Examples, rows: np.ndarray, p_covid: np.ndarray, threshold: float) -> np.ndarray:

@@ -9,7 +9,6 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
 from trainer.__main__ import main
-from trainer.features.head_training import profiled
 from trainer.run_folder import file_names
 
 
@@ -82,9 +81,3 @@ def test_graph_and_configuration_are_there(plain):
 def test_a_profile_is_recorded(plain):
     run, _ = plain
     assert list((run / file_names.TENSORBOARD).rglob("*.xplane.pb"))
-
-
-def test_no_profile_unless_wanted(tmp_path):
-    with profiled(tmp_path, False):
-        pass
-    assert not list(tmp_path.iterdir())

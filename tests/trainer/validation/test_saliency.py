@@ -71,7 +71,7 @@ def test_test_images_and_the_largest_mistakes_are_measured(features):
     head = heads.build_head(features.recipe, SHAPE, classes=2, seed=1)
     p_covid = np.full(12, 0.3)
     p_covid[[8, 9, 10, 11]] = [0.25, 0.3, 0.15, 0.22]  # two covid images, called wrongly and rightly, two normal ones
-    result, pictures = measure_saliency(features, head, p_covid, out_of_fold, threshold=0.2)
+    result, overlays = measure_saliency(features, head, p_covid, out_of_fold, threshold=0.2)
     groups = [(image.group, image.image_id) for image in result.images]
     # Mistakes first, the largest error first: 10 (0.85), 9 (0.3), 11 (0.22); then 8, called rightly.
     assert [name for group, name in groups if group == "test"] == ["image-10", "image-9", "image-11", "image-8"]
@@ -81,18 +81,18 @@ def test_test_images_and_the_largest_mistakes_are_measured(features):
     test = [image for image in result.images if image.group == "test"]
     assert result.outside_lungs.value == pytest.approx(np.mean([image.outside_lungs for image in test]))
     assert result.opacities is None
-    assert {image.picture for image in result.images} == set(pictures)
-    assert {Image.open(io.BytesIO(content)).size for content in pictures.values()} == {(448, 224)}
+    assert {image.overlay for image in result.images} == set(overlays)
+    assert {Image.open(io.BytesIO(content)).size for content in overlays.values()} == {(448, 224)}
 
 
 def test_a_large_test_split_is_measured_whole_and_drawn_in_part(features, monkeypatch):
     monkeypatch.setattr(saliency, "SHOWN", {"test": 2, "mistake": 6})
     head = heads.build_head(features.recipe, SHAPE, classes=2, seed=1)
     correct = np.where(features.examples.labels == 0, 0.9, 0.1)
-    result, pictures = measure_saliency(features, head, np.full(12, 0.5), correct, threshold=0.5)
-    assert [image.picture is not None for image in result.images] == [True, True, False, False]
+    result, overlays = measure_saliency(features, head, np.full(12, 0.5), correct, threshold=0.5)
+    assert [image.overlay is not None for image in result.images] == [True, True, False, False]
     assert all(image.outside_lungs is not None for image in result.images)
-    assert len(pictures) == 2
+    assert len(overlays) == 2
 
 
 def test_phantoms_opacities_are_compared_with_their_area(features, monkeypatch):
