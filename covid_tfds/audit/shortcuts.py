@@ -49,6 +49,12 @@ class Comparison:
     right_alone: float | None
     strong: bool
 
+    def describe(self) -> dict[str, str]:
+        """Returns what was measured as two cells of a table."""
+        if self.association is None or self.right_alone is None:
+            return {"association": "-", "right alone": "-"}
+        return {"association": f"{self.measure} {self.association:.2f}", "right alone": f"{self.right_alone:.0%}"}
+
 
 def compare_classes(table: pd.DataFrame, class_names: Sequence[str]) -> list[Comparison]:
     """Compare the classes in every fact that is known of any image.
@@ -94,14 +100,7 @@ def _check_strong(table: pd.DataFrame, comparisons: list[Comparison]) -> list[Fi
             " Here it is by construction: no source holds both classes, so whatever differs between the sources gives "
             "the class away. Only other images can change that, no other split."
         )
-    items = [
-        {
-            "fact": comparison.fact,
-            "association": f"{comparison.measure} {comparison.association:.2f}",
-            "right alone": f"{comparison.right_alone:.0%}",
-        }
-        for comparison in strong
-    ]
+    items = [{"fact": comparison.fact, **comparison.describe()} for comparison in strong]
     return [Finding(WARNING, "shortcuts", message, items)]
 
 

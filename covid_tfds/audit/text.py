@@ -62,14 +62,7 @@ def _explain_comparison(report: Report) -> str:
 
 def _format_comparison(comparison: Comparison) -> dict[str, str]:
     values = {name: _format_values(values) for name, values in comparison.values.items()}
-    if comparison.measure is None:
-        measured = {"association": "-", "right alone": "-"}
-    else:
-        measured = {
-            "association": f"{comparison.measure} {comparison.association:.2f}",
-            "right alone": f"{comparison.right_alone:.0%}",
-        }
-    return {"fact": comparison.fact, **values, **measured}
+    return {"fact": comparison.fact, **values, **comparison.describe()}
 
 
 def _format_values(values: dict) -> str:
