@@ -31,7 +31,7 @@ def test_a_builder_config_is_prepared_when_it_is_not_there(examples):
     assert examples.class_names == ("covid", "normal")
     assert examples.patients_known
     assert examples.facts["view"].tolist() == ["PA"] * 40
-    assert examples.facts["age"].dtype == np.float32
+    assert examples.facts["age"].dtype == np.float64
     assert "40 drawn" in examples.description
 
 
@@ -70,7 +70,7 @@ def test_images_that_cannot_be_had_give_one_line(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise SourceError("50 of 50 images cannot be had:\n- all of them\nRun it again with --manual_dir DIR")
 
-    monkeypatch.setattr(locate, "locate", refuse)
+    monkeypatch.setattr(locate, "locate_images", refuse)
     with pytest.raises(UsageError, match=r"50 of 50 .* --manual_dir DIR"):
         load_examples(DatasetRequest(config="curated", data_dir=str(tmp_path)))
 
