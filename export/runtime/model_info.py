@@ -29,7 +29,7 @@ class ModelInfo:
         recipe: The recipe it was trained with.
         versions: Version of Python and of each package that took part.
         temperature: What the last layer's weights were divided by, for calibration.
-        shortcuts_verdict: "shortcut" or "not detected".
+        shortcuts_verdict: "shortcut", "not detected" or "inconclusive".
         shortcuts_because: Why the verdict is what it is, in words.
         attribution: Author and licence of the backbone's weights; None for untrained ones.
     """

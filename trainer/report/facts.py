@@ -24,6 +24,16 @@ METRIC_NAMES = {
     "brier": "Brier score",
 }
 SHORTCUT = "shortcut"
+HEADLINES = {
+    SHORTCUT: "Shortcut: the classes can be separated without the lungs",
+    "not detected": "No shortcut detected",
+    "inconclusive": "Inconclusive: neither a shortcut nor its absence is shown",
+}
+MEANINGS = {
+    SHORTCUT: "The metrics of this report may show where an image comes from, not who is ill.",
+    "not detected": "Only the controls below were tried: other shortcuts may exist.",
+    "inconclusive": "Do not read this as “no shortcut”.",
+}
 PATHS = ("dataset", "manual_dir", "data_dir", "weights", "output")
 
 
@@ -76,21 +86,15 @@ def describe_run(run: Run) -> str:
 def describe_verdict(shortcuts: Shortcuts) -> VerdictText:
     """Returns the shortcut verdict in words."""
     control, model = shortcuts.controls[shortcuts.strongest].auroc, shortcuts.model.auroc
-    _, low, _ = model.value_and_limits
-    if shortcuts.verdict == SHORTCUT:
-        headline = "Shortcut: the classes can be separated without the lungs"
-        meaning = "The metrics of this report may show where an image comes from, not who is ill."
-    elif low <= 0.5:
+    at_chance = model.value_and_limits[1] <= 0.5
+    headline = HEADLINES[shortcuts.verdict]
+    if at_chance:
         headline = "The model is not shown to be better than chance"
-        meaning = "The interval of its AUROC contains 0.5: there is no skill that a shortcut could explain."
-    else:
-        headline = "No shortcut detected"
-        meaning = "Only the controls below were tried: other shortcuts may exist."
     compared = (
         f"“{shortcuts.strongest.replace('_', ' ')}”, the strongest control that cannot see the lungs, has AUROC "
         f"{format_estimate(control)}; {shortcuts.of or 'the model'} has {format_estimate(model)}."
     )
-    return VerdictText(headline, f"{compared} {meaning}", at_chance=low <= 0.5)
+    return VerdictText(headline, f"{compared} {shortcuts.because} {MEANINGS[shortcuts.verdict]}", at_chance)
 
 
 def format_estimate(estimate: Estimate) -> str:

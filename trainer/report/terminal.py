@@ -14,6 +14,7 @@ RULE_WIDTH = 88
 VERDICTS = {
     SHORTCUT: "SHORTCUT: these metrics may show where an image comes from, not who is ill",
     "not detected": "SHORTCUT NOT DETECTED",
+    "inconclusive": "INCONCLUSIVE: neither a shortcut nor its absence is shown",
 }
 
 

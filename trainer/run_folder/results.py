@@ -162,8 +162,8 @@ class ControlResult:
         sees_lungs: Whether its input holds pixels of the lungs.
         what: What it sees, in words.
         auroc: Its cross-validated AUROC, on the model's own folds.
-        is_cue: Whether it beats chance at the 99 % level; None for controls that see the lungs.
-        lead: (model's AUROC - 0.5) - 2 * (control's AUROC - 0.5); None for controls that see the lungs.
+        is_cue: Whether it beats chance (level: see `rule`); None for controls that see the lungs.
+        lead: (model's AUROC - 0.5) - 2 * max(control's AUROC - 0.5, 0); None for controls that see the lungs.
     """
 
     sees_lungs: bool
@@ -185,7 +185,7 @@ class Shortcuts:
     """The shortcut controls and the verdict that follows from them.
 
     Attributes:
-        verdict: "shortcut" or "not detected".
+        verdict: "shortcut", "not detected" or "inconclusive".
         rule: The rule the verdict follows, in words.
         because: Why the verdict is what it is, in words.
         strongest: Name of the control with the highest AUROC of those that cannot see the lungs.

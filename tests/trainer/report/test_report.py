@@ -127,15 +127,15 @@ def test_the_first_screen_has_verdict_notes_and_metrics(whole):
     assert whole.text.count(INTENDED_USE) == 1
 
 
-@pytest.mark.parametrize(("verdict", "shown"), [("shortcut", "shortcut"), ("not detected", "clear")])
+@pytest.mark.parametrize(("verdict", "shown"), [("shortcut", "shortcut"), ("not detected", "clear"), ("inconclusive", "open")])
 def test_the_box_has_the_verdicts_colour(tmp_path, verdict, shown):
     assert written(*run_files.make(tmp_path, verdict)).all("section")[0]["class"].split() == ["verdict", shown]
 
 
 def test_a_model_at_chance_gets_no_green_box(tmp_path):
-    run, details = run_files.make(tmp_path, "not detected")
+    run, details = run_files.make(tmp_path, "inconclusive")
     page = written(with_shortcuts(run, model=ModelResult(Estimate(0.52, (0.4, 0.63), 50))), details)
-    assert page.all("section")[0]["class"].split() == ["verdict"]
+    assert page.all("section")[0]["class"].split() == ["verdict", "open"]
     assert "0.52 (95 % CI 0.40 to 0.63)" in page.text
 
 

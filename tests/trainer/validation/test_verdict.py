@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -10,7 +12,7 @@ from trainer.metrics.folds import assign_folds
 from trainer.run_folder.results import ControlResult, Estimate
 from trainer.validation.controls import Control, build_controls, score_out_of_fold
 from trainer.validation.file_facts import file_facts
-from trainer.validation.verdict import compare_with_controls, decide
+from trainer.validation.verdict import compare_leads, compare_with_controls, decide
 
 BLIND = ("border_only", "lungs_blacked_out", "file_facts")
 GOOD, CHANCE = Estimate(0.95, (0.85, 1.0), 50), Estimate(0.55, (0.43, 0.66), 50)
@@ -21,32 +23,55 @@ def result(value, is_cue, lead_low, sees_lungs=False):
     return ControlResult(sees_lungs, "", auroc, is_cue, Estimate(0.0, (lead_low, 1.0), 50))
 
 
-CUE, WEAK, NONE = result(0.94, True, -0.5), result(0.62, True, 0.1), result(0.55, False, -0.2)
+CUE, WEAK = result(0.94, True, -0.5), result(0.62, True, 0.1)
+OPEN, NONE = result(0.6, False, -0.2), result(0.52, False, 0.1)
+SEEING = result(1.0, True, -0.5, sees_lungs=True)
 
 
 @pytest.mark.parametrize(
     ("model", "controls", "verdict"),
     [
         (GOOD, {"a": CUE, "b": NONE}, "shortcut"),
+        (GOOD, {"a": CUE, "b": OPEN}, "shortcut"),
         (GOOD, {"a": WEAK, "b": NONE}, "not detected"),
-        (GOOD, {"a": NONE}, "not detected"),
-        (GOOD, {"a": NONE, "c": result(1.0, True, -0.5, sees_lungs=True)}, "not detected"),
-        (CHANCE, {"a": CUE}, "not detected"),
+        (GOOD, {"a": NONE, "c": SEEING}, "not detected"),
+        (GOOD, {"a": OPEN}, "inconclusive"),
+        (GOOD, {"a": NONE, "b": OPEN}, "inconclusive"),
+        (CHANCE, {"a": CUE}, "inconclusive"),
+        (CHANCE, {"a": NONE}, "inconclusive"),
     ],
 )
 def test_verdict_follows_the_rule(model, controls, verdict):
-    assert decide(model, controls).verdict == verdict
+    assert decide(model, controls, patients=50).verdict == verdict
 
 
 def test_the_reason_names_the_controls():
-    assert "border_only" in decide(GOOD, {"border_only": CUE, "file_facts": NONE}).because
-    assert "file_facts" not in decide(GOOD, {"border_only": CUE, "file_facts": NONE}).because
-    assert "border_only" in decide(CHANCE, {"border_only": CUE}).because
+    assert "border_only" in decide(GOOD, {"border_only": CUE, "file_facts": NONE}, 50).because
+    assert "file_facts" not in decide(GOOD, {"border_only": CUE, "file_facts": NONE}, 50).because
+    assert "border_only" in decide(CHANCE, {"border_only": CUE}, 50).because
+    assert "border_only" in decide(GOOD, {"border_only": OPEN, "file_facts": NONE}, 50).because
+
+
+@pytest.mark.parametrize(("lead", "wanted"), [(0.2, "450"), (-0.1, None)])
+def test_an_open_question_says_how_many_patients_would_settle_it(lead, wanted):
+    """n x (half-width / lead) squared: 50 x (0.6 / 0.2) squared; where the lead is not positive, no number would do."""
+    control = ControlResult(
+        False, "", Estimate(0.6, (0.5, 0.7), 50), False, Estimate(lead, (lead - 0.6, lead + 0.6), 50)
+    )
+    numbers = re.findall(r"\d+ patients", decide(GOOD, {"a": control}, 50).because)
+    assert numbers == ([f"{wanted} patients"] if wanted else [])
+
+
+def test_a_control_below_chance_does_not_add_to_the_lead():
+    model, draws = Estimate(0.9, (0.8, 1.0), 50), np.linspace(0.8, 1.0, 201)
+    lead = compare_leads(model, draws, Estimate(0.3, (0.2, 0.4), 50), np.full(201, 0.3))
+    assert lead.value == pytest.approx(0.4)
+    assert lead.ci95 == pytest.approx((0.305, 0.495))
 
 
 def test_the_strongest_control_is_one_that_cannot_see_the_lungs():
     controls = {"a": result(0.7, False, 0), "b": result(0.8, False, 0), "c": result(1.0, True, 0, sees_lungs=True)}
-    assert decide(GOOD, controls).strongest == "b"
+    assert decide(GOOD, controls, 50).strongest == "b"
 
 
 def test_noise_is_seldom_called_a_cue():
