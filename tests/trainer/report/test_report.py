@@ -127,7 +127,9 @@ def test_the_first_screen_has_verdict_notes_and_metrics(whole):
     assert whole.text.count(INTENDED_USE) == 1
 
 
-@pytest.mark.parametrize(("verdict", "shown"), [("shortcut", "shortcut"), ("not detected", "clear"), ("inconclusive", "open")])
+@pytest.mark.parametrize(
+    ("verdict", "shown"), [("shortcut", "shortcut"), ("not detected", "clear"), ("inconclusive", "open")]
+)
 def test_the_box_has_the_verdicts_colour(tmp_path, verdict, shown):
     assert written(*run_files.make(tmp_path, verdict)).all("section")[0]["class"].split() == ["verdict", shown]
 
