@@ -17,7 +17,6 @@ from covid_tfds.common.markdown import escaped
 from covid_tfds.examples import FACTS
 from trainer.report.facts import METRIC_NAMES, choose_best_metrics, format_estimate, name_cross_validation
 from trainer.run_folder.dataset_card import UNKNOWN, Ages, DatasetCard, Group
-from trainer.run_folder.results import Metrics
 
 # Hugging Face's name of each metric, as on its leaderboards.
 HUB_METRICS = {
@@ -44,30 +43,15 @@ def render(facts: dict[str, Any]) -> str:
     environment.filters |= {"estimate": format_estimate, "as_dict": dataclasses.asdict}
     return environment.get_template("MODEL_CARD.md").render(
         **escaped(facts),
-        header=make_header(facts),
+        licence=choose_licence(facts["dataset"]),
+        tags=TAGS,
+        hub_metrics=HUB_METRICS,
         metric_names=METRIC_NAMES,
         best=choose_best_metrics(facts["metrics"]),
         validated=name_cross_validation(facts["metrics"]),
         totals=escaped(_summarize_groups(facts["dataset"].groups)),
+        raw=facts,
     )
-
-
-def make_header(facts: dict[str, Any]) -> dict[str, Any]:
-    """Returns what the card's YAML header says: the licence, the dataset if it is a public one, and the results."""
-    own, metrics = facts["environment"].dataset.name, facts["metrics"]
-    results = [
-        _make_result(own, name_cross_validation(metrics), metrics.cross_validation),
-        _make_result(own, "test", metrics.test),
-        *(_make_result(name, "external", one.test) for name, one in facts["external"].items()),
-    ]
-    return {
-        "license": choose_licence(facts["dataset"]),
-        "tags": TAGS,
-        "dataset": own if own.startswith("covid_tfds/") else None,
-        "metrics": list(HUB_METRICS.values()),
-        "name": f"covid-vgg16-{facts['environment'].run_id}",
-        "results": results,
-    }
 
 
 def choose_licence(dataset: DatasetCard) -> str:
@@ -76,20 +60,6 @@ def choose_licence(dataset: DatasetCard) -> str:
     if UNKNOWN in stated:
         return "unknown"
     return stated.pop().lower().replace(" ", "-") if len(stated) == 1 else "other"
-
-
-def _make_result(dataset: str, split: str, metrics: Metrics) -> dict[str, Any]:
-    """An entry of the header's model-index; undefined metrics are left out."""
-    listed = [
-        {
-            "type": kind,
-            "value": round(value, 4),
-            "name": f"{METRIC_NAMES[key]} {format_estimate(getattr(metrics, key))}",
-        }
-        for key, kind in HUB_METRICS.items()
-        if (value := getattr(metrics, key).value) is not None
-    ]
-    return {"dataset": dataset, "split": split, "metrics": listed}
 
 
 def _summarize_groups(groups: tuple[Group, ...]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from trainer.report import svg_charts
 from trainer.report.facts import METRIC_NAMES, choose_best_metrics, name_cross_validation
-from trainer.report.svg_charts import BLUE, GREY, ORANGE, Series
+from trainer.report.svg_charts import BLUE, GREY, ORANGE, Series, render_svg
 from trainer.run_folder.details import RunDetails
 from trainer.run_folder.predictions import OutOfFoldPrediction, Prediction
 from trainer.run_folder.results import Estimate, Shortcuts
@@ -43,19 +43,21 @@ def render(run: Run, details: RunDetails, facts: dict[str, Any]) -> str:
 def _draw_plots(run: Run, details: RunDetails) -> dict[str, str]:
     """The SVG text of each plot."""
     metrics, best = run.metrics, choose_best_metrics(run.metrics)
-    calibration = metrics.calibration
-    sets = _list_series(run, details)
+    bars, sets, bins = _list_bars(metrics.shortcuts), _list_series(run, details), metrics.calibration
     return {
-        "controls": svg_charts.controls(_list_bars(metrics.shortcuts)),
-        "roc": svg_charts.roc(sets),
-        "precision_recall": svg_charts.precision_recall(sets),
-        "confusion": svg_charts.confusion(metrics.test.confusion_matrix, run.environment.dataset.class_names),
-        "thresholds": svg_charts.thresholds(sets[0], metrics.threshold),
-        "prevalences": svg_charts.prevalences(best.sensitivity, best.specificity),
-        "calibration": svg_charts.calibration(
-            calibration.bins_before, calibration.bins if calibration.applied else None
+        "controls": render_svg(svg_charts.draw_controls, bars, size=(4.2, 0.9 + 0.34 * len(bars))),
+        "roc": render_svg(svg_charts.draw_roc, sets),
+        "precision_recall": render_svg(svg_charts.draw_precision_recall, sets),
+        "confusion": render_svg(
+            svg_charts.draw_confusion_matrix,
+            metrics.test.confusion_matrix,
+            run.environment.dataset.class_names,
+            size=(3.4, 2.9),
         ),
-        "training": svg_charts.training(details.history),
+        "thresholds": render_svg(svg_charts.draw_thresholds, sets[0], metrics.threshold),
+        "prevalences": render_svg(svg_charts.draw_prevalences, best.sensitivity, best.specificity),
+        "calibration": render_svg(svg_charts.draw_calibration, bins.bins_before, bins.bins if bins.applied else None),
+        "training": render_svg(svg_charts.draw_training, details.history, size=(4.2, 4.4), rows=2),
     }
 
 

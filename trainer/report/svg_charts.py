@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ mpl.use("Agg")
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
@@ -49,113 +49,99 @@ class Series:
     p_covid: np.ndarray
 
 
-class Drawing:
-    """The SVG text of a plot, set when its `with` block ends."""
+def render_svg(draw: Callable[..., None], *content: Any, size: tuple[float, float] = (4.2, 3.3), rows: int = 1) -> str:
+    """Returns the SVG text of a plot.
 
-    svg: str = ""
-
-
-@contextmanager
-def _plot(width: float = 4.2, height: float = 3.3, rows: int = 1) -> Iterator[tuple]:
-    # Small on purpose: at a phone's width the letters are still 10 points high.
+    Args:
+        draw: One of the functions below; called with the axis (`rows` axes) and `content`.
+        *content: What to draw.
+        size: Width and height in inches. Small: at a phone's width the letters are still 10 points high.
+        rows: Number of axes, one above the other.
+    """
     with mpl.rc_context(SETTINGS):
-        figure, axes = plt.subplots(rows, 1, figsize=(width, height), layout="constrained", sharex=True)
-        drawing = Drawing()
-        try:
-            yield axes, drawing
-            text = io.StringIO()
-            figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-            drawing.svg = text.getvalue()
-        finally:
-            plt.close(figure)
+        figure, axes = plt.subplots(rows, 1, figsize=size, layout="constrained", sharex=True)
+        draw(axes, *content)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        plt.close(figure)
+    return text.getvalue()
 
 
-def roc(series: Sequence[Series]) -> str:
+def draw_roc(axis: Axes, series: Sequence[Series]) -> None:
     """Draws the ROC curves of several sets of images, and the line of chance."""
-    return _curves(RocCurveDisplay, series, "1 - specificity", "sensitivity", diagonal=True, corner="lower right")
+    _draw_curves(axis, RocCurveDisplay, series, "1 - specificity", "sensitivity")
+    axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":", label="chance")
+    axis.legend(loc="lower right")
 
 
-def precision_recall(series: Sequence[Series]) -> str:
+def draw_precision_recall(axis: Axes, series: Sequence[Series]) -> None:
     """Draws precision (PPV in these images) by sensitivity."""
-    return _curves(PrecisionRecallDisplay, series, "sensitivity", "PPV in these images", corner="lower left")
+    _draw_curves(axis, PrecisionRecallDisplay, series, "sensitivity", "PPV in these images")
+    axis.legend(loc="lower left")
 
 
-def _curves(display, series: Sequence[Series], x: str, y: str, *, corner: str, diagonal: bool = False) -> str:
-    with _plot() as (axis, drawing):
-        for one, (colour, style) in zip(series, STYLES, strict=False):
-            drawn = display.from_predictions(one.truth, one.p_covid, ax=axis)
-            drawn.line_.set(color=colour, linestyle=style, linewidth=1.8, label=_shorten(one.name, 26))
-        if diagonal:
-            axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":", label="chance")
-        axis.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="auto")
-        axis.legend(loc=corner)
-    return drawing.svg
+def _draw_curves(axis: Axes, display: Any, series: Sequence[Series], x: str, y: str) -> None:
+    for one, (colour, style) in zip(series, STYLES, strict=False):
+        drawn = display.from_predictions(one.truth, one.p_covid, ax=axis)
+        drawn.line_.set(color=colour, linestyle=style, linewidth=1.8, label=_shorten(one.name, 26))
+    axis.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="auto")
 
 
-def confusion(counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> str:
+def draw_confusion_matrix(axis: Axes, counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> None:
     """Draws the confusion matrix ((tp, fn), (fp, tn)): rows are the truth, columns the decision."""
-    with _plot(3.4, 2.9) as (axis, drawing):
-        axis.grid(visible=False)
-        plots.fill_confusion_matrix(axis, counts, [_shorten(name, 14) for name in class_names])
-    return drawing.svg
+    axis.grid(visible=False)
+    plots.fill_confusion_matrix(axis, counts, [_shorten(name, 14) for name in class_names])
 
 
-def calibration(before: Sequence[ReliabilityBin], after: Sequence[ReliabilityBin] | None) -> str:
+def draw_calibration(axis: Axes, before: Sequence[ReliabilityBin], after: Sequence[ReliabilityBin] | None) -> None:
     """Draws the reliability diagram, with intervals for the bins in use: `after`, or `before` if that is None."""
-    with _plot() as (axis, drawing):
-        axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":", label="perfect")
-        if after is not None:
-            _reliability(axis, before, "before scaling", color=GREY, linestyle="--", alpha=0.6)
-        used = before if after is None else after
-        _reliability(axis, used, "as trained" if after is None else "after scaling", color=BLUE, linestyle="-")
-        for one in used:
-            axis.vlines(one.mean_p, *one.ci95, color=BLUE, alpha=0.4, linewidth=1.2)
-        axis.set(xlabel="probability of covid", ylabel="share that is covid", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-        place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
-        axis.legend(**place, ncols=3, fontsize=9, columnspacing=1, handlelength=1.5)
-    return drawing.svg
+    axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":", label="perfect")
+    if after is not None:
+        _draw_bins(axis, before, "before scaling", color=GREY, linestyle="--", alpha=0.6)
+    used = before if after is None else after
+    _draw_bins(axis, used, "as trained" if after is None else "after scaling", color=BLUE, linestyle="-")
+    for one in used:
+        axis.vlines(one.mean_p, *one.ci95, color=BLUE, alpha=0.4, linewidth=1.2)
+    axis.set(xlabel="probability of covid", ylabel="share that is covid", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, columnspacing=1, handlelength=1.5)
 
 
-def _reliability(axis, bins: Sequence[ReliabilityBin], name: str, **look) -> None:
+def _draw_bins(axis: Axes, bins: Sequence[ReliabilityBin], name: str, **look) -> None:
     share, mean_p = np.asarray([one.fraction_covid for one in bins]), np.asarray([one.mean_p for one in bins])
     drawn = CalibrationDisplay(share, mean_p, mean_p).plot(ax=axis, name=name, ref_line=False)
     drawn.line_.set(label=name, markersize=4, **look)
 
 
-def rates(truth: np.ndarray, p_covid: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def compute_rates(truth: np.ndarray, p_covid: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns sensitivity and specificity of the decision p_covid >= threshold, float [k] each, for k thresholds."""
     called = p_covid[None, :] >= thresholds[:, None]
     return (called & truth).sum(1) / truth.sum(), (~called & ~truth).sum(1) / (~truth).sum()
 
 
-def thresholds(one: Series, chosen: float) -> str:
+def draw_thresholds(axis: Axes, one: Series, chosen: float) -> None:
     """Draws sensitivity and specificity by threshold; a line marks the chosen threshold."""
     grid = np.linspace(0, 1, 201)
-    sensitivity, specificity = rates(one.truth, one.p_covid, grid)
-    with _plot() as (axis, drawing):
-        axis.step(grid, sensitivity, where="post", color=BLUE, label="sensitivity", linewidth=1.8)
-        axis.step(grid, specificity, where="post", color=ORANGE, linestyle="--", label="specificity")
-        axis.axvline(chosen, color="black", linewidth=1, linestyle=":", label=f"operating point, {chosen:.2f}")
-        axis.set(xlabel="threshold on the probability of covid", ylabel="share", xlim=(0, 1), ylim=(-0.02, 1.02))
-        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
-    return drawing.svg
+    sensitivity, specificity = compute_rates(one.truth, one.p_covid, grid)
+    axis.step(grid, sensitivity, where="post", color=BLUE, label="sensitivity", linewidth=1.8)
+    axis.step(grid, specificity, where="post", color=ORANGE, linestyle="--", label="specificity")
+    axis.axvline(chosen, color="black", linewidth=1, linestyle=":", label=f"operating point, {chosen:.2f}")
+    axis.set(xlabel="threshold on the probability of covid", ylabel="share", xlim=(0, 1), ylim=(-0.02, 1.02))
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
 
 
-def prevalences(sensitivity: Estimate, specificity: Estimate) -> str:
+def draw_prevalences(axis: Axes, sensitivity: Estimate, specificity: Estimate) -> None:
     """Draws PPV and NPV by prevalence; bands go from both lower to both upper limits of the two metrics."""
     prevalence = np.geomspace(0.001, 0.9, 120)
     pairs = zip(sensitivity.value_and_limits, specificity.value_and_limits, strict=True)
     values, *limits = (_predictive_values(prevalence, *pair) for pair in pairs)
-    with _plot() as (axis, drawing):
-        names = ("PPV: share of positive calls that are right", "NPV: share of negative calls that are right")
-        for index, (name, (colour, style)) in enumerate(zip(names, STYLES, strict=False)):
-            axis.plot(prevalence, values[:, index], color=colour, linestyle=style, linewidth=1.8, label=name)
-            low, high = (limit[:, index] for limit in limits)
-            axis.fill_between(prevalence, low, high, color=colour, alpha=0.15, linewidth=0)
-        axis.set(xscale="log", xlabel="prevalence", ylabel="predictive value", ylim=(-0.02, 1.02))
-        axis.set_xticks([0.001, 0.01, 0.1, 0.5], ["0.1 %", "1 %", "10 %", "50 %"])
-        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
-    return drawing.svg
+    names = ("PPV: share of positive calls that are right", "NPV: share of negative calls that are right")
+    for index, (name, (colour, style)) in enumerate(zip(names, STYLES, strict=False)):
+        axis.plot(prevalence, values[:, index], color=colour, linestyle=style, linewidth=1.8, label=name)
+        low, high = (limit[:, index] for limit in limits)
+        axis.fill_between(prevalence, low, high, color=colour, alpha=0.15, linewidth=0)
+    axis.set(xscale="log", xlabel="prevalence", ylabel="predictive value", ylim=(-0.02, 1.02))
+    axis.set_xticks([0.001, 0.01, 0.1, 0.5], ["0.1 %", "1 %", "10 %", "50 %"])
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
 
 
 def _predictive_values(prevalence: np.ndarray, sensitivity: float, specificity: float) -> np.ndarray:
@@ -163,27 +149,23 @@ def _predictive_values(prevalence: np.ndarray, sensitivity: float, specificity: 
     return np.asarray([predictive_values(sensitivity, specificity, p) for p in prevalence], dtype=float)
 
 
-def controls(bars: Sequence[tuple[str, Estimate, str]]) -> str:
+def draw_controls(axis: Axes, bars: Sequence[tuple[str, Estimate, str]]) -> None:
     """Draws AUROC with its interval, a bar for each (name, AUROC, colour), from the top."""
-    with _plot(4.2, 0.9 + 0.34 * len(bars)) as (axis, drawing):
-        axis.grid(visible=False, axis="y")
-        for place, (_, auroc, colour) in enumerate(bars):
-            value, *limits = auroc.value_and_limits
-            axis.barh(place, value, color=colour, height=0.62, alpha=0.85)
-            axis.plot(limits, [place, place], color="black", linewidth=1.4, marker="|", markersize=7)
-        axis.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
-        axis.text(0.5, -0.75, "chance", color=GREY, ha="center", va="bottom", fontsize=9)
-        axis.set_yticks(range(len(bars)), [name for name, _, _ in bars])
-        axis.set(xlabel="AUROC", xlim=(0, 1.02), ylim=(len(bars) - 0.5, -0.8))
-    return drawing.svg
+    axis.grid(visible=False, axis="y")
+    for place, (_, auroc, colour) in enumerate(bars):
+        value, *limits = auroc.value_and_limits
+        axis.barh(place, value, color=colour, height=0.62, alpha=0.85)
+        axis.plot(limits, [place, place], color="black", linewidth=1.4, marker="|", markersize=7)
+    axis.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
+    axis.text(0.5, -0.75, "chance", color=GREY, ha="center", va="bottom", fontsize=9)
+    axis.set_yticks(range(len(bars)), [name for name, _, _ in bars])
+    axis.set(xlabel="AUROC", xlim=(0, 1.02), ylim=(len(bars) - 0.5, -0.8))
 
 
-def training(history: Sequence[dict[str, float]]) -> str:
+def draw_training(axes: Sequence[Axes], history: Sequence[dict[str, float]]) -> None:
     """Draws loss and accuracy by epoch of the training and the test split, one above the other."""
-    with _plot(4.2, 4.4, rows=2) as (axes, drawing):
-        plots.fill_training_curves(axes, history)
-        axes[0].set_xlabel("")
-    return drawing.svg
+    plots.fill_training_curves(axes, history)
+    axes[0].set_xlabel("")
 
 
 def _shorten(name: str, length: int) -> str:

@@ -221,6 +221,6 @@ def test_folders_of_the_users_disk_are_not_shown(made):
 def test_rates_count_as_a_threshold_does():
     truth = np.asarray([True, True, False, False])
     p_covid = np.asarray([0.9, 0.4, 0.4, 0.1])
-    sensitivity, specificity = svg_charts.rates(truth, p_covid, np.asarray([0.0, 0.4, 0.5, 1.0]))
+    sensitivity, specificity = svg_charts.compute_rates(truth, p_covid, np.asarray([0.0, 0.4, 0.5, 1.0]))
     np.testing.assert_allclose(sensitivity, [1, 1, 0.5, 0])
     np.testing.assert_allclose(specificity, [0, 0.5, 1, 1])
