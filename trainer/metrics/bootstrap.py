@@ -17,7 +17,7 @@ SEED = 42
 CHUNK = 500_000  # weights held at a time, each several times over
 
 
-def replicates(is_positive: np.ndarray, patients: np.ndarray) -> Iterator[np.ndarray]:
+def draw_replicates(is_positive: np.ndarray, patients: np.ndarray) -> Iterator[np.ndarray]:
     """Yields image weights, float64 [some replicates, n], REPLICATES rows in all; the same for the same arguments.
 
     Args:
@@ -38,7 +38,7 @@ def replicates(is_positive: np.ndarray, patients: np.ndarray) -> Iterator[np.nda
         yield drawn[:, patient]
 
 
-def mean_draws(values: np.ndarray, is_positive: np.ndarray, patients: np.ndarray) -> np.ndarray:
+def bootstrap_mean(values: np.ndarray, is_positive: np.ndarray, patients: np.ndarray) -> np.ndarray:
     """Returns the bootstrap distribution of a mean, float64 [REPLICATES].
 
     Args:
@@ -48,10 +48,10 @@ def mean_draws(values: np.ndarray, is_positive: np.ndarray, patients: np.ndarray
     """
     there = np.isfinite(values)
     filled = np.where(there, values, 0)
-    return np.concatenate([(w @ filled) / (w @ there) for w in replicates(is_positive, patients)])
+    return np.concatenate([(w @ filled) / (w @ there) for w in draw_replicates(is_positive, patients)])
 
 
-def area_draws(area: Callable, is_positive: np.ndarray, patients: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def bootstrap_area(area: Callable, is_positive: np.ndarray, patients: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Returns the bootstrap distribution of an area's mean over repeats, float64 [REPLICATES].
 
     Args:
@@ -61,7 +61,7 @@ def area_draws(area: Callable, is_positive: np.ndarray, patients: np.ndarray, sc
         scores: float [repeats, n]; higher is more positive.
     """
     return np.concatenate(
-        [np.mean([area(is_positive, s, w) for s in scores], axis=0) for w in replicates(is_positive, patients)]
+        [np.mean([area(is_positive, s, w) for s in scores], axis=0) for w in draw_replicates(is_positive, patients)]
     )
 
 

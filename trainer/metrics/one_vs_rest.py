@@ -90,7 +90,7 @@ def compute_auroc(is_positive: np.ndarray, scores: np.ndarray, patients: np.ndar
     if not all(sizes):
         return Estimate(None, None, len(is_positive), "there are images of one class only")
     value = float(np.mean([roc_auc_score(is_positive, repeat) for repeat in scores]))
-    draws = bootstrap.area_draws(bootstrap.roc_area, is_positive, patients, scores)
+    draws = bootstrap.bootstrap_area(bootstrap.roc_area, is_positive, patients, scores)
     return _estimate(value, len(is_positive), newcombe_interval(value, *sizes), draws)
 
 
@@ -112,7 +112,7 @@ def _pr_auc(is_positive: np.ndarray, patients: np.ndarray, scores: np.ndarray) -
     if not size:
         return Estimate(None, None, len(is_positive), "there is no positive image")
     value = float(np.mean([average_precision_score(is_positive, repeat) for repeat in scores]))
-    draws = bootstrap.area_draws(bootstrap.pr_area, is_positive, patients, scores)
+    draws = bootstrap.bootstrap_area(bootstrap.pr_area, is_positive, patients, scores)
     return _estimate(value, len(is_positive), exact_interval(value * size, size), draws)
 
 
@@ -125,7 +125,7 @@ def _rate(correct: np.ndarray, among: np.ndarray, is_positive: np.ndarray, patie
     limits = exact_interval(value * size, size)
     if size == n:
         return _estimate(value, n, limits)
-    draws = bootstrap.mean_draws(np.where(among, correct, np.nan), is_positive, patients)
+    draws = bootstrap.bootstrap_mean(np.where(among, correct, np.nan), is_positive, patients)
     return _estimate(value, n, limits, draws)
 
 
@@ -136,7 +136,7 @@ def _mean(values: np.ndarray, is_positive: np.ndarray, patients: np.ndarray) -> 
     value, size = float(values.mean()), len(means)
     reach = float(stats.t.ppf(0.975, size - 1) * means.std(ddof=1) / math.sqrt(size)) if size > 1 else 1.0
     limits = max(0.0, value - reach), min(1.0, value + reach)
-    return _estimate(value, len(values), limits, bootstrap.mean_draws(values, is_positive, patients))
+    return _estimate(value, len(values), limits, bootstrap.bootstrap_mean(values, is_positive, patients))
 
 
 def _estimate(value: float, n: int, limits: tuple[float, float], draws: np.ndarray | None = None) -> Estimate:

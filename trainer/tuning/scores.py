@@ -139,7 +139,7 @@ def correct_for_selection(held_out: HeldOut, log_odds: np.ndarray) -> CorrectedS
         held_out: The images.
         log_odds: float [trials, n], held-out predictions; row TUTORIAL_TRIAL is the tutorial's point.
     """
-    weights = bootstrap.replicates(held_out.is_positive, held_out.patients)
+    weights = bootstrap.draw_replicates(held_out.is_positive, held_out.patients)
     draws = [_pick_and_evaluate(held_out, log_odds, drawn) for drawn in weights]
     auroc, tutorial_auroc, p_truth, tutorial_p_truth = np.concatenate(draws, axis=1)
     sizes = [len(np.unique(held_out.patients[rows])) for rows in (held_out.is_positive, ~held_out.is_positive)]

@@ -157,4 +157,4 @@ def _describe_open_question(rivals: dict[str, Estimate], patients: int) -> str:
 
 
 def _draw_aurocs(is_positive: np.ndarray, patients: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    return bootstrap.area_draws(bootstrap.roc_area, is_positive, patients, scores)
+    return bootstrap.bootstrap_area(bootstrap.roc_area, is_positive, patients, scores)

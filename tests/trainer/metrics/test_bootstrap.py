@@ -22,7 +22,7 @@ def test_weighted_areas_are_scikit_learns(area, scikit_learns):
 def test_whole_patients_are_drawn_and_both_classes_stay():
     patients = np.asarray(["a", "a", "a", "b", "c", "c", "d", "d"])
     positive = np.asarray([True, True, True, True, False, False, True, False])
-    weights = np.concatenate(list(bootstrap.replicates(positive, patients)))
+    weights = np.concatenate(list(bootstrap.draw_replicates(positive, patients)))
     assert weights.shape == (bootstrap.REPLICATES, 8)
     for name in "abcd":
         of_one = weights[:, patients == name]
@@ -33,14 +33,14 @@ def test_whole_patients_are_drawn_and_both_classes_stay():
 
 def test_replicates_do_not_depend_on_how_many_fit_into_memory(monkeypatch):
     positive, patients = np.arange(30) < 12, np.arange(30) // 2
-    whole = np.concatenate(list(bootstrap.replicates(positive, patients)))
+    whole = np.concatenate(list(bootstrap.draw_replicates(positive, patients)))
     monkeypatch.setattr(bootstrap, "CHUNK", 30 * 2000)
-    np.testing.assert_array_equal(np.concatenate(list(bootstrap.replicates(positive, patients))), whole)
+    np.testing.assert_array_equal(np.concatenate(list(bootstrap.draw_replicates(positive, patients))), whole)
 
 
 def test_mean_draws_have_the_spread_of_the_mean():
     values = np.random.default_rng(1).normal(size=200)
-    draws = bootstrap.mean_draws(values, np.full(200, True), np.arange(200))
+    draws = bootstrap.bootstrap_mean(values, np.full(200, True), np.arange(200))
     assert draws.std() == pytest.approx(values.std() / np.sqrt(200), rel=0.05)
 
 
