@@ -25,7 +25,7 @@ def print_errors_in_one_line() -> None:
     app.install_exception_handler(_WithoutTraceback())
     if Path(sys.argv[0]).stem == "tfds":
         cli.exit_on_signals(
-            "Stopped: no dataset is half prepared, and images that came are kept. The same command goes on."
+            "Stopped: no incomplete dataset is left, and fetched images are kept. The same command continues."
         )
 
 
@@ -99,6 +99,6 @@ def _write_errors_in_one_line(data_path: str) -> Iterator[None]:
         else:
             raise
         raise SourceError(
-            f"{data_path} cannot be prepared: {reason}. Mend that or choose another --data_dir, then give the same "
+            f"{data_path} cannot be prepared: {reason}. Correct that or choose another --data_dir, then give the same "
             "command again"
         ) from error

@@ -145,5 +145,5 @@ def _naming_damage(folder: Path) -> Iterator[None]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
             f"The prepared dataset in {folder} is damaged: {reason} Remove it and give the same command again: it is "
-            "prepared anew."
+            "then prepared again."
         ) from error

@@ -40,14 +40,14 @@ class DatasetRequest:
     dataset: str | None = flag(
         None,
         "folder with one sub-folder of .jpg, .jpeg or .png files per class ('covid' and one other), used instead of "
-        "--config; an optional patients.csv (path,patient_id) in it says whose images they are",
+        "--config; an optional patients.csv (path,patient_id) in it names the patient of each image",
         metavar="DIR",
     )
     manual_dir: str | None = flag(
         None, "folder with radiographs that you already have; covid_tfds/MANUAL.md lists the layouts", metavar="DIR"
     )
     data_dir: str | None = flag(
-        None, "where prepared TFDS datasets live (default: TFDS's own ~/tensorflow_datasets)", metavar="DIR"
+        None, "folder of the prepared TFDS datasets (default: TFDS's own, ~/tensorflow_datasets)", metavar="DIR"
     )
 
     @property

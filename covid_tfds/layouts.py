@@ -89,7 +89,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror or error}. Mend or remove it.") from error
+        raise UsageError(f"{path} can't be read: {error.strerror or error}. Repair or remove it.") from error
 
 
 def _patients(table: Path, image_id: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ def main(argv: list[str] | None = None) -> int:
         argv,
         parser().parse_args,
         _export,
-        lambda options: f"Stopped: nothing is at {_output(options)}. The same command begins anew.",
+        lambda options: f"Stopped: nothing is at {_output(options)}. The same command starts from the beginning.",
     )
 
 
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="DIR",
-        help="folder to make (default: RUN_DIR/export); an existing one is not touched",
+        help="folder to make (default: RUN_DIR/export); an existing one is never overwritten",
     )
     return result
 

@@ -20,13 +20,13 @@ from covid_tfds.common.errors import INTENDED_USE
 EPILOG = """\
 Reads JPEG, PNG, WebP and BMP (grey, colour, palette, 1 to 16 bits, transparent parts over black, turned upright by
 their EXIF orientation) and DICOM with one monochrome image. Folders are searched for them, with all folders below.
-Exit code: 0; 1 when some image could not be read; 2 when none could or the model is unusable; 130 or 143 when stopped:
+Exit code: 0; 1 when some image could not be read; 2 when none could be read or the model can't be used; 130 or 143 when stopped:
 FILE.*.incomplete has the rows so far."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code: see `cli.run_command` and EPILOG."""
-    stopped = "Stopped. The same command begins anew."
+    stopped = "Stopped. The same command starts from the beginning."
     return cli.run_command(argv, parser().parse_args, _predict_images, lambda _: stopped)
 
 
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--json", action="store_true", help="print one JSON object a line instead of text")
     result.add_argument("--csv", metavar="FILE", type=Path, help="write the predictions to a CSV file, too")
     result.add_argument(
-        "--heatmap", metavar="DIR", type=Path, help="write images under their heat maps into DIR, as PNG"
+        "--heatmap", metavar="DIR", type=Path, help="write each image with its heat map into DIR, as PNG"
     )
     return result
 

@@ -42,39 +42,39 @@ class Config:
     )
     precision: str = flag(
         "float32",
-        "of the backbone's forward passes; bfloat16 is twice as fast on a CPU with AVX512-BF16 or AMX",
+        "number format of the backbone's forward passes; bfloat16 is twice as fast on a CPU with AVX512-BF16 or AMX",
         choices=PRECISIONS,
     )
-    recipe: str = flag("default", "'default', or 'tutorial' for the 2020 tutorial to the letter", choices=RECIPES)
+    recipe: str = flag("default", "'default', or 'tutorial' to repeat the 2020 tutorial exactly", choices=RECIPES)
     epochs: int = flag(25, "passes over the training images")
     batch_size: int = flag(8, "images in a training step")
     learning_rate: float = flag(1e-3, "Adam's learning rate at the first step")
-    seed: int = flag(42, "fixes weights, augmentation, shuffling and folds")
+    seed: int = flag(42, "random seed of weights, augmentation, shuffling and folds")
     target_sensitivity: float = flag(0.95, "sensitivity that the decision threshold is chosen for, 0.5 to 1")
     tune: bool = flag(
         False,
         "search for the head and the preprocessing by cross-validation on the training split, then train the best; "
-        "started again with the same --output, it goes on where it was stopped",
+        "the same command with the same --output continues a stopped search",
     )
-    trials: int = flag(30, "trials of --tune; the first is the tutorial's point")
+    trials: int = flag(30, "trials of --tune; the first is the tutorial's recipe")
     folds: int = flag(5, "patient-grouped folds that each trial of --tune is scored on")
     tuner: str = flag("bayesian", "how --tune chooses the next trial", choices=TUNERS)
     fine_tune: str | None = flag(
-        None, "train this block of VGG16, too, at a low learning rate after the head", choices=FINE_TUNED
+        None, "after the head, train this block of VGG16, too, at a low learning rate", choices=FINE_TUNED
     )
     strategy: str | None = flag(
         None,
-        "of --fine_tune: 'mirrored' divides each batch over this machine's GPUs (without any, over two logical CPU "
-        "devices), 'multiworker' over the processes in TF_CONFIG (default: one device)",
+        "devices of --fine_tune: 'mirrored' divides each batch over this machine's GPUs (without a GPU, over two "
+        "logical CPU devices), 'multiworker' over the processes in TF_CONFIG (default: one device)",
         choices=STRATEGIES,
     )
     profile: bool = flag(False, "record a trace of the training for TensorBoard's Profile plugin")
     verbose: bool = flag(False, "show Keras's and KerasTuner's own output too")
     output: str | None = flag(
         None,
-        "run folder to make (default: runs/<config>-<time>); a finished one is not touched, a stopped one goes on",
+        "run folder to make (default: runs/<config>-<time>); a finished one is never overwritten, a stopped one is continued",
     )
-    demo: bool = flag(False, "the same job on embedded synthetic radiographs: no download, random weights")
+    demo: bool = flag(False, "short for --config phantom --weights random: drawn radiographs, no download")
 
     @property
     def weights_name(self) -> str:
@@ -146,7 +146,7 @@ def from_argv(argv: list[str] | None = None) -> Config:
     config = dataclasses.replace(from_namespace(Config, parsed), data=from_namespace(DatasetRequest, parsed))
     if config.demo:
         if config.data.dataset:
-            raise UsageError("--demo brings its own dataset: leave out --dataset, or leave out --demo.")
+            raise UsageError("--demo has its own dataset: leave out --dataset, or leave out --demo.")
         phantom = dataclasses.replace(config.data, config="phantom")
         config = dataclasses.replace(config, data=phantom, weights="random")
     validate(config)
@@ -164,7 +164,7 @@ def validate(config: Config) -> None:
             if f.name in SEARCHED and getattr(config, f.name) != f.default:
                 raise UsageError(f"--tune searches for the {f.name}: leave out --{f.name}, or leave out --tune.")
     if config.strategy and not config.fine_tune:
-        raise UsageError("--strategy says where --fine_tune is computed: add --fine_tune block5, or leave it out.")
+        raise UsageError("--strategy applies to --fine_tune only: add --fine_tune block5, or leave out --strategy.")
     if config.strategy == "multiworker" and config.tune:
         raise UsageError("--strategy multiworker and --tune divide the processes differently: leave out one of them.")
     if config.folds < 2:

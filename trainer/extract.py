@@ -58,10 +58,10 @@ def parser() -> argparse.ArgumentParser:
         if field.name in OF_FEATURES:
             add_flag(result, field)
     result.add_argument(
-        "--features", type=Path, metavar="DIR", help="the cache (default: where the trainer looks, in ~/.cache)"
+        "--features", type=Path, metavar="DIR", help="feature cache (default: the trainer's, in ~/.cache)"
     )
     result.add_argument(
-        "--scheduler", metavar="ADDRESS", help="Dask scheduler that hands out the parts (default: none)"
+        "--scheduler", metavar="ADDRESS", help="Dask scheduler that distributes the parts (default: this process alone)"
     )
     result.add_argument(
         "--patience",

@@ -95,7 +95,7 @@ def fine_tune(features: Features, head: keras.Model, strategy: tf.distribute.Str
             raise
         reason = str(error.message).strip().splitlines()[0]
         raise UsageError(
-            f"Another process of TF_CONFIG is gone ({reason}). Start the same command in all of them again."
+            f"Another process of TF_CONFIG no longer answers ({reason}). Start the same command in all of them again."
         ) from error
 
 

@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m covid_tfds.audit",
         description="Audit a dataset before believing a score on it: duplicates, patients on both sides, labels "
         "against findings, views, licences, and what separates the classes without the lungs. The exit code is 1 if a "
-        "finding invalidates an evaluation, 2 for what you can fix, else 0.",
+        "finding invalidates an evaluation, 2 if an input must be repaired first, else 0.",
         allow_abbrev=False,
     )
     add_dataset_flags(result)
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         type=Path,
         help="folder to make for audit.md, audit.json and images of near-duplicates (default: audits/<config>-<time>); "
-        "an existing one is not touched",
+        "an existing one is never overwritten",
     )
     return result
 
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code: see `cli.run_command`; 1 when an evaluation is invalid."""
     return cli.run_command(
-        argv, parser().parse_args, _audit, lambda _: "Stopped: no audit is written. The same command begins anew."
+        argv, parser().parse_args, _audit, lambda _: "Stopped: no audit is written. The same command starts from the beginning."
     )
 
 
@@ -69,7 +69,7 @@ def _audit(options: argparse.Namespace) -> int:
             clear(folder)  # no part of an audit is of use
             raise
     print(text.to_markdown(result, most_items=ITEMS_PRINTED))
-    print(f"In full: {output / 'audit.md'} and audit.json")
+    print(f"Full report: {output / 'audit.md'} and audit.json")
     return 1 if result.invalid else 0
 
 

@@ -45,7 +45,7 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         raise UsageError(
-            f"{path} can't be written: {_reason(error)}. Mend that and give the same command again: it goes on."
+            f"{path} can't be written: {_reason(error)}. Correct that and give the same command again: it continues."
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -49,7 +49,7 @@ def new_folder(output: str | Path, unlisted: Iterable[str] = ()) -> Iterator[Pat
     """
     output = Path(output)
     if os.path.lexists(output):
-        raise UsageError(f"--output {output} exists and is not touched: choose another name or remove it first.")
+        raise UsageError(f"--output {output} exists and is never overwritten: choose another name or remove it first.")
     partial = staging(output)
     with contextlib.ExitStack() as stack:
         with cli.held():  # else a signal between two of these lines would leave an empty folder
@@ -61,7 +61,7 @@ def new_folder(output: str | Path, unlisted: Iterable[str] = ()) -> Iterator[Pat
             partial.rename(output)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) and os.path.lexists(output):
-                raise UsageError(f"--output {output} appeared meanwhile; what is done is in {partial}.") from error
+                raise UsageError(f"--output {output} was made by another process meanwhile; the results of this command are in {partial}.") from error
             kept = "" if _is_empty(partial) else f" What is done stays in {partial}."
             raise UsageError(f"--output {output}: {error}.{kept}") from error
     (output / LOCK).unlink(missing_ok=True)

@@ -27,7 +27,7 @@ PACKAGES = ("covid_tfds", "trainer", "export")
 TRIES = 2
 POLL_SECONDS = 1.0
 CONNECT_SECONDS = 15
-RESUME = "What is done is kept: the same command goes on."
+RESUME = "What is done is kept: the same command continues."
 
 
 class UnfitWorkerError(Exception):
@@ -202,7 +202,7 @@ def _wait_a_moment(distributed, client, futures: list) -> None:
     except TimeoutError:
         pass
     except distributed.client.CancelledError as error:
-        raise UsageError(f"The scheduler at {client.scheduler.address} is gone. {RESUME}") from error
+        raise UsageError(f"The scheduler at {client.scheduler.address} no longer answers. {RESUME}") from error
 
 
 def _what_is_lacking(client, scheduler: str) -> str:
@@ -215,7 +215,7 @@ def _result(distributed, client, future, number: int) -> PartResult:
     if future.status == "finished":
         return future.result()
     if future.status in ("cancelled", "lost"):
-        raise UsageError(f"The scheduler at {client.scheduler.address} is gone. {RESUME}")
+        raise UsageError(f"The scheduler at {client.scheduler.address} no longer answers. {RESUME}")
     error = future.exception()
     if isinstance(error, UnfitWorkerError):
         raise UsageError(f"{_in_one_line(error)}. {RESUME}")

@@ -8,7 +8,7 @@ import time
 
 from tqdm import tqdm
 
-PLAIN = "{desc}: {n_fmt}/{total_fmt} {unit}, {elapsed} gone, {remaining} left{postfix}"
+PLAIN = "{desc}: {n_fmt}/{total_fmt} {unit}, {elapsed} elapsed, {remaining} left{postfix}"
 
 
 class Line:

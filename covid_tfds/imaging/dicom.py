@@ -39,7 +39,7 @@ def decode_dicom(encoded: bytes) -> tuple[np.ndarray, list[str]]:
         raise ImageError("a DICOM file, and pydicom is not installed: pip install pydicom") from error
     if DEFLATED in encoded:
         # pydicom inflates the whole file before it looks at it: a megabyte may become a gigabyte.
-        raise ImageError("a deflated DICOM file (Deflated Explicit VR), which is not read: save it uncompressed")
+        raise ImageError("a deflated DICOM file (Deflated Explicit VR), which is not supported: save it uncompressed")
     with warnings.catch_warnings():
         # pydicom warns of every departure from the standard; what matters shows in the pixels or as an exception.
         warnings.simplefilter("ignore")
@@ -105,7 +105,7 @@ def _to_8_bits(stored: np.ndarray, dataset) -> np.ndarray:
         grey = 255 - grey
     grey[_padding(stored, dataset)] = 0
     if not np.isfinite(grey).all():
-        raise ImageError("a damaged DICOM file: its rescale or window gives values that are no numbers")
+        raise ImageError("a damaged DICOM file: its rescale or window gives values that are not numbers")
     return np.rint(grey).astype(np.uint8)
 
 

@@ -157,13 +157,13 @@ def _kermany_features(files: Files) -> Iterator[tuple[str, dict[str, Any]]]:
     if counts != KERMANY_COUNTS:
         where = next(iter(files.values())).file if files else "an empty folder"
         raise SourceError(
-            f"{KERMANY}: {_format_counts(counts)} found ({where} and its like), expected "
+            f"{KERMANY}: {_format_counts(counts)} found (in {where} and similar), expected "
             f"{_format_counts(KERMANY_COUNTS)}. Complete the copy, or remove it: the archive is then fetched {LAYOUTS}"
         )
     patients = {path: _kermany_patient(path) for path in sorted(files)}
     if nameless := [path for path, patient in patients.items() if not patient]:
         raise SourceError(
-            f"{KERMANY}: names without a patient: {_name_some(nameless)}. Expected names as Kaggle's "
+            f"{KERMANY}: names without a patient: {_name_some(nameless)}. Expected names such as Kaggle's "
             "person1_bacteria_2.jpeg or Mendeley's BACTERIA-1008087-0001.jpeg"
         )
     for path, patient in patients.items():

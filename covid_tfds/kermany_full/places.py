@@ -173,13 +173,13 @@ def _is_pinned(found: Files) -> bool:
         return False
     if hashlib.sha256(read_file(found[METADATA])).hexdigest() == METADATA_SHA256:
         return True
-    log.warning("%s is not that of commit %s: passed over", found[METADATA].file, COMMIT)
+    log.warning("%s is not that of commit %s: ignored", found[METADATA].file, COMMIT)
     return False
 
 
 def _require_pinned(found: Files) -> Files:
     if not _is_pinned(found):
-        raise SourceError(f"what should be commit {COMMIT} of the COVID-19 repository has not its {METADATA}")
+        raise SourceError(f"what should be commit {COMMIT} of the COVID-19 repository lacks its {METADATA}")
     return found
 
 
@@ -187,7 +187,7 @@ def _check_published(archive: Path) -> None:
     if (digest := files.sha256(archive)) != KERMANY_ARCHIVE_SHA256:
         raise SourceError(
             f"{archive} is not Mendeley's {KERMANY_ARCHIVE_NAME}: sha256 {digest}, expected {KERMANY_ARCHIVE_SHA256}. "
-            "Remove it and run the same command again: it is then fetched anew"
+            "Remove it and run the same command again: it is then fetched again"
         )
 
 
@@ -213,13 +213,13 @@ def _download(dl_manager: tfds.download.DownloadManager, address: str) -> Path:
     # TFDS itself waits four minutes for a network that is not there.
     if not _is_kept(dl_manager, address) and (reasons := network.find_unreachable([address])):
         raise SourceError(
-            f"{address} cannot be had: {reasons[address]}. Run the same command again later, or give your own copy "
+            f"{address} cannot be fetched: {reasons[address]}. Run the same command again later, or give your own copy "
             f"with --manual_dir DIR {LAYOUTS}"
         )
     try:
         return Path(dl_manager.download(address))
     except Exception as error:  # TFDS, promise, requests and urllib3 raise many kinds
-        raise SourceError(f"{address} cannot be had: {error}. Run the same command again {LAYOUTS}") from error
+        raise SourceError(f"{address} cannot be fetched: {error}. Run the same command again {LAYOUTS}") from error
 
 
 def _is_kept(dl_manager: tfds.download.DownloadManager, address: str) -> bool:

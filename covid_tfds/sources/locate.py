@@ -73,7 +73,7 @@ def _explain(name: str, rows: Sequence[Row], missing: Sequence[Row], failures: d
     for row in missing:
         lacking[row.source, failures[row.image_id]].append(row)
 
-    lines = [f"{name}: {len(missing)} of its {len(rows)} images cannot be had:"]
+    lines = [f"{name}: {len(missing)} of its {len(rows)} images cannot be fetched:"]
     for (source, reason), group in lacking.items():
         if len(group) == len(wanted[source]):
             lines.append(f"- all {len(group)} images of {source}: {reason}")

@@ -133,7 +133,7 @@ def run_within(seconds: float, work: Callable[[], T], origin: str) -> T:
     future = _run_in_background(work)
     concurrent.futures.wait([future], timeout=seconds)
     if not future.done():
-        raise HostUnavailableError(f"{origin}: not done within {seconds} seconds")
+        raise HostUnavailableError(f"{origin}: no complete answer within {seconds} seconds")
     return future.result()
 
 

@@ -1,7 +1,7 @@
 """`python -m export.bulk`: an exported model over many images, in parts, on one machine or a Dask cluster.
 
-    python -m export.bulk --model export/model.onnx --input 'films/**/*.png' --output predicted
-    python -m export.bulk --model /shared/model.onnx --input /shared/films --output /shared/predicted \
+    python -m export.bulk --model export/model.onnx --input 'images/**/*.png' --output predicted
+    python -m export.bulk --model /shared/model.onnx --input /shared/images --output /shared/predicted \
         --scheduler tcp://HOST:8786
 
 About 0.1 s an image on two cores after a second of start-up. Needs onnx, onnxruntime, numpy, pillow, pyarrow, fsspec
@@ -20,13 +20,13 @@ from covid_tfds.common.errors import INTENDED_USE
 EPILOG = """\
 DIR/predictions holds Parquet files with image, p_covid, decision, warnings and model_sha256; DIR/unreadable holds CSV
 files with the images that could not be read, and why; DIR/done holds a JSON file for each finished part. Stopped
-anywhere and started again with the same flags, the command goes on with the parts that are missing.
+anywhere and started again with the same flags, the command continues with the parts that are missing.
 With --scheduler the parts are tasks of a Dask cluster (`dask scheduler`, `dask worker tcp://HOST:8786 --nthreads 1`).
 There --model, --input and --output must be names that every worker can open: a shared folder, or a name such as
-gs://bucket/films or s3://bucket/films.
-Exit code: 0; 1 when some image could not be read or some part failed; 2 when no image could be read or the model or a
-flag is unusable; 130 or 143 when stopped."""
-STOPPED = "Stopped. What is done stays in --output: the same command goes on."
+gs://bucket/images or s3://bucket/images.
+Exit code: 0; 1 when some image could not be read or some part failed; 2 when no image could be read, or the model or a
+flag can't be used; 130 or 143 when stopped."""
+STOPPED = "Stopped. What is done stays in --output: the same command continues."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,15 +56,15 @@ def parser() -> argparse.ArgumentParser:
         "--input",
         required=True,
         metavar="IMAGES",
-        help="a folder, which is searched through; a quoted pattern, where ** crosses folders; or a prepared TFDS "
+        help="a folder (searched with all folders below); a quoted pattern, where ** matches folders; or a prepared TFDS "
         "dataset such as covid_tfds/phantom",
     )
-    result.add_argument("--output", required=True, metavar="DIR", help="folder for the results; one begun is gone on")
-    result.add_argument("--data_dir", metavar="DIR", help="where prepared TFDS datasets live (default: TFDS's own)")
+    result.add_argument("--output", required=True, metavar="DIR", help="folder for the results; a stopped one is continued")
+    result.add_argument("--data_dir", metavar="DIR", help="folder of the prepared TFDS datasets (default: TFDS's own)")
     result.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="Dask scheduler that hands out the parts, tcp://HOST:8786 (default: none)",
+        help="Dask scheduler that distributes the parts, tcp://HOST:8786 (default: this process alone)",
     )
     result.add_argument(
         "--patience",
@@ -78,14 +78,14 @@ def parser() -> argparse.ArgumentParser:
         type=_count,
         default=1000,
         metavar="N",
-        help="images that are done again at most when the work is stopped (default: %(default)s)",
+        help="images in a part; a stop costs at most one part (default: %(default)s)",
     )
-    result.add_argument("--batch_size", type=_count, default=8, metavar="N", help="(default: %(default)s)")
+    result.add_argument("--batch_size", type=_count, default=8, metavar="N", help="images in a forward pass (default: %(default)s)")
     result.add_argument(
         "--threads",
         type=_count,
         metavar="N",
-        help="of ONNX Runtime (default: every core; with --scheduler 1 in each thread of a worker)",
+        help="threads of ONNX Runtime (default: one per core; with --scheduler 1 in each thread of a worker)",
     )
     return result
 

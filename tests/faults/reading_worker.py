@@ -51,7 +51,7 @@ def training(models: Path) -> Callable[[list[Path]], dict[str, str]]:
         except UsageError as error:
             told = str(error)
         if told:
-            assert "can't be decoded. Mend or remove: " in told
+            assert "can't be decoded. Repair or remove: " in told
             assert "\n" not in told
             bad = pipelines.undecodable(examples)
             assert bad

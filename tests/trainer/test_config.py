@@ -57,7 +57,7 @@ def test_config_is_frozen():
         (["--weights", "no/such.h5"], "existing .h5 file"),
         (["--num_examples", "100"], "--num_examples needs --config phantom"),
         (["--config", "phantom", "--num_examples", "9"], "at least 10"),
-        (["--demo", "--dataset", "."], "--demo brings its own dataset"),
+        (["--demo", "--dataset", "."], "--demo has its own dataset"),
     ],
 )
 def test_bad_values_give_one_line_and_exit_code_2(argv, message, capsys):

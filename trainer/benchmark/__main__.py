@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     output = options.output
     if output.exists():
-        raise UsageError(f"--output {output} exists and is not touched: choose another name or remove it first.")
+        raise UsageError(f"--output {output} exists and is never overwritten: choose another name or remove it first.")
     if not os.access(output.parent, os.W_OK):
         raise UsageError(f"--output {output}: its folder can't be written. Choose another.")
     # Imported late: Matplotlib takes half a second, and --help needs none of it.

@@ -131,7 +131,7 @@ def extract_features(config: Config, folder: Path | None, scheduler: str | None,
         raise UsageError(f"{len(failed)} of {len(parts)} parts failed: {failed[0]}. The same command tries them again.")
     if undecodable:
         raise UsageError(
-            f"{len(undecodable)} images can't be decoded. Mend or remove: {pipelines.listed(undecodable)}. "
+            f"{len(undecodable)} images can't be decoded. Repair or remove: {pipelines.listed(undecodable)}. "
             f"The features of the others are in {folder}."
         )
     total = len(examples) * sum(variants for _, variants in _wanted_passes(config, recipe))

@@ -59,12 +59,12 @@ class EpochCheckpoint(keras.callbacks.Callback):
                 about, history = str(stored["about"]), json.loads(str(stored["history"]))
                 state = [stored[str(index)] for index in range(len(self._state))]
         except Exception as error:  # zipfile and NumPy raise many kinds for a damaged file
-            print(f"{self._path} is damaged ({error}): training begins anew.", file=sys.stderr)
+            print(f"{self._path} is damaged ({error}): training starts from the beginning.", file=sys.stderr)
             return 0
         if about != self._about:
             raise UsageError(
                 f"{self._path.parent} holds {len(history)} epochs of another training: other flags, images or package "
-                "versions. Give the command that it began with, choose another --output, or remove it to start over."
+                "versions. Give the command that started it, choose another --output, or remove it to start over."
             )
         for variable, value in zip(self._state, state, strict=True):
             variable.assign(value)
@@ -72,7 +72,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         for _ in history:
             collections.deque(images, maxlen=0)
             iter(images)  # Keras starts it once more at the end of an epoch, which moves the shuffling's seed
-        print(f"Going on after epoch {len(history)}.", file=sys.stderr)
+        print(f"Continuing after epoch {len(history)}.", file=sys.stderr)
         return len(history)
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:

@@ -57,7 +57,7 @@ def _mirrored() -> tf.distribute.Strategy:
         except RuntimeError as error:
             raise UsageError(
                 "--strategy mirrored must divide the CPU in two before TensorFlow computes anything, which it already "
-                "has in this process: start `python -m trainer` anew."
+                "has in this process: start `python -m trainer` again."
             ) from error
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]
     # On CPUs the sum of the gradients is a copy and an addition: NCCL is for GPUs.

@@ -122,7 +122,7 @@ def _check_settings(project: Path, problem: Problem) -> None:
         if found.get(name) != value:
             change = "" if name in ("dataset", "backbone", "space") else f": {found.get(name)} then, {value} now"
             raise UsageError(
-                f"{project.parent} holds a search with another {name}{change}. Go on with what it began with, choose "
+                f"{project.parent} holds a search with another {name}{change}. Continue with the same settings, choose "
                 f"another --output, or remove {project.parent} to start over."
             )
 

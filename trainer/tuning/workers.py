@@ -37,7 +37,7 @@ def find_role(config: Config) -> str:
         return "alone"
     missing = [name for name in ("KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID") if not os.environ.get(name)]
     if missing:
-        raise UsageError(f"KERASTUNER_ORACLE_IP is set, but {missing[0]} is not. Set both, or none to search alone.")
+        raise UsageError(f"KERASTUNER_ORACLE_IP is set, but {missing[0]} is not. Set both, or neither to search in one process.")
     _shared_output(config)
     return "chief" if "chief" in os.environ["KERASTUNER_TUNER_ID"] else "worker"
 
@@ -60,7 +60,7 @@ def wait_for_chief(config: Config) -> Path:
         if output.exists():
             raise UsageError(f"--output {output} exists: its search is over.")
         if not printed:
-            print(f"Waiting for the chief to begin {output} (Ctrl-C to give up)", file=sys.stderr, flush=True)
+            print(f"Waiting for the chief to begin {output} (Ctrl-C to stop)", file=sys.stderr, flush=True)
             printed = True
         time.sleep(POLL_SECONDS)
     return folder
@@ -106,7 +106,7 @@ def watching(project: Path, retry_lost_trials: Callable[[Callable[[str], bool]],
     def watch() -> None:
         while not stop.wait(WATCH_SECONDS):
             for lost in retry_lost_trials(lambda tuner_id: is_alive(project, tuner_id)):
-                print(f"Worker {lost} is gone; its trial goes to another worker.", file=sys.stderr, flush=True)
+                print(f"Worker {lost} has ended; its trial goes to another worker.", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=watch, name="watch", daemon=True)
     thread.start()

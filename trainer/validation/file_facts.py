@@ -29,5 +29,5 @@ def _facts(encoded: bytes, name: str) -> list[float]:
     try:
         file_format, channels, width, height, quality = read_header(encoded)
     except ImageError as error:
-        raise UsageError(f"{name} can't be read: {error}. Mend or remove it.") from error
+        raise UsageError(f"{name} can't be read: {error}. Repair or remove it.") from error
     return [channels, np.log2(width), np.log2(height), np.log2(width / height), file_format == "JPEG", quality]

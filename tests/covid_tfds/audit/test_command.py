@@ -166,5 +166,5 @@ def test_a_signal_ends_it_in_one_line_and_leaves_nothing(folder, tmp_path, numbe
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert stderr.strip() == "Stopped: no audit is written. The same command begins anew."
+    assert stderr.strip() == "Stopped: no audit is written. The same command starts from the beginning."
     assert list(audits.iterdir()) == []

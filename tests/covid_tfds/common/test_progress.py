@@ -43,4 +43,4 @@ def test_what_was_done_before_does_not_speed_up_the_estimate(monkeypatch, capsys
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     with progress.Line(20, "trials", "trial", done=10, plain_seconds=0) as line:
         line.advance()
-    assert "11/20 trial, 00:10 gone, 01:30 left" in capsys.readouterr().err
+    assert "11/20 trial, 00:10 elapsed, 01:30 left" in capsys.readouterr().err

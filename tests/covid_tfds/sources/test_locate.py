@@ -69,7 +69,7 @@ def test_the_error_says_what_is_missing_from_where_and_what_to_run(offered, want
     with pytest.raises(SourceError) as failed:
         locate(rows, tmp_path)
     first, github, kermany, advice = str(failed.value).splitlines()
-    assert first == "covid_tfds/made_up: 4 of its 6 images cannot be had:"
+    assert first == "covid_tfds/made_up: 4 of its 6 images cannot be fetched:"
     assert github.startswith(f"- {rows[1].path} of covid-chestxray-dataset: {downloads.GITHUB}/")
     assert "an HTML page" in github
     assert kermany.startswith(f"- all 3 images of chest-xray-pneumonia: {downloads.KAGGLE}")

@@ -53,7 +53,7 @@ def test_what_a_failed_run_wrote_stays_for_the_next_try(tmp_path):
 def test_an_existing_output_is_not_touched(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "kept").write_text("kept")
-    with pytest.raises(UsageError, match="exists and is not touched"), new_folder(tmp_path / "run"):
+    with pytest.raises(UsageError, match="never overwritten"), new_folder(tmp_path / "run"):
         pytest.fail("the block must not be entered")
     assert (tmp_path / "run" / "kept").read_text() == "kept"
 

@@ -84,7 +84,7 @@ def test_a_chief_and_two_workers_of_which_one_is_killed(start, tmp_path):
     _, chief_err = chief.communicate()
     assert survivor.returncode == 0, survivor_err
     assert chief.returncode == 0, chief_err
-    assert "Worker worker-1 is gone" in chief_err
+    assert "Worker worker-1 has ended" in chief_err
     assert "search, as chief: 8/8 trial" in chief_err
     table = outcome(run)["table"]
     assert len(table) == 8
