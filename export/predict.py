@@ -20,8 +20,8 @@ from covid_tfds.common.errors import INTENDED_USE
 EPILOG = """\
 Reads JPEG, PNG, WebP and BMP (grey, colour, palette, 1 to 16 bits, transparent parts over black, turned upright by
 their EXIF orientation) and DICOM with one monochrome image. Folders are searched for them, with all folders below.
-Exit code: 0; 1 when some image could not be read; 2 when none could be read or the model can't be used; 130 or 143 when stopped:
-FILE.*.incomplete has the rows so far."""
+Exit code: 0; 1 when some image could not be read; 2 when no image could be read or the model can't be used; 130 or 143
+when stopped: FILE.*.incomplete has the rows so far."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -44,7 +44,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code: see `cli.run_command`; 1 when an evaluation is invalid."""
     return cli.run_command(
-        argv, parser().parse_args, _audit, lambda _: "Stopped: no audit is written. The same command starts from the beginning."
+        argv,
+        parser().parse_args,
+        _audit,
+        lambda _: "Stopped: no audit is written. The same command starts from the beginning.",
     )
 
 

@@ -56,10 +56,12 @@ def parser() -> argparse.ArgumentParser:
         "--input",
         required=True,
         metavar="IMAGES",
-        help="a folder (searched with all folders below); a quoted pattern, where ** matches folders; or a prepared TFDS "
+        help="a folder, searched with all folders below; a quoted pattern, where ** matches folders; or a prepared TFDS "
         "dataset such as covid_tfds/phantom",
     )
-    result.add_argument("--output", required=True, metavar="DIR", help="folder for the results; a stopped one is continued")
+    result.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for the results; a stopped one is continued"
+    )
     result.add_argument("--data_dir", metavar="DIR", help="folder of the prepared TFDS datasets (default: TFDS's own)")
     result.add_argument(
         "--scheduler",
@@ -80,7 +82,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="images in a part; a stop costs at most one part (default: %(default)s)",
     )
-    result.add_argument("--batch_size", type=_count, default=8, metavar="N", help="images in a forward pass (default: %(default)s)")
+    result.add_argument(
+        "--batch_size", type=_count, default=8, metavar="N", help="images in a forward pass (default: %(default)s)"
+    )
     result.add_argument(
         "--threads",
         type=_count,

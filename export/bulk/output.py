@@ -88,7 +88,9 @@ class Output:
                 try:
                     lock.acquire(timeout=0)
                 except filelock.Timeout as error:
-                    raise UsageError(f"--output {self.folder}: another process is writing there. Wait for it, or choose another folder.") from error
+                    raise UsageError(
+                        f"--output {self.folder}: another process is writing there. Wait for it, or choose another folder."
+                    ) from error
         with lock:
             yield
 

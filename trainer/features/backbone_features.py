@@ -217,7 +217,9 @@ class Features:
                     self._compute({int(row): [variant]})
                     array = self.read(row, variant, name)
                 if array is None:
-                    raise UsageError(f"{self.path(row, variant)} was written and can't be read. Does another process delete files in {self.folder}?")
+                    raise UsageError(
+                        f"{self.path(row, variant)} was written and can't be read. Does another process delete files in {self.folder}?"
+                    )
                 yield array
 
     def build_head(self) -> keras.Model:

@@ -1,1 +1,1 @@
-"""What a run says of itself: report.html, MODEL_CARD.md."""
+"""Write report.html, MODEL_CARD.md, plots and terminal text of a run."""

@@ -134,7 +134,7 @@ def draw_prevalences(axis: Axes, sensitivity: Estimate, specificity: Estimate) -
     prevalence = np.geomspace(0.001, 0.9, 120)
     pairs = zip(sensitivity.value_and_limits, specificity.value_and_limits, strict=True)
     values, *limits = (_predictive_values(prevalence, *pair) for pair in pairs)
-    names = ("PPV: share of positive calls that are right", "NPV: share of negative calls that are right")
+    names = ("PPV: share of positive decisions that are right", "NPV: share of negative decisions that are right")
     for index, (name, (colour, style)) in enumerate(zip(names, STYLES, strict=False)):
         axis.plot(prevalence, values[:, index], color=colour, linestyle=style, linewidth=1.8, label=name)
         low, high = (limit[:, index] for limit in limits)

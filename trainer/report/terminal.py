@@ -49,7 +49,7 @@ def _describe_test(run: Run) -> list[str]:
     ]
     for name, row in zip(names, metrics.test.confusion_matrix, strict=True):
         lines.append(f"{name:<{width}}" + "".join(f"{count:>{width}}" for count in row))
-    return [*lines, "", *list_metrics(metrics.test), "Here confidence intervals count images."]
+    return [*lines, "", *list_metrics(metrics.test), "These confidence intervals count images, not patients."]
 
 
 def _describe_cross_validation(metrics: RunMetrics) -> list[str]:

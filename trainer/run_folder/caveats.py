@@ -12,7 +12,7 @@ UNGROUPED = (
     "high. A patients.csv (path,patient_id) in the dataset folder prevents that."
 )
 TUNED = (
-    "--tune chose the recipe on the training split. The cross-validation covers the same images, so it is too "
+    "--tune chose the recipe on the training split. The cross-validation covers the same images, so it is "
     "optimistic; tuning.json has an estimate that is corrected for choosing the best of many trials."
 )
 FINE_TUNED = (

@@ -31,7 +31,7 @@ HYPERBAND_EPOCHS, HYPERBAND_FACTOR = 50, 4  # its first bracket has 1 + 22 + 6 +
 
 
 class Restartable(keras_tuner.Oracle):
-    """An oracle's first base: the tutorial's point comes first, files are written in one step, lost trials are retried.
+    """Base of the oracles: the tutorial's recipe comes first, files are written in one step, lost trials are retried.
 
     KerasTuner has no public hooks for where and how its files are written: hence the private names `_get_oracle_fname`,
     `_get_trial_dir` and `_save_trial`.
@@ -170,7 +170,7 @@ class Random(Restartable, keras_tuner.oracles.RandomSearchOracle):
 
 
 class Hyperband(Restartable, keras_tuner.oracles.HyperbandOracle):
-    """KerasTuner's Hyperband; the tutorial's point stays out of its brackets and has all its epochs."""
+    """KerasTuner's Hyperband; the tutorial's recipe is outside its brackets and has all its epochs."""
 
 
 def make_oracle(kind: str, trials: int, seed: int) -> Restartable:

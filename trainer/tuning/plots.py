@@ -1,4 +1,4 @@
-"""tuning.png: the score of each trial of a search, and of the hyperparameters that have most to do with it."""
+"""tuning.png: the score of each trial of a search, and by the hyperparameters that influence it most."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BEST_STYLE = {"marker": "*", "markersize": 14, "color": BEST_COLOUR, "linestyle"
 
 
 def rank_hyperparameters(completed: list[CompletedTrial]) -> dict[str, float]:
-    """Returns how much each hyperparameter has to do with the score, largest first; the shares add up to 1.
+    """Returns how much each hyperparameter influences the score, largest first; the shares add up to 1.
 
     The shares are the decrease of impurity in a random forest fitted to the scores: a description of these trials, no
     more. Empty when fewer than FEWEST trials completed.
@@ -43,7 +43,7 @@ def rank_hyperparameters(completed: list[CompletedTrial]) -> dict[str, float]:
 
 
 def draw_search(completed: list[CompletedTrial], failed: list[int], summary: SearchSummary) -> Figure:
-    """Draws AUROC and log-loss by trial, and the score by the hyperparameters that have most to do with it.
+    """Draws AUROC and log loss by trial, and the score by the hyperparameters that influence it most.
 
     Args:
         completed: The trials that did not fail, by number.
@@ -52,7 +52,7 @@ def draw_search(completed: list[CompletedTrial], failed: list[int], summary: Sea
     """
     shares = list(rank_hyperparameters(completed).items())[:SHOWN]
     figure, axes = plt.subplot_mosaic(
-        "AAA;LLL;012" if shares else "AAA;LLL",  # A: AUROC, L: log-loss, digits: hyperparameters
+        "AAA;LLL;012" if shares else "AAA;LLL",  # A: AUROC, L: log loss, digits: hyperparameters
         figsize=(10, 9 if shares else 6),
         layout="constrained",
         height_ratios=[3, 2, 3] if shares else [3, 2],
@@ -110,8 +110,8 @@ def _draw_log_loss(axis: Axes, completed: list[CompletedTrial], summary: SearchS
     for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
         ticks(ticker.StrMethodFormatter("{x:g}"))
     axis.yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
-    axis.axhline(np.log(2), color="grey", linestyle=":", linewidth=1, label="log-loss at chance")
-    axis.set_ylabel("log-loss, held out")
+    axis.axhline(np.log(2), color="grey", linestyle=":", linewidth=1, label="log loss at chance")
+    axis.set_ylabel("log loss, held out")
     axis.set_xlabel("trial")
 
 
@@ -140,12 +140,12 @@ def _draw_hyperparameter(
 
 
 def _marked(summary: SearchSummary) -> list[tuple[CompletedTrial, dict]]:
-    """The trials with a marker of their own: the tutorial's point, and the best on top of it."""
+    """The trials with a marker of their own: the tutorial's recipe, and the best on top of it."""
     marked = [(summary.tutorial, TUTORIAL_STYLE), (summary.best, BEST_STYLE)]
     return [(trial, style) for trial, style in marked if trial]
 
 
 def _mark_trials(axis: Axes, summary: SearchSummary, metric: str) -> None:
     for trial, style in _marked(summary):
-        label = "best score" if trial is summary.best else "tutorial's point"
+        label = "best score" if trial is summary.best else "tutorial's recipe"
         axis.plot(trial.trial, getattr(trial, metric), label=label, zorder=3, **style)

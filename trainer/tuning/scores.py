@@ -1,10 +1,10 @@
 """Score trials, and correct the best score for having been picked as the best of many. No TensorFlow.
 
-Score = mean AUROC over folds - w (1 - exp(-log-loss)), where w is what one wrongly ordered pair of images costs the
-mean AUROC in the fold with most pairs. exp(-log-loss) is the geometric mean of the probabilities of the true classes,
+Score = mean AUROC over folds - w (1 - exp(-log loss)), where w is what one wrongly ordered pair of images costs the
+mean AUROC in the fold with most pairs. exp(-log loss) is the geometric mean of the probabilities of the true classes,
 so the second term lies between 0 and w: it decides between trials that order the images equally well and never
 outweighs a pair. AUROC comes first because it depends neither on a threshold nor on calibration, which are set later
-and for the best trial alone. But with a few dozen images many trials reach the same AUROC, often 1; the log-loss, a
+and for the best trial alone. But with a few dozen images many trials reach the same AUROC, often 1; the log loss, a
 proper score, still separates them.
 
 The best of many noisy scores is optimistic. `correct_for_selection` is the bootstrap bias corrected cross-validation of
@@ -82,15 +82,15 @@ class DrawnMean:
 class CorrectedScores:
     """What picking the best trial reaches on patients that had no part in the choice.
 
-    p_truth is exp(-log-loss), the geometric mean of the probabilities of the true classes: unlike log-loss it is
+    p_truth is exp(-log loss), the geometric mean of the probabilities of the true classes: unlike log loss it is
     bounded, so that one confident mistake does not decide its mean.
 
     Attributes:
         auroc: Of the picked trial.
-        tutorial_auroc: Of the tutorial's point.
+        tutorial_auroc: Of the tutorial's recipe.
         auroc_gain: The picked trial's minus the tutorial's.
         p_truth: Of the picked trial.
-        tutorial_p_truth: Of the tutorial's point.
+        tutorial_p_truth: Of the tutorial's recipe.
         p_truth_gain: The picked trial's minus the tutorial's.
         draws: Number of bootstrap draws.
         patients: Number of patients.
@@ -137,7 +137,7 @@ def correct_for_selection(held_out: HeldOut, log_odds: np.ndarray) -> CorrectedS
 
     Args:
         held_out: The images.
-        log_odds: float [trials, n], held-out predictions; row TUTORIAL_TRIAL is the tutorial's point.
+        log_odds: float [trials, n], held-out predictions; row TUTORIAL_TRIAL is the tutorial's recipe.
     """
     weights = bootstrap.draw_replicates(held_out.is_positive, held_out.patients)
     draws = [_pick_and_evaluate(held_out, log_odds, drawn) for drawn in weights]
@@ -202,5 +202,5 @@ def _compute_aurocs(held_out: HeldOut, log_odds: np.ndarray, weights: np.ndarray
 
 
 def _combine(held_out: HeldOut, auroc: np.ndarray, log_loss: np.ndarray) -> np.ndarray:
-    """Scores, float [b], from AUROC [folds, b] (NaN where a fold lacks a class) and log-loss [b]."""
+    """Scores, float [b], from AUROC [folds, b] (NaN where a fold lacks a class) and log loss [b]."""
     return np.nanmean(auroc, axis=0) - held_out.pair_cost * -np.expm1(-log_loss)

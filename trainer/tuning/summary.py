@@ -23,8 +23,8 @@ from trainer.tuning.scores import (
 from trainer.tuning.trials import Problem, TrialResult
 
 HOW = (
-    "Score: mean AUROC over patient-grouped, stratified folds of the training split; log-loss decides between equals. "
-    "The cross-validated metrics of the best trial are the best of many noisy ones and so too good. "
+    "Score: mean AUROC over patient-grouped, stratified folds of the training split; log loss decides between equals. "
+    "The cross-validated metrics of the best trial are optimistic: the best of many noisy ones. "
     "without_selection_bias corrects for that: trials are picked on patients drawn with replacement and evaluated on "
     "those left out (bootstrap bias corrected cross-validation, Tsamardinos et al. 2018); its intervals are of such "
     "draws. The test split had no part in any of it."
@@ -36,7 +36,7 @@ class CompletedTrial(TrialScore):
     """A trial's metrics, and what they are of.
 
     Attributes:
-        trial: Its number, from 0; 0 is the tutorial's point.
+        trial: Its number, from 0; 0 is the tutorial's recipe.
         hyperparameters: The active ones.
         recipe: What was trained.
     """
@@ -59,9 +59,9 @@ class SearchSummary:
         tuner: As --tuner names it.
         how: How trials were scored, in words.
         best: The trial with the highest score; its metrics are optimistic.
-        tutorial: The tutorial's point; None if it failed.
+        tutorial: The tutorial's recipe; None if it failed.
         without_selection_bias: What picking the best trial reaches on patients that had no part in the choice; None
-            without the tutorial's point.
+            without the tutorial's recipe.
         seconds_in_trials: Sum over trials.
     """
 
@@ -85,15 +85,15 @@ class SearchSummary:
             f"({self.images} images, {self.patients} patients)"
         ]
         if self.tutorial:
-            lines.append(f"  tutorial's point     {_describe_score(self.tutorial)}")
-        lines.append(f"  best, trial {self.best.trial:<9}{_describe_score(self.best)}   the best of many: too good")
+            lines.append(f"  tutorial's recipe    {_describe_score(self.tutorial)}")
+        lines.append(f"  best, trial {self.best.trial:<9}{_describe_score(self.best)}   optimistic: the best of many")
         if corrected := self.without_selection_bias:
             lines += [
                 "  Corrected for picking the best of many, on patients that had no part in the choice:",
                 f"    AUROC {_describe_mean(corrected.auroc)}",
-                f"      gain over the tutorial's point {_describe_mean(corrected.auroc_gain, sign='+')}",
+                f"      gain over the tutorial's recipe {_describe_mean(corrected.auroc_gain, sign='+')}",
                 f"    probability of the true class {_describe_mean(corrected.p_truth)}",
-                f"      gain over the tutorial's point {_describe_mean(corrected.p_truth_gain, sign='+')}",
+                f"      gain over the tutorial's recipe {_describe_mean(corrected.p_truth_gain, sign='+')}",
             ]
             if corrected.auroc.ci95[0] <= 0.5:
                 lines.append("  That AUROC's interval holds 0.5: nothing here is shown to be better than chance.")
@@ -162,7 +162,7 @@ class SearchTable:
         if not self._completed:
             return "none completed"
         best = self.best()
-        return f"best AUROC {best.auroc_mean:.3f}, log-loss {best.log_loss:.3f} (trial {best.trial})"
+        return f"best AUROC {best.auroc_mean:.3f}, log loss {best.log_loss:.3f} (trial {best.trial})"
 
     def summarize(self, tuner: str) -> SearchSummary:
         """Returns tuning.json's content. tuner: as --tuner names it."""
@@ -193,7 +193,7 @@ class SearchTable:
 
 
 def _describe_score(score: TrialScore) -> str:
-    return f"AUROC {score.auroc_mean:.3f} (SD {score.auroc_sd:.3f}), log-loss {score.log_loss:.3f}"
+    return f"AUROC {score.auroc_mean:.3f} (SD {score.auroc_sd:.3f}), log loss {score.log_loss:.3f}"
 
 
 def _describe_mean(mean: DrawnMean, sign: str = "") -> str:

@@ -22,7 +22,7 @@ METRICS = {
     "search/score": "score",
     "search/auroc_mean": "AUROC",
     "search/auroc_sd": "AUROC, SD over folds",
-    "search/log_loss": "log-loss",
+    "search/log_loss": "log loss",
 }
 
 

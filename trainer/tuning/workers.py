@@ -37,7 +37,9 @@ def find_role(config: Config) -> str:
         return "alone"
     missing = [name for name in ("KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID") if not os.environ.get(name)]
     if missing:
-        raise UsageError(f"KERASTUNER_ORACLE_IP is set, but {missing[0]} is not. Set both, or neither to search in one process.")
+        raise UsageError(
+            f"KERASTUNER_ORACLE_IP is set, but {missing[0]} is not. Set both, or neither to search in one process."
+        )
     _shared_output(config)
     return "chief" if "chief" in os.environ["KERASTUNER_TUNER_ID"] else "worker"
 

@@ -17,12 +17,12 @@ from trainer.validation.controls import PERMUTED, Control, compute_permuted_auro
 FALSE_CUES = 0.03
 SHORTCUT, NOT_DETECTED, INCONCLUSIVE = "shortcut", "not detected", "inconclusive"
 RULE = (
-    "A lead is the model's AUROC above 0.5 minus twice a control's AUROC above 0.5; a control below 0.5 counts as 0.5. "
-    "Shortcut: the model beats chance (95 % interval of its AUROC above 0.5), a control that cannot see the lungs "
-    "beats chance, too (interval at the level 1 - 0.03 / k for k such controls), and the model's lead over it is not "
-    "shown to be positive. Not detected: the model beats chance, and its lead over every control that cannot see the "
-    "lungs is shown to be positive (95 % intervals of paired differences, bootstrap over patients). Inconclusive: all "
-    "else."
+    "Skill is AUROC minus 0.5. The model's lead over a control is its skill minus twice the control's skill; a control "
+    "below 0.5 counts as 0.5. Shortcut: the model is better than chance (95 % interval of its AUROC above 0.5), a "
+    "control that cannot see the lungs is better than chance, too (interval at the level 1 - 0.03 / k for k such "
+    "controls), and the model's lead over it is not shown to be positive. Not detected: the model is better than "
+    "chance, and its lead over every control that cannot see the lungs is shown to be positive (95 % intervals of "
+    "paired differences, bootstrap over patients). Inconclusive: all else."
 )
 
 
@@ -102,7 +102,7 @@ def decide(model: Estimate, results: dict[str, ControlResult], patients: int) ->
     Args:
         model: The model's cross-validated AUROC.
         results: Every control's result by name.
-        patients: Number of patients, for how many would settle an open question.
+        patients: Number of patients, for how many would decide an open question.
 
     Example:
         >>> model, half = Estimate(0.9, (0.8, 1.0), 50), Estimate(0.7, (0.6, 0.8), 50)
@@ -115,19 +115,20 @@ def decide(model: Estimate, results: dict[str, ControlResult], patients: int) ->
     rivals = {name: result.lead for name, result in blind.items() if result.lead.ci95[0] <= 0}
     if model.ci95[0] <= 0.5:
         verdict = INCONCLUSIVE
-        because = "The model is not shown to beat chance, so there is no skill that a shortcut could explain."
+        because = "The model is not shown to be better than chance, so there is no skill that a shortcut could explain."
         if cues:
-            because += f" But the images hold a cue outside the lungs: {', '.join(cues)}."
+            because += f" But these controls show a cue outside the lungs: {', '.join(cues)}."
     elif found := [name for name in cues if name in rivals]:
         verdict = SHORTCUT
-        because = f"Not shown to have less than half of the model's lead over chance: {', '.join(found)}."
+        because = f"Not shown to have less than half of the model's skill (AUROC minus 0.5): {', '.join(found)}."
     elif rivals:
         verdict = INCONCLUSIVE
         because = _describe_open_question(rivals, patients)
     else:
         verdict = NOT_DETECTED
         because = (
-            "Every control that cannot see the lungs is shown to have less than half of the model's lead over chance."
+            "Every control that cannot see the lungs is shown to have less than half of the model's skill (AUROC "
+            "minus 0.5)."
         )
     return Shortcuts(
         verdict=verdict,
@@ -140,20 +141,20 @@ def decide(model: Estimate, results: dict[str, ControlResult], patients: int) ->
 
 
 def _describe_open_question(rivals: dict[str, Estimate], patients: int) -> str:
-    """Returns what is missing for a verdict: the lead that is nearest to 0, and how many patients would settle it.
+    """Returns what is missing for a verdict: the lead that is nearest to 0, and how many patients would decide it.
 
     The width of an interval falls with the square root of the number of patients.
     """
     name, lead = min(rivals.items(), key=lambda item: item[1].value)
     (low, high), value = lead.ci95, lead.value
     text = (
-        f"The model's lead over twice the skill of {name} is {value:.2f} (95 % CI {low:.2f} to {high:.2f}): it is not "
-        "shown to be positive, nor is that control shown to be a cue."
+        f"The model's skill (AUROC minus 0.5) minus twice that of {name} is {value:.2f} (95 % CI {low:.2f} to "
+        f"{high:.2f}): not shown to be positive. Nor is that control shown to be better than chance."
     )
     if value <= 0:
-        return f"{text} Its estimate is not positive, so more patients alone would not show it."
+        return f"{text} Its estimate is not positive, so more patients alone are not expected to show it."
     wanted = patients * ((high - low) / 2 / value) ** 2
-    return f"{text} About {max(patients + 1, round(wanted, -1)):.0f} patients instead of {patients} would settle it."
+    return f"{text} About {max(patients + 1, round(wanted, -1)):.0f} patients instead of {patients} would decide it."
 
 
 def _draw_aurocs(is_positive: np.ndarray, patients: np.ndarray, scores: np.ndarray) -> np.ndarray:

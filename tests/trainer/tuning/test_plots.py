@@ -91,12 +91,12 @@ def test_each_trial_has_its_mean_and_its_folds(drawn):
 
 def test_best_and_tutorial_are_marked_in_their_colours(drawn):
     axes = drawn([completed(0, 0.6), completed(1, 0.8), completed(2, 0.7)])
-    for label, best, tutorial in (("AUROC, held out", 0.8, 0.6), ("log-loss, held out", 0.5 - 0.8 / 3, 0.3)):
+    for label, best, tutorial in (("AUROC, held out", 0.8, 0.6), ("log loss, held out", 0.5 - 0.8 / 3, 0.3)):
         assert lines_of(axes[label], "best score") == [[[1, pytest.approx(best)]]]
-        assert lines_of(axes[label], "tutorial's point") == [[[0, pytest.approx(tutorial)]]]
+        assert lines_of(axes[label], "tutorial's recipe") == [[[0, pytest.approx(tutorial)]]]
         colours = {line.get_label(): to_hex(line.get_color()) for line in axes[label].lines}
         assert colours["best score"] == plots.BEST_COLOUR
-        assert colours["tutorial's point"] == plots.TUTORIAL_COLOUR
+        assert colours["tutorial's recipe"] == plots.TUTORIAL_COLOUR
 
 
 def test_the_corrected_auroc_is_a_line_in_a_band(drawn):
@@ -116,9 +116,9 @@ def test_without_the_tutorials_point_there_is_no_correction_and_no_mark(drawn):
 
 
 def test_log_loss_is_drawn_by_trial_beside_chance(drawn):
-    axis = drawn([completed(0, 0.6), completed(1, 0.9)])["log-loss, held out"]
+    axis = drawn([completed(0, 0.6), completed(1, 0.9)])["log loss, held out"]
     assert axis.lines[0].get_xydata().tolist() == [[0, pytest.approx(0.3)], [1, pytest.approx(0.2)]]
-    assert lines_of(axis, "log-loss at chance")[0][0][1] == pytest.approx(np.log(2))
+    assert lines_of(axis, "log loss at chance")[0][0][1] == pytest.approx(np.log(2))
     assert axis.get_yscale() == "log"
     assert axis.get_xlabel() == "trial"
 

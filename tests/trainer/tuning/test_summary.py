@@ -45,7 +45,7 @@ def searched(**changes) -> summary.SearchSummary:
 
 def test_the_best_is_shown_beside_its_corrected_score():
     lines = searched().describe().splitlines()
-    assert "AUROC 0.700 (SD 0.100), log-loss 0.600" in lines[1]
+    assert "AUROC 0.700 (SD 0.100), log loss 0.600" in lines[1]
     assert "trial 3        AUROC 0.900" in lines[2]
     assert lines[4].strip() == "AUROC 0.750 (95 % CI 0.600 to 0.900)"
     assert "+0.750 (95 % CI +0.600 to +0.900)" in lines[5]
