@@ -62,7 +62,8 @@ def new_folder(output: str | Path, unlisted: Iterable[str] = ()) -> Iterator[Pat
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) and os.path.lexists(output):
                 raise UsageError(
-                    f"--output {output} was made by another process meanwhile; the results of this command are in {partial}."
+                    f"--output {output} was made by another process meanwhile; the results of this command are in "
+                    f"{partial}."
                 ) from error
             kept = "" if _is_empty(partial) else f" What is done stays in {partial}."
             raise UsageError(f"--output {output}: {error}.{kept}") from error

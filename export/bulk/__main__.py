@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
         "--input",
         required=True,
         metavar="IMAGES",
-        help="a folder, searched with all folders below; a quoted pattern, where ** matches folders; or a prepared TFDS "
+        help="a folder, searched with all folders below; a quoted pattern (** matches folders); or a prepared TFDS "
         "dataset such as covid_tfds/phantom",
     )
     result.add_argument(

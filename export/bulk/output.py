@@ -89,7 +89,7 @@ class Output:
                     lock.acquire(timeout=0)
                 except filelock.Timeout as error:
                     raise UsageError(
-                        f"--output {self.folder}: another process is writing there. Wait for it, or choose another folder."
+                        f"--output {self.folder}: another process is writing there. Wait, or choose another folder."
                     ) from error
         with lock:
             yield
