@@ -72,7 +72,8 @@ class Config:
     verbose: bool = flag(False, "show Keras's and KerasTuner's own output too")
     output: str | None = flag(
         None,
-        "run folder to make (default: runs/<config>-<time>); a finished one is not overwritten, a stopped one continues",
+        "run folder to make (default: runs/<config>-<time>); a finished one is never overwritten, "
+        "a stopped one is continued",
     )
     demo: bool = flag(False, "short for --config phantom --weights random: drawn radiographs, no download")
 

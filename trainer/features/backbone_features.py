@@ -218,7 +218,8 @@ class Features:
                     array = self.read(row, variant, name)
                 if array is None:
                     raise UsageError(
-                        f"{self.path(row, variant)} was written and can't be read. Does another process empty {self.folder}?"
+                        f"{self.path(row, variant)} was written and can't be read. Does another process "
+                        f"delete files in {self.folder}?"
                     )
                 yield array
 
