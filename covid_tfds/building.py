@@ -1,4 +1,4 @@
-"""What a build needs beyond TFDS: one process at a time, no remains of killed builds, errors of one line."""
+"""Build a dataset by one process at a time, without leftovers of killed builds, with errors of one line."""
 
 import contextlib
 import logging
@@ -30,7 +30,7 @@ def print_errors_in_one_line() -> None:
 
 
 class _WithoutTraceback(app.ExceptionHandler):
-    """Some thirty lines of traceback through TFDS help nobody whose network is down."""
+    """Handler of absl.app that removes the traceback of a UsageError: it is long, and its lines are TFDS's own."""
 
     def wants(self, exc: BaseException) -> bool:
         return isinstance(exc, UsageError)

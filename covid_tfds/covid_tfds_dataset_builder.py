@@ -126,8 +126,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """Download and prepare the dataset as TFDS does, but one process at a time, and with errors of one line.
 
         Raises:
-            SourceError: If images can't be had, the dataset can't be written, or `manual_dir` is not a folder, which
-                TFDS treats like none at all: the build would turn to the network.
+            SourceError: If images can't be fetched, the dataset can't be written, or `manual_dir` is not a folder (TFDS
+                ignores such a folder and would download).
         """
         given = download_config and download_config.manual_dir
         if given and not Path(given).expanduser().is_dir():

@@ -39,7 +39,7 @@ def _output(options: argparse.Namespace) -> Path:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Returns the parser of the command line."""
     result = argparse.ArgumentParser(
         prog="python -m export",
         description="Turn a run folder into a SavedModel and an ONNX model, and check them against the trained "

@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Returns the parser of the command line."""
     result = argparse.ArgumentParser(
         prog="python -m export.predict",
         description=f"Predict radiographs with an exported model. {INTENDED_USE}",

@@ -45,7 +45,7 @@ def _extract(options: argparse.Namespace) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line: the flags of `python -m trainer` that features depend on."""
+    """Returns the parser of the command line: the flags of `python -m trainer` that features depend on."""
     result = argparse.ArgumentParser(
         prog="python -m trainer.extract",
         description=f"Compute backbone features for the trainer. {INTENDED_USE}",

@@ -86,7 +86,7 @@ def fine_tune(features: Features, head: keras.Model, strategy: tf.distribute.Str
 
     Raises:
         DivergedError: If the loss is not finite.
-        UsageError: If another process is gone.
+        UsageError: If another process no longer answers.
     """
     try:
         return _fine_tune(features, head, strategy)

@@ -86,7 +86,7 @@ def help_search(config: Config) -> None:
 
 
 def help_fine_tune(config: Config) -> None:
-    """Lends this process's device to the fine-tuning of the first worker of TF_CONFIG, which alone writes a run."""
+    """Computes a part of the fine-tuning for the first worker of TF_CONFIG, which alone writes the run."""
     strategy = strategies.strategy(config)
     examples, backbone = _load(config)
     with tempfile.TemporaryDirectory() as folder:

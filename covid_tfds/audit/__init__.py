@@ -1,1 +1,1 @@
-"""Audit a dataset before believing a score on it: leaks, duplicates, labels, licences, shortcuts."""
+"""Audit a dataset for leaks, duplicates, wrong labels, missing licences and shortcuts."""

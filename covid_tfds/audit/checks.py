@@ -17,7 +17,7 @@ Relation = tuple[str, str, str]
 
 
 def check_readable(table: pd.DataFrame) -> list[Finding]:
-    """Name images that can't be decoded; the checks of pixels pass over them."""
+    """Name images that can't be decoded; checks that need pixels leave them out."""
     broken = table[table.problem != ""]
     if broken.empty:
         return []

@@ -1,4 +1,4 @@
-"""Draw near-duplicate pairs side by side, so that a person can judge them."""
+"""Draw near-duplicate pairs side by side, so that a person can compare them."""
 
 from pathlib import Path
 

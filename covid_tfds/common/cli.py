@@ -22,7 +22,7 @@ Options = TypeVar("Options")
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came. It takes the same way out as Ctrl-C: through the code that keeps what is done."""
+    """Raised on SIGTERM, and handled like Ctrl-C: finished work is kept."""
 
 
 def run_command(
@@ -42,7 +42,7 @@ def run_command(
 
     Returns:
         What `run` returns; 2 after a UsageError or OSError, printed as `error: ...` on standard error; 130 after Ctrl-C
-        and 143 after SIGTERM; 1 when the reader of standard output is gone, as in `... | head`.
+        and 143 after SIGTERM; 1 when the reader of standard output has ended, as in `... | head`.
 
     Example:
         >>> from argparse import ArgumentParser
@@ -86,7 +86,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _in_main_thread() -> bool:
-    """Python delivers signals to the main thread alone, and only there can handlers be set."""
+    """Returns whether this is the main thread: only there does Python deliver signals and allow to set handlers."""
     return threading.current_thread() is threading.main_thread()
 
 

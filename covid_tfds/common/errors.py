@@ -4,11 +4,11 @@ INTENDED_USE = "For education and research only: never for diagnosis, triage or 
 
 
 class UsageError(Exception):
-    """The user can fix this: the message says what was expected, what came, and what to do. Exit code 2."""
+    """An error that the user can fix: the message says what was expected, what came, and what to do. Exit code 2."""
 
 
 class SourceError(UsageError):
-    """Images of the dataset can't be had; the message says which, why, and what to do."""
+    """Images of the dataset can't be read or fetched; the message says which, why, and what to do."""
 
 
 def describe_error(error: BaseException) -> str:

@@ -27,7 +27,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; it takes `path`'s name, flushed to disk, when the block ends well.
 
     Raises:
-        UsageError: For an OSError in the block: a full disk, a folder that is gone or can't be written.
+        UsageError: For an OSError in the block: a full disk, a folder that was removed or can't be written.
 
     Example:
         >>> import tempfile
@@ -126,7 +126,7 @@ def to_json(value: Any) -> Any:
 
 
 def write_json(path: Path, value) -> None:
-    """Write strict JSON (no NaN; undefined figures are null)."""
+    """Write strict JSON (no NaN; undefined metrics are null)."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
@@ -189,7 +189,7 @@ def format_csv_row(columns: Iterable[str], row: dict) -> str:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a file of `write_csv`, as they were given."""
+    """Returns the rows of a file that `write_csv` wrote, as they were given."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, restkey="", restval=""))
     return [{name: value.removeprefix("'") for name, value in row.items() if name} for row in rows]
@@ -200,7 +200,7 @@ def _no_formula(value):
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+    """Returns the SHA-256 of a file, in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

@@ -1,8 +1,8 @@
 """Work cut into parts: done one after the other in this process, or as tasks of a Dask cluster.
 
 A part is a picklable function without arguments. When it returns, it has written the part's files under their final
-names; what it returns is small and JSON-able. So a part can be repeated, by another worker too, and a stopped work goes
-on with the parts that are missing.
+names; what it returns is small and JSON-able. So a part can be repeated, by another worker too, and stopped work
+continues with the parts that are missing.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _run_here(part: Callable[[], dict], number: int) -> PartResult:
 
 
 def _run_on_worker(part: Callable[[], dict], number: int, version: str) -> PartResult:
-    """One task, on a worker."""
+    """Runs a part on a Dask worker, after a check that the worker has the same code."""
     if code_version() != version:
         raise UnfitWorkerError(f"worker {this_worker()} has another version of the packages {', '.join(PACKAGES)}")
     try:
@@ -125,7 +125,7 @@ def _run_on_worker(part: Callable[[], dict], number: int, version: str) -> PartR
 
 
 class _Task:
-    """Its unpickling runs the part."""
+    """A task that runs its part when it is unpickled."""
 
     def __init__(self, part: Callable[[], dict], number: int):
         self._arguments = part, number, code_version()
@@ -137,8 +137,8 @@ class _Task:
 def _pickled_task(part: Callable[[], dict], number: int) -> bytes:
     """Returns bytes whose `pickle.loads` runs the part.
 
-    Dask itself unpickles what a task names outside the task, where a worker without our packages would die of it
-    without a word.
+    Dask unpickles a task's arguments before it runs the task: a worker without our packages would end there, and no
+    error would reach the command.
     """
     return pickle.dumps(_Task(part, number))
 

@@ -92,7 +92,7 @@ def find_covid_files(dl_manager: tfds.download.DownloadManager, user_dir: Path |
         `metadata.csv`, verified, and every file of `images/`.
 
     Raises:
-        SourceError: If it can't be had; says why.
+        SourceError: If it can't be fetched; says why.
     """
     for folder in _search_folders(user_dir):
         kept = Path(dl_manager.download_dir) / "covid_tfds"
@@ -118,7 +118,7 @@ def find_kermany_files(dl_manager: tfds.download.DownloadManager, user_dir: Path
         Every file of train, val (which only Kaggle's has) and test. Of Mendeley's zip each byte is verified.
 
     Raises:
-        SourceError: If it can't be had; says why.
+        SourceError: If it can't be fetched; says why.
     """
     for folder in _search_folders(user_dir):
         for place in (folder, folder / "chest_xray"):

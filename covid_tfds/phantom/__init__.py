@@ -1,4 +1,4 @@
-"""Chest radiographs drawn by a program: a dataset that needs no download and has no owner.
+"""Chest radiographs drawn by a program: a dataset without download and without licence restrictions.
 
 Example:
     >>> from covid_tfds import phantom

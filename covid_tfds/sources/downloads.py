@@ -58,7 +58,7 @@ def fetch_images(rows: Sequence[Row], keep: Keep) -> dict[str, str]:
         keep: Called with `(row, data, origin)` for each image as soon as it has come, verified.
 
     Returns:
-        `{image_id: reason}` for every image that can't be had; the reason names the address.
+        `{image_id: reason}` for every image that can't be fetched; the reason names the address.
     """
     rows_of = defaultdict(list)
     for row in rows:

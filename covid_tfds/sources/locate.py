@@ -33,7 +33,7 @@ def locate_images(name: str, rows: Sequence[Row], download_dir: Path, user_dir: 
         `{image_id: file}` with a verified file for every row.
 
     Raises:
-        SourceError: If an image can't be had; says which and why. What was fetched before stays in `download_dir`.
+        SourceError: If an image can't be fetched; says which and why. What was fetched before stays in `download_dir`.
     """
     folder = download_dir / "covid_tfds"
     files: dict[str, Path] = {}

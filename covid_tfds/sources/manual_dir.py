@@ -87,7 +87,7 @@ def matching_members(rows: Sequence[Row], archive: zipfile.ZipFile) -> Iterator[
         archive: An open zip, local or remote.
 
     Yields:
-        Each image with the first member of its size and CRC-32. Images without such a member are passed over.
+        Each image with the first member of its size and CRC-32. Images without such a member are left out.
     """
     members: dict[tuple[int, str], zipfile.ZipInfo] = {}
     for info in archive.infolist():

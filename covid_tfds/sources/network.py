@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class FileUnavailableError(Exception):
-    """This file can't be had from its host; the next one may."""
+    """A file can't be fetched from its host; other files may be."""
 
 
 class ConnectionLostError(FileUnavailableError):
@@ -36,7 +36,7 @@ class ConnectionLostError(FileUnavailableError):
 
 
 class HostUnavailableError(Exception):
-    """Nothing can be had from this host; requests for other files would only take time."""
+    """No file can be fetched from this host; requests for others would only take time."""
 
 
 def timeout() -> tuple[float, float]:

@@ -43,7 +43,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Returns the parser of the command line."""
     result = argparse.ArgumentParser(
         prog="python -m export.bulk",
         description=f"Predict any number of radiographs with an exported model. {INTENDED_USE}",

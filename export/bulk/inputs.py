@@ -124,7 +124,7 @@ def read(name: str, encoded: bytes | None) -> DecodedImage:
 
 
 def open_file_system(name: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """Returns the file system of a name, such as "films/x.png" or "gs://bucket/films", and the name on it.
+    """Returns the file system of a name, such as "images/x.png" or "gs://bucket/images", and the name on it.
 
     Raises:
         UsageError: If it is of a kind that is unknown or needs a package that is not installed.

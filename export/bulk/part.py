@@ -119,10 +119,10 @@ def _resized(
     def prepare(image: tuple[str, bytes | None]) -> tuple[str, str, np.ndarray | str]:
         name, encoded = image
         try:
-            picture = read(name, encoded)
+            decoded = read(name, encoded)
         except ImageError as error:
             return name, "", str(error)
-        return name, "; ".join([*picture.notes, *find_warnings(picture.pixels)]), model.resize(picture.pixels)
+        return name, "; ".join([*decoded.notes, *find_warnings(decoded.pixels)]), model.resize(decoded.pixels)
 
     waiting = images.images()
     with ThreadPoolExecutor(READERS) as readers:

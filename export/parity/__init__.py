@@ -1,1 +1,1 @@
-"""The proof that the artefacts answer as the trained model does."""
+"""Check that the artefacts give the same probabilities and heat maps as the trained model."""

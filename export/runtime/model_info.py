@@ -55,7 +55,7 @@ class ModelInfo:
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, str]) -> ModelInfo:
-        """Read the metadata of an ONNX file, names to JSON texts; other names are passed over.
+        """Read the metadata of an ONNX file, names to JSON texts; other names are ignored.
 
         Raises:
             ValueError: If it lacks a field without a default, a text is no JSON, or it is not of two classes.

@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Returns the command line."""
+    """Returns the parser of the command line."""
     result = argparse.ArgumentParser(prog="python -m trainer.benchmark", description=__doc__.split("\n\n")[0])
     result.add_argument("--quick", action="store_true", help="few images, one repetition: shows only that it works")
     result.add_argument("--manual_dir", help="measure training on the real `curated` images in this folder")

@@ -1,4 +1,4 @@
-"""report.html: one file without scripts. Images are data: URIs, and a browser is told to load nothing else."""
+"""report.html: one file without scripts. Images are data: URIs; its policy lets a browser load nothing else."""
 
 from __future__ import annotations
 

@@ -156,13 +156,13 @@ class Calibration:
 
 @dataclass(frozen=True)
 class ControlResult:
-    """How well a shortcut control tells the classes apart.
+    """How well a shortcut control separates the classes.
 
     Attributes:
         sees_lungs: Whether its input holds pixels of the lungs.
         what: What it sees, in words.
         auroc: Its cross-validated AUROC, on the model's own folds.
-        is_cue: Whether it beats chance (level: see `rule`); None for controls that see the lungs.
+        is_cue: Whether it is better than chance (level: see `rule`); None for controls that see the lungs.
         lead: (model's AUROC - 0.5) - 2 * max(control's AUROC - 0.5, 0); None for controls that see the lungs.
     """
 
@@ -191,7 +191,7 @@ class Shortcuts:
         strongest: Name of the control with the highest AUROC of those that cannot see the lungs.
         model: The cross-validated model.
         controls: Every control by name.
-        of: Which model was compared, where it is not the run's own.
+        of: Which model was compared; None for the run's own.
     """
 
     verdict: str

@@ -71,7 +71,7 @@ class Restartable(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def retry_lost_trials(self, is_alive: Callable[[str], bool]) -> list[str]:
-        """Takes back the trials of workers that are gone and returns the workers' ids.
+        """Takes back the trials of ended workers and returns the workers' ids.
 
         A trial that lost WORKERS_PER_TRIAL workers fails: it may be what ends them.
         """

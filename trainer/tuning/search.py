@@ -97,7 +97,7 @@ def work(folder: Path, config: Config, problem: Problem) -> None:
     """Runs trials for a chief until it has no more. folder: the run being made.
 
     Raises:
-        UsageError: If the chief's search is another one, or the chief is gone.
+        UsageError: If the chief's search is another one, or the chief has ended.
     """
     project = folder / file_names.TUNER
     _check_settings(project, problem)

@@ -119,7 +119,7 @@ class SearchTable:
         self.rows: dict[int, dict] = {}
 
     def add(self, trial: Trial) -> None:
-        """Takes in a trial that ended; its result is read from its folder, where a worker may have written it."""
+        """Adds a trial that ended; its result is read from its folder, where a worker may have written it."""
         number, values = int(trial.trial_id), dict(trial.hyperparameters.values)
         self._searched |= dict.fromkeys(values)
         row = {"trial": number, "status": "failed", **values}

@@ -1,4 +1,4 @@
-"""KerasTuner's tuner, which asks the oracle for trials and runs them here or in a worker's process."""
+"""KerasTuner's tuner, which gets trials from the oracle and runs them here or in a worker's process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search on several processes or machines: which role each has, and which of them are alive. No TensorFlow.
+"""A search on several processes or machines: which role each has, and which of them still run. No TensorFlow.
 
 KerasTuner's chief gives out trials over gRPC; its workers share the chief's run folder. A worker holds a file lock
 while it lives: the operating system releases it when the process dies, however it dies.
@@ -70,7 +70,7 @@ def wait_for_chief(config: Config) -> Path:
 
 @contextlib.contextmanager
 def registered(project: Path) -> Iterator[None]:
-    """Holds the lock of a living worker of the search in `project`.
+    """Holds the lock of a running worker of the search in `project`.
 
     Raises:
         UsageError: If another process has the same KERASTUNER_TUNER_ID.
@@ -102,7 +102,7 @@ def _lock(project: Path, tuner_id: str) -> filelock.BaseFileLock:
 
 @contextlib.contextmanager
 def watching(project: Path, retry_lost_trials: Callable[[Callable[[str], bool]], list[str]]) -> Iterator[None]:
-    """While the chief waits for requests, have the oracle take back the trials of workers that died."""
+    """Return the trials of ended workers to the oracle while the chief waits for requests."""
     stop = threading.Event()
 
     def watch() -> None:
