@@ -167,7 +167,9 @@ def validate(config: Config) -> None:
     if config.strategy and not config.fine_tune:
         raise UsageError("--strategy applies to --fine_tune only: add --fine_tune block5, or leave out --strategy.")
     if config.strategy == "multiworker" and config.tune:
-        raise UsageError("--strategy multiworker and --tune divide the processes differently: leave out one of them.")
+        raise UsageError(
+            "--strategy multiworker and --tune can't be combined: each gives the processes other roles. Leave out one."
+        )
     if config.folds < 2:
         raise UsageError(f"--folds must be at least 2, not {config.folds}.")
     for name in ("epochs", "batch_size", "trials"):

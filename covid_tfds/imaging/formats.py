@@ -1,4 +1,4 @@
-"""Tell kinds of image files apart by their bytes, and decide which of the two decoders reads one."""
+"""Detect the type of an image file from its bytes, and decide which of the two decoders reads it."""
 
 import io
 

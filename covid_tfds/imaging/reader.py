@@ -59,7 +59,7 @@ class Header(NamedTuple):
 
 
 def read_image(path: str | Path) -> DecodedImage:
-    """Read an image file; what it is, is seen from its bytes.
+    """Read an image file; its type is detected from its bytes.
 
     Args:
         path: JPEG, PNG, WebP, BMP or DICOM file.

@@ -20,7 +20,7 @@ from covid_tfds.imaging.limits import JPEG_SCAN, MAX_PIXELS, MAX_SCANS
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """Decode a JPEG or PNG; which of the two is seen from the bytes, never from a name.
+    """Decode a JPEG or PNG; the type is detected from the bytes, not from a name.
 
     Args:
         encoded: string scalar, the bytes of the file.

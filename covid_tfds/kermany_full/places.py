@@ -151,7 +151,7 @@ def _list_zip(archive: Path) -> Files:
     try:
         members = _open_zip(str(archive)).infolist()
     except (OSError, zipfile.BadZipFile) as error:
-        log.warning("%s cannot be read as a zip, is it complete? %s", archive, error)
+        log.warning("%s cannot be read as a zip; it may be incomplete: %s", archive, error)
         return {}
     names = [info.filename for info in members]
     # GitHub puts a folder with the repository's name around it all; git does not.

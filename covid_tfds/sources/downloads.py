@@ -4,7 +4,7 @@ The COVID-19 repository: raw files of GitHub at the pinned commit. The Kermany s
 and what Kaggle does not give from Mendeley's zip of 1.2 GB, of which only the wanted members are read (HTTP Range).
 
 A short request to every host in parallel shows within `network.PREFLIGHT_SECONDS` which of them can be reached at all.
-Afterwards a host that stops answering is left alone, while a single bad file does not keep the others from coming.
+Afterwards a host that stops answering gets no more requests; a single bad file does not stop the others.
 """
 
 import contextlib

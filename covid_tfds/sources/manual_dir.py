@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def find_files(rows: Sequence[Row], manual_dir: Path) -> Iterator[tuple[Row, Path]]:
-    """Find images that lie there as plain files.
+    """Find images that are stored as plain files.
 
     Args:
         rows: The images wanted.
@@ -121,7 +121,7 @@ def _read_zip(rows: Sequence[Row], file: Path) -> Iterator[tuple[Row, bytes]]:
         with zipfile.ZipFile(file) as archive:
             for row, info in matching_members(rows, archive):
                 with archive.open(info) as member:
-                    # A directory can lie about the size: never read more than the image has.
+                    # A zip's directory can state a wrong size: never read more than the image has.
                     data = member.read(row.bytes + 1)
                 if wrong := find_difference(row, data):
                     log.warning("%s: member %s is not %s: %s", file, info.filename, row.path, wrong)
@@ -129,7 +129,7 @@ def _read_zip(rows: Sequence[Row], file: Path) -> Iterator[tuple[Row, bytes]]:
                     yield row, data
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
         # The images may still come from elsewhere, so a half-downloaded archive is worth a warning, not the build.
-        log.warning("%s cannot be read as a zip, is it complete? %s", file, error)
+        log.warning("%s cannot be read as a zip; it may be incomplete: %s", file, error)
 
 
 def _read_commit(clone: Path, row: Row) -> bytes:

@@ -79,14 +79,14 @@ class PredictPart:
         """Predicts the images, writes the part's files, its done file last, and returns the done file's content.
 
         Raises:
-            UsageError: If this process finds another model or output folder than the one that asks.
+            UsageError: If this process finds another model or output folder than the command does.
         """
         start = time.perf_counter()
         model = load_model(self.model, self.threads)
         if model.sha256 != self.request["model"]:
-            raise ModelError(f"{self.model} is another model here than where the work was started")
+            raise ModelError(f"{self.model} is another model on this worker than in the command")
         if self.output.read_json(REQUEST) != self.request:
-            raise UsageError(f"--output {self.output.folder} is not the same folder here as where the work was started")
+            raise UsageError(f"--output {self.output.folder} is not the same folder on this worker as in the command")
         rows, unreadable = self._predict(model)
         parquet = io.BytesIO()
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, SCHEMA), parquet)

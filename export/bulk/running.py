@@ -89,7 +89,7 @@ def _check_request(output: Output, request: dict) -> None:
         if found.get(name) != value:
             what = f"another {name}" if name in ("model", "input") else f"{name} {found.get(name)}, not {value}"
             raise UsageError(
-                f"--output {output.folder} was begun with {what}. Give the same flags again, or choose another folder."
+                f"--output {output.folder} was started with {what}. Give the same flags, or choose another folder."
             )
 
 

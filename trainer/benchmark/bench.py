@@ -66,7 +66,7 @@ class Bench:
     def run_kernel(self, name: str, images: int, cache: Path | None = None) -> tuple[dict, float]:
         """Returns what `trainer.benchmark.kernels` measures on so many drawn images, and its peak memory in MiB.
 
-        The images are prepared anew for each kernel.
+        The images are prepared again for each kernel.
         """
         flags = ("--images", str(images), "--repetitions", str(self.scale.repetitions))
         result = self.run("trainer.benchmark.kernels", name, *flags, "--data_dir", str(self.folder / name), cache=cache)

@@ -51,11 +51,11 @@ class ExtractPart:
             "passes": forward passes that were needed; "undecodable": "name: reason" of images that can't be decoded.
 
         Raises:
-            UsageError: If this process reads another dataset than the one that asks, or can't write the cache.
+            UsageError: If this process reads another dataset than the command does, or can't write the cache.
         """
         examples = _load_examples(self.config)
         if examples.fingerprint != self.fingerprint:
-            raise UsageError(f"{examples.name} is another dataset here than where the work was started")
+            raise UsageError(f"{examples.name} is another dataset on this worker than in the command")
         if not self.folder.is_dir():
             raise UsageError(f"--features {self.folder}: no such folder here")
         rows = np.asarray(self.rows)

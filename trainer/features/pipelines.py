@@ -64,7 +64,7 @@ def eval_pipeline(examples: Examples, rows: np.ndarray, batch_size: int) -> tf.d
 def train_pipeline(
     examples: Examples, rows: np.ndarray, augmentation: Augmentation, batch_size: int, seed: int
 ) -> tf.data.Dataset:
-    """Returns a pipeline of images with their labels, shuffled and augmented anew in each epoch.
+    """Returns a pipeline of images with their labels, shuffled and augmented again in each epoch.
 
     Args:
         examples: The dataset.

@@ -28,7 +28,7 @@ def fit_tutorial(
         network: The full model; the head is its only trainable part.
         head: Its head.
         recipe: The recipe.
-        train: Batches of augmented images and one-hot targets, shuffled anew in each epoch.
+        train: Batches of augmented images and one-hot targets, shuffled again in each epoch.
         steps: Number of batches in an epoch.
         test: Batches of images and one-hot targets, evaluated after each epoch.
         checkpoint: File that holds the state after each epoch.

@@ -152,7 +152,7 @@ class Bayesian(Restartable, keras_tuner.oracles.BayesianOptimizationOracle):
 
     def populate_space(self, trial_id: str) -> dict:
         """Returns the hyperparameters of a new trial, which depend on its number and on the ended trials alone."""
-        # KerasTuner does not store this generator's state, so that after a restart it would begin anew.
+        # KerasTuner does not store this generator's state, so that after a restart it would start from its seed again.
         self._random_state = np.random.RandomState([self.seed, int(trial_id)])
         # One thread: the Gaussian process is tiny, and how threads divide a sum would change its last bits.
         with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():

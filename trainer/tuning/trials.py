@@ -96,8 +96,8 @@ class Problem:
             missing = [name for name, there in zip(class_names, self.targets[rows].any(0), strict=True) if not there]
             if missing:
                 raise UsageError(
-                    f"Fold {number} of {count} would hold out no '{missing[0]}' image, because too few patients have "
-                    "the most images. Use fewer --folds."
+                    f"Fold {number} of {count} would hold out no '{missing[0]}' image, because a few patients have "
+                    "most of the images. Use fewer --folds."
                 )
             if (left := len(self.targets) - len(rows)) < self.batch_size:
                 raise UsageError(

@@ -1,7 +1,7 @@
 """Cross-validate a recipe: train a head for every fold of every repeat, and score the images it did not train on.
 
 All folds of all repeats train side by side in one compiled function, on features. So do the folds of the tutorial's
-recipe: its run rotates every image anew in every epoch, its folds draw from a few rotated copies made beforehand.
+recipe: its run rotates every image again in every epoch, its folds draw from a few rotated copies made beforehand.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def test_what_is_done_is_not_done_again(done, path, films, capsys):
 
 @pytest.mark.parametrize(
     ("flags", "message"),
-    [((), "begun with images_per_part 3, not 1000"), (("--images_per_part", "3", "--input", "x/*"), "matches")],
+    [((), "started with images_per_part 3, not 1000"), (("--images_per_part", "3", "--input", "x/*"), "matches")],
     ids=["part", "pattern"],
 )
 def test_another_question_is_refused(done, path, films, capsys, flags, message):
@@ -122,10 +122,10 @@ def test_another_question_is_refused(done, path, films, capsys, flags, message):
 
 def test_another_model_or_input_is_refused(done, path, exported, films, tmp_path, capsys):
     assert bulk(str(exported / ONNX_INT8), films, done, "--images_per_part", "3") == 2
-    assert "begun with another model" in capsys.readouterr().err
+    assert "started with another model" in capsys.readouterr().err
     other = shutil.copytree(films, tmp_path / "other")
     assert bulk(path, other, done, "--images_per_part", "3") == 2
-    assert "begun with another input" in capsys.readouterr().err
+    assert "started with another input" in capsys.readouterr().err
 
 
 def test_stopped_in_the_second_part_it_goes_on_with_that(path, films, tmp_path, monkeypatch):
