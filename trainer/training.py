@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 
 from covid_tfds.common.errors import UsageError
-from covid_tfds.common.files import to_json, write_text
 from covid_tfds.common.new_folder import clear, new_folder
 from covid_tfds.examples import Examples
 from trainer import fine_tune, recipes
@@ -17,18 +17,19 @@ from trainer.config import Config
 from trainer.features.backbone_features import Backbone, Features, default_folder
 from trainer.features.head_training import build_model, train_head
 from trainer.features.training_set import load_training_set
-from trainer.metrics.calibration import divide_last_layer
 from trainer.models import strategies
-from trainer.recipes import Recipe
 from trainer.report.terminal import describe_results
 from trainer.report.writing import write_plots, write_report
 from trainer.run_folder import file_names
 from trainer.run_folder.caveats import list_caveats
-from trainer.run_folder.details import save
+from trainer.run_folder.details import save, save_config
 from trainer.run_folder.keras_file import save_model
 from trainer.run_folder.run import default_output
 from trainer.validation.assemble import assemble_run
-from trainer.validation.validate import validate_recipe
+from trainer.validation.validate import apply_temperature, validate_recipe
+
+if TYPE_CHECKING:
+    from trainer.tuning.summary import SearchSummary
 
 
 def train(config: Config) -> Path:
@@ -45,24 +46,24 @@ def train(config: Config) -> Path:
     with new_folder(output, unlisted=file_names.REWRITTEN) as folder:
         clear(folder, file_names.KEPT)
         examples, backbone = _load(config)
-        write_text(folder / file_names.CONFIG, config.to_json() + "\n")
+        save_config(folder, config)
         for caveat in list_caveats(config, examples.patients_known):
             print(caveat)
-        recipe, tuning = _choose_recipe(folder, config, examples, backbone)
+        recipe, search_summary = _choose_recipe(folder, config, examples, backbone)
         if config.fine_tune:
             fine_tune.check_recipe(recipe)
 
         features = Features(examples, backbone, recipe, config.seed, default_folder())
         head, history = train_head(features, config, folder)
         validation = validate_recipe(features, config)
-        head.set_weights(divide_last_layer(head.get_weights(), validation.calibration.temperature))
+        apply_temperature(head, validation)
         fine_tuning = None
         if config.fine_tune:
             tuned = fine_tune.continue_run(features, head, strategy, validation)
             features, validation, fine_tuning = tuned.features, tuned.validation, tuned.results
             history += tuned.history
 
-        run, details = assemble_run(folder, config, features, head, history, validation, fine_tuning, tuning)
+        run, details = assemble_run(folder, config, features, head, history, validation, fine_tuning, search_summary)
         model = build_model(features, head)
         save_model(model, run.model_path)
         save(run, details)
@@ -93,8 +94,7 @@ def help_fine_tune(config: Config) -> None:
         recipe, _ = _choose_recipe(Path(folder), config, examples, backbone)
         features = Features(examples, backbone, recipe, config.seed, default_folder())
         head, _ = train_head(features, config, Path(folder))
-    temperature = validate_recipe(features, config).calibration.temperature
-    head.set_weights(divide_last_layer(head.get_weights(), temperature))
+    apply_temperature(head, validate_recipe(features, config))
     fine_tune.fine_tune(features, head, strategy)
     print("Fine-tuning is done; the first worker writes the run.")
 
@@ -106,14 +106,16 @@ def _load(config: Config) -> tuple[Examples, Backbone]:
     return load_training_set(config), backbone
 
 
-def _choose_recipe(folder: Path, config: Config, examples: Examples, backbone: Backbone) -> tuple[Recipe, dict | None]:
-    """The recipe that the flags name and None or, with --tune, the best one found and tuning.json."""
+def _choose_recipe(
+    folder: Path, config: Config, examples: Examples, backbone: Backbone
+) -> tuple[recipes.Recipe, SearchSummary | None]:
+    """The recipe that the flags name and None or, with --tune, the best recipe of a search and its summary."""
     if config.tune:
         from trainer.tuning import search  # imported late: KerasTuner takes a second
         from trainer.tuning.trials import Problem
 
         summary = search.search(folder, config, Problem.of(config, examples, backbone))
-        return summary.best.recipe, to_json(summary)
+        return summary.best.recipe, summary
     if (folder / file_names.TUNER).exists():
         raise UsageError(f"{folder} holds an unfinished search: add --tune to go on with it, or remove it.")
     recipe = recipes.named(

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from covid_tfds.common.files import write_text
 from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
 from trainer.recipes import Augmentation, Recipe
 from trainer.run_folder import file_names
 from trainer.run_folder.dataset_card import Ages, DatasetCard, Group
-from trainer.run_folder.details import ExternalValidation, RunDetails, save
+from trainer.run_folder.details import ExternalValidation, RunDetails, save, save_config
 from trainer.run_folder.environment import Environment, Precision, Weights
 from trainer.run_folder.predictions import OutOfFoldPrediction, Prediction
 from trainer.run_folder.results import (
@@ -170,7 +169,7 @@ def write(folder: Path, verdict: str = "shortcut") -> tuple[Run, RunDetails]:
     """A run folder without model and report, and what it holds."""
     run, details = make(folder, verdict)
     folder.mkdir(parents=True)
-    write_text(folder / file_names.CONFIG, run.config.to_json() + "\n")
+    save_config(folder, run.config)
     save(run, details)
     return run, details
 

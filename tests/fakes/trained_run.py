@@ -6,10 +6,9 @@ from pathlib import Path
 from PIL import Image
 
 from covid_tfds import phantom
-from covid_tfds.common.files import write_checksums, write_text
+from covid_tfds.common.files import write_checksums
 from tests.fakes import run_files
-from trainer.run_folder import file_names
-from trainer.run_folder.details import save
+from trainer.run_folder.details import save, save_config
 
 IMAGES = 26  # 13 a class leave the 10 training images of each that int8 needs
 TEMPERATURE = 2.0  # and strong weight decay: a head that is sure of everything would hide every fault
@@ -56,7 +55,7 @@ def make_run(folder: Path, dataset: Path, **changes) -> Path:
         predictions=list_predictions(examples, predict_positive(features, head)),
     )
     folder.mkdir()
-    write_text(folder / file_names.CONFIG, config.to_json())
+    save_config(folder, config)
     build_model(features, head).save(run.model_path)
     save(run, dataclasses.replace(details, dataset=describe_dataset(examples)))
     write_checksums(folder)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from covid_tfds.common.files import atomic, read_csv, read_json, write_csv
+from covid_tfds.common.files import atomic, read_csv, read_json, write_csv, write_text
+from trainer.config import Config
 from trainer.run_folder import file_names
 from trainer.run_folder.dataset_card import DatasetCard
 from trainer.run_folder.predictions import OutOfFoldPrediction, Prediction
@@ -49,8 +50,13 @@ class RunDetails:
     external: tuple[ExternalValidation, ...] = ()
 
 
+def save_config(folder: Path, config: Config) -> None:
+    """Writes config.json, by which a stopped run is found again."""
+    write_text(folder / file_names.CONFIG, config.to_json() + "\n")
+
+
 def save(run: Run, details: RunDetails) -> None:
-    """Writes the results of a run into its folder, except config.json, which is there from the start."""
+    """Writes everything into a run's folder, except config.json and the model."""
     write_result(run.path / file_names.ENVIRONMENT, run.environment)
     write_result(run.path / file_names.METRICS, run.metrics)
     write_rows(run.path / file_names.PREDICTIONS, Prediction, run.predictions)

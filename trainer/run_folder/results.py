@@ -209,10 +209,7 @@ class FineTuning:
 
     Attributes:
         block: The fine-tuned block of VGG16.
-        epochs: Epochs of fine-tuning.
-        learning_rate: Adam's learning rate.
         batch_size: Images in a step, over all replicas.
-        replicas: Number of replicas.
         backbone_before: SHA-256 of the frozen backbone's weights.
         how: What of metrics.json is of the frozen model, in words.
         frozen_test: The frozen model's metrics on the test split.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
+from covid_tfds.common.files import to_json
 from covid_tfds.examples import POSITIVE_CLASS, Examples
 from trainer.config import Config
 from trainer.features.backbone_features import Features
@@ -34,7 +36,7 @@ def assemble_run(
     history: list[dict[str, float]],
     validation: Validation,
     fine_tuning: FineTuning | None = None,
-    tuning: dict | None = None,
+    search_summary: Any = None,
 ) -> tuple[Run, RunDetails]:
     """Evaluates the final head and returns everything that the run folder holds, except the model.
 
@@ -46,7 +48,7 @@ def assemble_run(
         history: The epochs' metrics.
         validation: Of the recipe.
         fine_tuning: None without fine-tuning.
-        tuning: tuning.json; None without a search.
+        search_summary: `tuning.summary.SearchSummary`; None without a search.
     """
     examples = features.examples
     p_covid = predict_positive(features, head)
@@ -62,8 +64,8 @@ def assemble_run(
         dataset=describe_dataset(examples),
         saliency=saliency,
         overlays=overlays,
-        tuning=tuning,
-        tuning_plot=(path / file_names.TUNING_PLOT).read_bytes() if tuning else None,
+        tuning=to_json(search_summary),
+        tuning_plot=(path / file_names.TUNING_PLOT).read_bytes() if search_summary else None,
     )
     return run, details
 

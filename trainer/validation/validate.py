@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 
 from covid_tfds.examples import POSITIVE_CLASS
@@ -74,6 +75,12 @@ def validate_recipe(features: Features, config: Config) -> Validation:
     controls = build_controls(features.thumbnails(everyone), file_facts(examples), untrained, pooled[:, 0])
     shortcuts = compare_with_controls(controls, is_positive, patients, folds, p_covid, seed)
     return Validation(calibrated, point, cross_validation, shortcuts, folds, p_covid)
+
+
+def apply_temperature(head: keras.Model, validation: Validation) -> None:
+    """Divides the log-odds that the head gives by the temperature, which becomes part of its last layer."""
+    temperature = validation.calibration.temperature
+    head.set_weights(calibration.divide_last_layer(head.get_weights(), temperature))
 
 
 def _pool_untrained(features: Features) -> np.ndarray:
