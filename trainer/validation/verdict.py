@@ -71,8 +71,8 @@ def beats_chance(
 ) -> bool:
     """Returns whether the interval of an AUROC at `level` lies above 0.5. draws: its bootstrap distribution."""
     sizes = count_patients(is_positive, patients), count_patients(~is_positive, patients)
-    low = min(newcombe_interval(auroc.value, *sizes, level)[0], np.quantile(draws, (1 - level) / 2))
-    return bool(low > 0.5)
+    low, _ = newcombe_interval(auroc.value_and_limits[0], *sizes, level)
+    return bool(min(low, np.quantile(draws, (1 - level) / 2)) > 0.5)
 
 
 def compare_leads(model: Estimate, model_draws: np.ndarray, control: Estimate, control_draws: np.ndarray) -> Estimate:
@@ -112,8 +112,9 @@ def decide(model: Estimate, results: dict[str, ControlResult], patients: int) ->
     """
     blind = {name: result for name, result in results.items() if not result.sees_lungs}
     cues = [name for name, result in blind.items() if result.is_cue]
-    rivals = {name: result.lead for name, result in blind.items() if result.lead.ci95[0] <= 0}
-    if model.ci95[0] <= 0.5:
+    leads = {name: result.lead for name, result in blind.items() if result.lead}
+    rivals = {name: lead for name, lead in leads.items() if lead.value_and_limits[1] <= 0}
+    if model.value_and_limits[1] <= 0.5:
         verdict = INCONCLUSIVE
         because = "The model is not shown to be better than chance, so there is no skill that a shortcut could explain."
         if cues:
@@ -134,7 +135,7 @@ def decide(model: Estimate, results: dict[str, ControlResult], patients: int) ->
         verdict=verdict,
         rule=RULE,
         because=because,
-        strongest=max(blind, key=lambda name: blind[name].auroc.value),
+        strongest=max(blind, key=lambda name: blind[name].auroc.value_and_limits[0]),
         model=ModelResult(model),
         controls=results,
     )
@@ -145,8 +146,8 @@ def _describe_open_question(rivals: dict[str, Estimate], patients: int) -> str:
 
     The width of an interval falls with the square root of the number of patients.
     """
-    name, lead = min(rivals.items(), key=lambda item: item[1].value)
-    (low, high), value = lead.ci95, lead.value
+    name, lead = min(rivals.items(), key=lambda item: item[1].value_and_limits[0])
+    value, low, high = lead.value_and_limits
     text = (
         f"The model's skill (AUROC minus 0.5) minus twice that of {name} is {value:.2f} (95 % CI {low:.2f} to "
         f"{high:.2f}): not shown to be positive. Nor is that control shown to be better than chance."
