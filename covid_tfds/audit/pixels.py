@@ -8,7 +8,7 @@ from tqdm import tqdm
 from covid_tfds.audit import near_duplicates
 from covid_tfds.examples import Examples
 from covid_tfds.imaging.limits import ImageError
-from covid_tfds.imaging.reader import decode_raster, read_header
+from covid_tfds.imaging.reader import decode_jpeg_or_png, read_header
 
 
 def describe_images(examples: Examples) -> tuple[pd.DataFrame, dict[tuple[int, int], float]]:
@@ -44,7 +44,7 @@ def describe_images(examples: Examples) -> tuple[pd.DataFrame, dict[tuple[int, i
 
 def to_grey(encoded: bytes) -> Image.Image:
     """Decode an image to mode "L", as a person sees it; raises ImageError."""
-    return Image.fromarray(decode_raster(encoded)).convert("L")
+    return Image.fromarray(decode_jpeg_or_png(encoded)).convert("L")
 
 
 def _known_facts(examples: Examples) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from covid_tfds.common.errors import describe_error
 from covid_tfds.imaging.dicom import decode_dicom
-from covid_tfds.imaging.formats import PNG_BIT_DEPTH_AT, is_dicom, is_jpeg
+from covid_tfds.imaging.formats import PNG_BIT_DEPTH_AT, is_dicom, is_jpeg, is_png
 from covid_tfds.imaging.limits import MAX_BYTES, ImageError, check_scans, check_size, too_large
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -107,6 +107,13 @@ def decode_raster(encoded: bytes) -> np.ndarray:
         image.load()
         png_bits = encoded[PNG_BIT_DEPTH_AT] if image.format == "PNG" else 8
         return _over_black(ImageOps.exif_transpose(image), png_bits)
+
+
+def decode_jpeg_or_png(encoded: bytes) -> np.ndarray:
+    """Decode the formats that training takes to uint8 [height, width, 3]; raises ImageError for all others, too."""
+    if not (is_jpeg(encoded) or is_png(encoded)):
+        raise ImageError(f"expected a JPEG or PNG image, got bytes that start with {encoded[:8]!r}")
+    return decode_raster(encoded)
 
 
 def read_header(encoded: bytes) -> Header:

@@ -11,8 +11,7 @@ from pathlib import Path
 import apache_beam as beam
 
 from covid_tfds.common.errors import SourceError, describe_error
-from covid_tfds.imaging.formats import is_jpeg, is_png
-from covid_tfds.imaging.reader import decode_raster
+from covid_tfds.imaging.reader import decode_jpeg_or_png
 from covid_tfds.kermany_full.listing import NAMED_IN_ERRORS, ListedImage
 from covid_tfds.kermany_full.places import read_file
 from covid_tfds.sources.integrity import find_difference
@@ -57,10 +56,7 @@ def _read_example(image: ListedImage) -> Iterator:
 
 def _check(image: ListedImage, data: bytes) -> None:
     """Compare with the published hash; where there is none, decode once to see whether the image is whole."""
-    if image.published:
-        if wrong := find_difference(image.published, data):
-            raise ValueError(wrong)
-        return
-    if not (is_jpeg(data) or is_png(data)):
-        raise ValueError("neither a JPEG nor a PNG image")
-    decode_raster(data)
+    if not image.published:
+        decode_jpeg_or_png(data)
+    elif wrong := find_difference(image.published, data):
+        raise ValueError(wrong)

@@ -116,8 +116,8 @@ def audit(models: Path) -> Callable[[list[Path]], dict[str, str]]:
     def read(files: list[Path]) -> dict[str, str]:
         names = np.asarray([file.name for file in files])
         examples = make_examples([0] * len(files), [file.read_bytes() for file in files], image_id=names)
-        looked, _ = pixels.look(examples)
-        return {row.image_id: row.problem or NUMBER for row in looked.itertuples()}
+        table, _ = pixels.describe_images(examples)
+        return {row.image_id: row.problem or NUMBER for row in table.itertuples()}
 
     return read
 
