@@ -38,7 +38,7 @@ def main(folder: Path, epochs: int) -> None:
     model = keras.Model(base.input, x)
     decay = keras.optimizers.schedules.InverseTimeDecay(1e-3, decay_steps=1, decay_rate=1e-3 / 25)
     model.compile(keras.optimizers.Adam(decay), loss="categorical_crossentropy", metrics=["accuracy"])
-    model.fit(train, validation_data=(test_x, test_y), validation_batch_size=8, epochs=epochs, verbose=2)
+    model.fit(train, validation_data=(test_x, test_y), validation_batch_size=8, epochs=epochs, shuffle=False, verbose=2)
     decided = model.predict(test_x, batch_size=8, verbose=0).argmax(1)
     print(classification_report(test_y.argmax(1), decided, target_names=names, zero_division=0))
 

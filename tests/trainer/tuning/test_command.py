@@ -13,6 +13,7 @@ from covid_tfds.common.files import to_json
 from tests.fakes import search_process
 from tests.fakes.search_process import interrupt_after, outcome, run_search
 from trainer.__main__ import main
+from trainer.features.backbone_features import Backbone
 from trainer.models import head_fitting
 from trainer.recipes import TUTORIAL
 from trainer.run_folder.run import load
@@ -29,7 +30,7 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "finished"
-    recipe = run_search(run, 9, "bayesian")
+    recipe = run_search(run, 6, "bayesian")
     return run, recipe
 
 
@@ -43,7 +44,7 @@ def test_the_run_folder_holds_the_search(finished):
 def test_the_table_has_a_row_a_trial(finished):
     run, _ = finished
     table = outcome(run)["table"]
-    assert [row["trial"] for row in table] == [str(number) for number in range(9)]
+    assert [row["trial"] for row in table] == [str(number) for number in range(6)]
     for row in table:
         folds = [float(row[f"auroc_fold_{fold}"]) for fold in range(1, 6)]
         assert float(row["auroc_mean"]) == pytest.approx(np.mean(folds))
@@ -215,7 +216,8 @@ def test_ctrl_c_gives_130(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_the_best_trial_is_refitted_and_saved_like_any_run(phantom_folder, tmp_path, capsys):
+def test_the_best_trial_is_refitted_and_saved_like_any_run(phantom_folder, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Backbone, "load", lambda *_: tiny)
     flags = ["--tune", "--trials", "4", "--folds", "3", "--dataset", str(phantom_folder), "--weights", "random"]
     assert main([*flags, "--output", str(tmp_path / "run")]) == 0
     printed = capsys.readouterr()

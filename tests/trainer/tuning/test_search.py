@@ -66,7 +66,7 @@ def test_a_poisoned_test_split_changes_no_bit(examples, tiny, tmp_path, how):
             blank = {name: np.full_like(array, np.nan) for name, array in everything(cached).items()}
             for row in bad.rows("test"):
                 cached.write(row, 0, blank)
-    wanted = Config(tune=True, trials=4, folds=3)
+    wanted = Config(tune=True, trials=3, folds=2)
     for run, given in (("clean", examples), ("poisoned", bad)):
         with new_folder(tmp_path / run) as folder:
             search.search(folder, wanted, Problem.of(wanted, given, tiny))
@@ -82,7 +82,7 @@ def test_the_result_does_not_depend_on_the_cache(examples, tiny, tmp_path, monke
     """Empty, half full, full, or filled for the test split, too, and in another order."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    wanted = Config(tune=True, trials=4, folds=3)
+    wanted = Config(tune=True, trials=3, folds=2)
 
     def searched(name):
         with new_folder(tmp_path / name) as folder:
