@@ -70,7 +70,7 @@ def publisher(monkeypatch, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def drawn_films():
+def drawn_images():
     """Ten drawn radiographs, five a class in turn, as Pillow images."""
     from PIL import Image
 
@@ -190,7 +190,7 @@ def wanted():
 
 @pytest.fixture
 def offered(publisher, wanted):
-    """The publisher with everything in place, except that Kaggle knows nothing."""
+    """The publisher with everything in place, except on Kaggle."""
     from tests.fakes.publisher import Reply, github_path, zipped
 
     rows, images = wanted

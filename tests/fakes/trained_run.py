@@ -17,11 +17,11 @@ TEMPERATURE = 2.0  # and strong weight decay: a head that is sure of everything 
 def make_dataset(folder: Path) -> Path:
     """Drawn radiographs in the layout that --dataset takes: grey and colour, JPEG and PNG, of many sizes."""
     for index in range(IMAGES):
-        film = phantom.draw(index)
-        image = Image.fromarray(film.image).resize((180 + 7 * index, 260 - 3 * index))
+        drawn = phantom.draw(index)
+        image = Image.fromarray(drawn.image).resize((180 + 7 * index, 260 - 3 * index))
         if index % 3 == 0:
             image = Image.merge("RGB", [image, image.point(lambda value: 255 - value), image.rotate(180)])
-        path = folder / film.label / f"{film.image_id}{'.png' if index % 4 == 1 else '.jpg'}"
+        path = folder / drawn.label / f"{drawn.image_id}{'.png' if index % 4 == 1 else '.jpg'}"
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path)
     return folder

@@ -17,7 +17,7 @@ from covid_tfds import phantom
 
 ROOT = Path(__file__).parent.parent.parent
 TFDS = Path(sys.executable).with_name("tfds")
-FIGURES = ("metrics.json", "predictions.csv", "out_of_fold.csv", "history.csv", "saliency.json")
+METRICS = ("metrics.json", "predictions.csv", "out_of_fold.csv", "history.csv", "saliency.json")
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def train(*flags: str) -> Callable[[Path, Path], list[str]]:
 
 
 def of_run(run: Path) -> dict:
-    """The figures of a run folder, and of its search when it had one."""
-    found = {name: (run / name).read_text() for name in FIGURES}
+    """The metrics of a run folder, and of its search when it had one."""
+    found = {name: (run / name).read_text() for name in METRICS}
     if (run / "tuning.csv").exists():
         with (run / "tuning.csv").open(newline="") as file:
             found["trials"] = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
@@ -88,7 +88,7 @@ COMMANDS = {
     "predict": Command(
         lambda out, needs: [
             *(sys.executable, "-m", "export.predict", str(needs / "run" / "export" / "model.onnx")),
-            *(str(needs / "films"), "--csv", str(out / "predictions.csv")),
+            *(str(needs / "images"), "--csv", str(out / "predictions.csv")),
         ],
         "predictions.csv",
         "predictions.csv.*.incomplete",
@@ -98,15 +98,15 @@ COMMANDS = {
 
 
 def make_needs(needs: Path, name: str) -> None:
-    """What a command takes: a prepared dataset; for an export a run; for predictions its model and 30 films."""
+    """What a command takes: a prepared dataset; for an export a run; for predictions its model and 30 images."""
     if name in ("train", "tutorial", "tune", "export", "predict"):
         environment = {"XDG_CACHE_HOME": str(needs / "cache")}
         check(start(train()(needs, needs), **environment))
     if name == "predict":
         check(start([sys.executable, "-m", "export", str(needs / "run")]))
-        (needs / "films").mkdir()
+        (needs / "images").mkdir()
         for index in range(30):
-            (needs / "films" / f"{index}.png").write_bytes(phantom.encode_png(phantom.draw(index).image))
+            (needs / "images" / f"{index}.png").write_bytes(phantom.encode_png(phantom.draw(index).image))
 
 
 def start(argv: list[str], **environment: str) -> subprocess.Popen:
@@ -124,9 +124,9 @@ def start(argv: list[str], **environment: str) -> subprocess.Popen:
 
 def check(process: subprocess.Popen) -> str:
     """What a process printed; AssertionError unless it ends with code 0."""
-    told = process.communicate(timeout=900)[0]
-    assert process.returncode == 0, told
-    return told
+    printed = process.communicate(timeout=900)[0]
+    assert process.returncode == 0, printed
+    return printed
 
 
 def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> str:

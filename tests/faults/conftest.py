@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def train_tiny(tiny, phantom_folder, monkeypatch, tmp_path):
-    """`python -m trainer` in process with that network, on 20 films of a folder: argv -> exit code, in seconds."""
+    """`python -m trainer` in process with that network, on 20 images of a folder: argv -> exit code, in seconds."""
     from trainer import __main__
     from trainer.features import backbone_features
 

@@ -24,19 +24,19 @@ def encode(image: Image.Image, file_format: str, **options) -> bytes:
     return buffer.getvalue()
 
 
-def films() -> list[Image.Image]:
-    """A grey and a colour picture of 120 x 96 pixels."""
+def drawn_images() -> list[Image.Image]:
+    """A grey and a colour image of 120 x 96 pixels."""
     grey, other = (Image.fromarray(phantom.draw(index).image).resize((120, 96)) for index in (0, 1))
     return [grey, Image.merge("RGB", [grey, other, grey.point(lambda value: 255 - value)])]
 
 
 def originals() -> dict[str, bytes]:
     """Sound files of every kind that is read somewhere, the name saying which."""
-    grey, colour = films()
+    grey, colour = drawn_images()
     alpha = colour.convert("RGBA")
     alpha.putalpha(grey)
     sixteen = Image.fromarray(np.asarray(grey).astype(np.uint16) * 256 + 77)
-    pictures = {
+    encoded = {
         "grey.jpg": encode(grey, "JPEG"),
         "colour.jpg": encode(colour, "JPEG", subsampling="4:2:0"),
         "progressive.jpg": encode(colour, "JPEG", progressive=True),
@@ -52,7 +52,7 @@ def originals() -> dict[str, bytes]:
         "lossless.webp": encode(alpha, "WEBP", lossless=True),
         "colour.bmp": encode(colour, "BMP"),
     }
-    return pictures | {name: Path(get_testdata_file(name, download=False)).read_bytes() for name in DICOM}
+    return encoded | {name: Path(get_testdata_file(name, download=False)).read_bytes() for name in DICOM}
 
 
 def mutants(count: int) -> Iterator[tuple[str, bytes]]:
@@ -205,7 +205,7 @@ def _huge_length() -> bytes:
 
 def nasty() -> dict[str, tuple[bytes, bool, bool]]:
     """Files made on purpose, by name: (bytes, whether training and serving_bytes read it, whether Pillow does)."""
-    grey, colour = films()
+    grey, colour = drawn_images()
     jpeg, png = encode(colour, "JPEG"), encode(colour, "PNG")
     progressive = encode(grey, "JPEG", progressive=True)
     last_scan = progressive[progressive.rindex(b"\xff\xda") : -2]

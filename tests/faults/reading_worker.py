@@ -43,16 +43,15 @@ def training(models: Path) -> Callable[[list[Path]], dict[str, str]]:
             copies[copy.relative_to(folder).as_posix()] = file.name
         outcomes = dict.fromkeys(copies.values(), NUMBER)
         examples = load_examples(DatasetRequest(dataset=str(folder)))
-        told = ""
+        refusal = ""
         try:
             with pipelines.naming_undecodable(examples):
                 count = sum(len(images) for images in pipelines.eval_pipeline(examples, np.arange(len(examples)), 8))
             assert count == len(examples)
         except UsageError as error:
-            told = str(error)
-        if told:
-            assert "can't be decoded. Repair or remove: " in told
-            assert "\n" not in told
+            refusal = str(error)
+        if refusal:
+            assert "\n" not in refusal
             bad = pipelines.undecodable(examples)
             assert bad
             assert not any("sound.png" in name for name in bad)

@@ -19,9 +19,9 @@ ODD = f"run mit ünïcödé 肺 'quotes' & {'x' * 150}"
 
 def one_line(capsys) -> str:
     """The error, which must be the only thing of its kind that was printed."""
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
-    lines = told.strip().splitlines()
+    printed = capsys.readouterr().err
+    assert "Traceback" not in printed
+    lines = printed.strip().splitlines()
     assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
     return lines[-1]
 
@@ -67,10 +67,10 @@ def test_building_on_a_full_disk(small_disk):
 
     disk = earlier(small_disk(1 << 18))
     process = commands.start(commands.COMMANDS["build"].argv(disk, disk))
-    told = process.communicate(timeout=300)[0]
+    printed = process.communicate(timeout=300)[0]
     assert process.returncode not in (0, None)
-    assert "Traceback" not in told
-    (line,) = (line for line in told.splitlines() if "SourceError" in line)
+    assert "Traceback" not in printed
+    (line,) = (line for line in printed.splitlines() if "SourceError" in line)
     assert "covid_tfds/phantom" in line
     assert FULL in line
     assert kept(disk)
@@ -91,24 +91,24 @@ def test_exporting_on_a_full_disk(trained_run, small_disk, capsys, size):
 
 
 @pytest.fixture
-def films(tmp_path):
-    folder = tmp_path / "films"
+def images(tmp_path):
+    folder = tmp_path / "images"
     folder.mkdir()
-    film = phantom.encode_png(phantom.draw(0).image[:64, :64])
+    image = phantom.encode_png(phantom.draw(0).image[:64, :64])
     for index in range(40):
-        (folder / f"{index} {'long' * 40}.png").write_bytes(film)
+        (folder / f"{index} {'long' * 40}.png").write_bytes(image)
     return folder
 
 
 @pytest.mark.parametrize("flag", ["--csv", "--heatmap"])
-def test_predicting_on_a_full_disk(exported, films, small_disk, capsys, flag):
+def test_predicting_on_a_full_disk(exported, images, small_disk, capsys, flag):
     from export import predict
 
     disk = earlier(small_disk(1 << 14))
     before = disk / "predictions.csv"
     before.write_text("earlier")
-    target = before if flag == "--csv" else disk / "pictures"
-    assert predict.main([str(exported / "model.onnx"), str(films), flag, str(target)]) == 2
+    target = before if flag == "--csv" else disk / "heat maps"
+    assert predict.main([str(exported / "model.onnx"), str(images), flag, str(target)]) == 2
     error = one_line(capsys)
     assert str(target) in error
     assert FULL in error
@@ -116,7 +116,7 @@ def test_predicting_on_a_full_disk(exported, films, small_disk, capsys, flag):
     assert kept(disk)
 
 
-def test_a_folder_that_can_not_be_written(train_tiny, trained_run, exported, films, read_only, tmp_path, capsys):
+def test_a_folder_that_can_not_be_written(train_tiny, trained_run, exported, images, read_only, tmp_path, capsys):
     from export import __main__ as export
     from export import predict
     from trainer import evaluate
@@ -130,7 +130,9 @@ def test_a_folder_that_can_not_be_written(train_tiny, trained_run, exported, fil
     said["train"] = one_line(capsys)
     assert export.main([str(run)]) == 2
     said["export"] = one_line(capsys)
-    assert predict.main([str(exported / "model.onnx"), str(next(films.iterdir())), "--csv", str(folder / "p.csv")]) == 2
+    assert (
+        predict.main([str(exported / "model.onnx"), str(next(images.iterdir())), "--csv", str(folder / "p.csv")]) == 2
+    )
     said["predict"] = one_line(capsys)
     assert evaluate.main([str(run), "--config", "phantom", "--data_dir", str(folder / "data")]) == 2
     said["evaluate"] = one_line(capsys)
@@ -175,11 +177,11 @@ def test_permission_denied(tmp_path):
 
     argv = ["setpriv", "--reuid", "65534", "--clear-groups", "--regid", "65534", commands.sys.executable, "-c", script]
     process = commands.start([*argv, "--demo", "--output", str(tmp_path / "run")])
-    told = process.communicate(timeout=120)[0]
-    if "setpriv" in told or "No module" in told or "can't open" in told:
-        pytest.skip(f"another user can't run Python here: {told[:100]}")
+    printed = process.communicate(timeout=120)[0]
+    if "setpriv" in printed or "No module" in printed or "can't open" in printed:
+        pytest.skip(f"another user can't run Python here: {printed[:100]}")
     assert process.returncode == 2
-    (line,) = told.splitlines()
+    (line,) = printed.splitlines()
     assert line.startswith(f"error: --output {tmp_path / 'run'} ")
     assert os.strerror(errno.EACCES) in line
 
@@ -223,12 +225,12 @@ def test_a_link_in_the_output_s_place_is_not_touched(train_tiny, tmp_path, capsy
     assert list((tmp_path / "somewhere").iterdir()) == []
 
 
-def test_a_link_to_a_table_stays_one(exported, films, tmp_path):
+def test_a_link_to_a_table_stays_one(exported, images, tmp_path):
     from export import predict
 
     (tmp_path / "table.csv").write_text("earlier")
     (tmp_path / "link.csv").symlink_to("table.csv")
-    film = next(films.iterdir())
-    assert predict.main([str(exported / "model.onnx"), str(film), "--csv", str(tmp_path / "link.csv")]) == 0
+    image = next(images.iterdir())
+    assert predict.main([str(exported / "model.onnx"), str(image), "--csv", str(tmp_path / "link.csv")]) == 0
     assert (tmp_path / "link.csv").is_symlink()
-    assert str(film) in (tmp_path / "table.csv").read_text()
+    assert str(image) in (tmp_path / "table.csv").read_text()

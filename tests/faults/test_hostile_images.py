@@ -2,7 +2,7 @@
 
     python -m pytest -m trial tests/faults/test_hostile_images.py -s      # 5,400 damaged files, 4 readers: see the note
 
-What is asked of every file: an answer or an error, in bounded time and memory, and nothing done to its neighbours.
+What is expected of every file: an answer or an error, in bounded time and memory, and nothing done to its neighbours.
 """
 
 import contextlib
@@ -82,14 +82,14 @@ def read_all(reader: str, models: Path, files: list[Path], chunk: int) -> list[d
         return [reading.ask(files[start : start + chunk]) for start in range(0, len(files), chunk)]
 
 
-def judge(reader: str, answers: list[dict], count: int, most_mb: float = MB) -> dict:
+def check(reader: str, answers: list[dict], count: int, most_mb: float = MB) -> dict:
     """What a trial came to, as printed; fails on a crash, a hang, a file without an outcome, too much memory."""
     died = [answer["died"] for answer in answers if "died" in answer]
     answers = [answer for answer in answers if "died" not in answer]
     outcomes = Counter(
         "number" if outcome == NUMBER else "error" for answer in answers for outcome in answer["outcomes"].values()
     )
-    told = {
+    counts = {
         "reader": reader,
         "files": count,
         **outcomes,
@@ -97,11 +97,11 @@ def judge(reader: str, answers: list[dict], count: int, most_mb: float = MB) -> 
         "slowest_chunk_s": round(max(answer["seconds"] for answer in answers), 2),
         "largest_mb": round(max(answer["mb"] for answer in answers)),
     }
-    print(json.dumps(told))
+    print(json.dumps(counts))
     assert died == []
     assert outcomes["number"] + outcomes["error"] == count
-    assert told["largest_mb"] < most_mb
-    return told
+    assert counts["largest_mb"] < most_mb
+    return counts
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_files_made_to_harm(reader, models, nasty):
     paths = list(nasty)
     # A training folder is read as a whole, which takes its time.
     answers = read_all(reader, models, paths, 10 if reader == "training" else 1)
-    judge(reader, answers, len(paths))
+    check(reader, answers, len(paths))
     assert max(answer["seconds"] for answer in answers) < 20
     outcomes = {name: outcome for answer in answers for name, outcome in answer["outcomes"].items()}
     # The audit reads with Pillow what training reads with TensorFlow; it may refuse more.
@@ -158,15 +158,15 @@ def test_the_largest_files_that_are_read(reader, models, tmp_path):
         print(json.dumps({"reader": reader, "file": path.name, **answer}))
         if path.suffix != ".webp" or reader == "predictor":
             assert answer["outcomes"] == {path.name: NUMBER}
-    judge(reader, answers, len(paths), MOST_MB)
+    check(reader, answers, len(paths), MOST_MB)
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_damaged_files(reader, models, tmp_path):
     paths = written(tmp_path, hostile_files.mutants(216))
-    told = judge(reader, read_all(reader, models, paths, 72), len(paths))
+    counts = check(reader, read_all(reader, models, paths, 72), len(paths))
     # Else the mutations would be too weak or too strong to try anything.
-    assert min(told["number"], told["error"]) > 10
+    assert min(counts["number"], counts["error"]) > 10
 
 
 @pytest.mark.trial
@@ -174,7 +174,7 @@ def test_damaged_files(reader, models, tmp_path):
 def test_thousands_of_damaged_files(reader, models, tmp_path):
     started = time.monotonic()
     paths = written(tmp_path, hostile_files.mutants(5400))
-    judge(reader, read_all(reader, models, paths, 72), len(paths))
+    check(reader, read_all(reader, models, paths, 72), len(paths))
     print(f"{reader}: {time.monotonic() - started:.0f} s")
     shutil.rmtree(tmp_path)
 
@@ -198,4 +198,4 @@ def test_a_reader_that_dies_or_hangs_is_seen(monkeypatch, models, tmp_path):
         monkeypatch.setattr(sys.modules[__name__], "SECONDS", 0.5)
         assert reading.ask(good) == {"died": "no answer in 0.5 s"}
     with pytest.raises(AssertionError):
-        judge("predictor", [{"died": "exit code -11"}, {"outcomes": {"a": NUMBER}, "seconds": 1, "mb": 1}], 2)
+        check("predictor", [{"died": "exit code -11"}, {"outcomes": {"a": NUMBER}, "seconds": 1, "mb": 1}], 2)

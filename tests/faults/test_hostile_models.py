@@ -1,4 +1,4 @@
-"""Run folders, models and names from strangers: nothing of theirs is run, and nothing is read or written elsewhere."""
+"""Run folders, models and names of unknown origin: nothing in them is run, and nothing is read or written elsewhere."""
 
 import dataclasses
 import json
@@ -105,7 +105,7 @@ def test_the_commands_refuse_it_before_anything_is_made(trained_run, tmp_path, c
 
 
 @pytest.mark.parametrize("way", ["absolute", "upwards", "link"])
-def test_a_report_shows_no_pictures_from_elsewhere(tmp_path, way):
+def test_a_report_shows_no_images_from_elsewhere(tmp_path, way):
     """A run folder whose saliency.json names an image of the person who looks at it, to be sent on with the report."""
     import base64
 

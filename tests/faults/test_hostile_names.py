@@ -31,14 +31,14 @@ class Tags(HTMLParser):
 
 
 def hostile_folder(tmp_path):
-    """A training folder, its name, class, files and patients as a stranger chose them."""
+    """A training folder, its name, class, files and patients as somebody hostile chose them."""
     folder = tmp_path / "<b>hospital [x](http:evil) `"
     other = "normal" + TAGS.replace("/", "∕")  # a name can hold anything but a slash
     for index in range(10):
-        film = phantom.draw(index)
-        path = folder / (film.label if film.label == "covid" else other) / f"=1+1 | <i>\x1b[31m{index}\n.png"
+        drawn = phantom.draw(index)
+        path = folder / (drawn.label if drawn.label == "covid" else other) / f"=1+1 | <i>\x1b[31m{index}\n.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(film.image).resize((64, 64)).save(path)
+        Image.fromarray(drawn.image).resize((64, 64)).save(path)
     return folder
 
 
@@ -145,9 +145,9 @@ def test_the_predictors_table_is_neutral_as_well(tmp_path):
 def test_patients_called_like_formulas_come_back_as_they_were(train_tiny, phantom_folder, tmp_path):
     import shutil
 
-    folder = shutil.copytree(phantom_folder, tmp_path / "films")
-    films = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.png"))
-    patient_of = {film: f"=1+{index}" for index, film in enumerate(films)}
+    folder = shutil.copytree(phantom_folder, tmp_path / "images")
+    images = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.png"))
+    patient_of = {image: f"=1+{index}" for index, image in enumerate(images)}
     with (folder / "patients.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("path", "patient_id"), *patient_of.items()])
     assert train_tiny(tmp_path / "run", "--dataset", str(folder)) == 0

@@ -50,9 +50,9 @@ def trial(command, out: Path, needs: Path, cache: Path, moment: float, wanted) -
             return "half a result under the final name"
         return ""
     again = commands.start(argv, XDG_CACHE_HOME=str(cache))
-    told = again.communicate(timeout=900)[0]
+    printed = again.communicate(timeout=900)[0]
     if again.returncode:
-        return f"exit code {again.returncode}: {told[-500:]}"
+        return f"exit code {again.returncode}: {printed[-500:]}"
     if not whole(final):
         return "checksums"
     return "" if command.outcome(final) == wanted else "another result"
@@ -117,9 +117,9 @@ def test_stopped_by_a_signal_it_says_how_to_go_on(tmp_path, number):
     argv = COMMANDS["tutorial"].argv(tmp_path, tmp_path)
     process = commands.start(argv, XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert commands.run_until(process, (tmp_path / "run.incomplete" / "config.json").exists)
-    told = commands.kill(process, number)
-    assert process.returncode == 128 + number, told
-    assert "Traceback" not in told
-    assert "python -m trainer --demo --num_examples 20 " in told.splitlines()[-1]
+    printed = commands.kill(process, number)
+    assert process.returncode == 128 + number, printed
+    assert "Traceback" not in printed
+    assert "python -m trainer --demo --num_examples 20 " in printed.splitlines()[-1]
     assert not (tmp_path / "run").exists()
     assert (tmp_path / "run.incomplete").is_dir()

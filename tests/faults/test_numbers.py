@@ -18,8 +18,8 @@ from trainer.run_folder.run import load
 from trainer.validation import external
 
 
-def films(folder, covid: int, normal: int, patients=None, image=None):
-    """A training folder of so many small films a class; image: one for all, patients: images of one patient."""
+def make_folder(folder, covid: int, normal: int, patients=None, image=None):
+    """A training folder of so many small images a class; image: one for all, patients: images of one patient."""
     random = np.random.default_rng(0)
     lines = ["path,patient_id"]
     for name, count in (("covid", covid), ("normal", normal)):
@@ -43,25 +43,25 @@ def strict(path):
     return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
 
 
-def figures_in(value, where=""):
-    """(place, figure) for every {"value", "ci95", "n"} in a JSON value."""
+def estimates_in(value, where=""):
+    """(place, estimate) for every {"value", "ci95", "n"} in a JSON value."""
     if isinstance(value, dict):
         if {"value", "ci95", "n"} <= set(value):
             yield where, value
         for key, item in value.items():
-            yield from figures_in(item, f"{where}/{key}")
+            yield from estimates_in(item, f"{where}/{key}")
 
 
-def assert_all_figures_are_defined_or_say_why(run):
-    told = strict(run / file_names.METRICS)
-    found = dict(figures_in(told))
+def assert_all_metrics_are_defined_or_say_why(run):
+    metrics = strict(run / file_names.METRICS)
+    found = dict(estimates_in(metrics))
     assert len(found) > 15
-    for where, figure in found.items():
-        if figure["value"] is None:
-            assert figure["because"], where
+    for where, estimate in found.items():
+        if estimate["value"] is None:
+            assert estimate["because"], where
         else:
-            low, high = figure["ci95"]
-            assert 0 <= low <= figure["value"] <= high <= 1 or "lead" in where, where
+            low, high = estimate["ci95"]
+            assert 0 <= low <= estimate["value"] <= high <= 1 or "lead" in where, where
     assert not re.search(r"\bnan\b|\binf\b", (run / file_names.REPORT).read_text(encoding="utf-8"), re.IGNORECASE)
     for name in (file_names.PREDICTIONS, file_names.OUT_OF_FOLD):
         assert all(0 <= float(row["p_covid"]) <= 1 for row in read_csv(run / name))
@@ -113,10 +113,10 @@ def test_a_loss_that_is_wrong_from_the_start_keeps_nothing(train_tiny, tmp_path,
 
 @pytest.mark.parametrize("colour", [128, pytest.param(0, marks=pytest.mark.trial)])
 def test_images_that_are_all_the_same(train_tiny, tmp_path, colour):
-    """Nothing can be learned: AUROC 0.5 everywhere, and no figure is left without a value or a reason."""
-    folder = films(tmp_path / "films", 10, 10, image=Image.new("L", (40, 40), colour))
+    """Nothing can be learned: AUROC 0.5 everywhere, and no estimate is left without a value or a reason."""
+    folder = make_folder(tmp_path / "images", 10, 10, image=Image.new("L", (40, 40), colour))
     assert train_tiny(tmp_path / "run", "--dataset", str(folder)) == 0
-    assert_all_figures_are_defined_or_say_why(tmp_path / "run")
+    assert_all_metrics_are_defined_or_say_why(tmp_path / "run")
     assert strict(tmp_path / "run" / file_names.METRICS)["cross_validation"]["auroc"]["value"] == pytest.approx(
         0.5, abs=0.2
     )
@@ -124,17 +124,17 @@ def test_images_that_are_all_the_same(train_tiny, tmp_path, colour):
 
 
 def test_a_class_of_one_patient_can_not_be_judged(train_tiny, tmp_path, capsys):
-    folder = films(tmp_path / "films", 10, 10, patients=10)
+    folder = make_folder(tmp_path / "images", 10, 10, patients=10)
     assert train_tiny(tmp_path / "run", "--dataset", str(folder)) == 2
     assert re.search(r"'covid'.* 5 patients", capsys.readouterr().err)
 
 
 def test_one_against_forty(train_tiny, tmp_path):
     """5 covid images and 200 others: one covid image in the test split."""
-    folder = films(tmp_path / "films", 5, 200)
+    folder = make_folder(tmp_path / "images", 5, 200)
     assert train_tiny(tmp_path / "run", "--dataset", str(folder)) == 0
     run = tmp_path / "run"
-    assert_all_figures_are_defined_or_say_why(run)
+    assert_all_metrics_are_defined_or_say_why(run)
     test = strict(run / file_names.METRICS)["test"]
     assert test["sensitivity"]["n"] == 1
     low, high = test["sensitivity"]["ci95"]
@@ -145,7 +145,7 @@ def test_one_class_alone_is_undefined_and_says_why(train_tiny, tmp_path, monkeyp
     """A validation on images of one class: no AUROC, no sensitivity."""
     assert train_tiny(tmp_path / "run") == 0
     run = load(tmp_path / "run")
-    others = films(tmp_path / "others", 1, 6)
+    others = make_folder(tmp_path / "others", 1, 6)
     examples = load_examples(DatasetRequest(dataset=str(others)))
     examples = examples.subset(np.flatnonzero(examples.labels == 1))
     metrics = external.compute_metrics(run, examples, np.linspace(0.1, 0.9, 6), 1)

@@ -40,11 +40,11 @@ print(cached.pooled(np.arange(20), 3).sum(dtype=np.float64).hex())
 def test_two_builds(tmp_path):
     command = COMMANDS["build"]
     one, other = (commands.start(command.argv(tmp_path, tmp_path)) for _ in range(2))
-    told = [commands.check(process) for process in (one, other)]
+    printed = [commands.check(process) for process in (one, other)]
     assert len(command.outcome(tmp_path / command.final)) == 50
     assert not list(tmp_path.glob("covid_tfds/phantom/incomplete*"))
-    assert sum("another process" in text.lower() for text in told) <= 1
-    assert not any("Traceback" in text for text in told)
+    assert sum("another process" in text.lower() for text in printed) <= 1
+    assert not any("Traceback" in text for text in printed)
 
 
 def test_two_processes_on_one_feature_cache(phantom_folder, tiny, tmp_path):
@@ -66,7 +66,7 @@ def test_two_processes_on_one_feature_cache(phantom_folder, tiny, tmp_path):
     assert all(path.suffix == ".npz" and not path.name.startswith(".") for path in files)
 
 
-def test_the_second_training_into_one_output_is_told(train_tiny, tmp_path, capsys):
+def test_the_second_training_into_one_output_is_refused(train_tiny, tmp_path, capsys):
     with new_folder(tmp_path / "run") as folder:
         assert train_tiny(tmp_path / "run") == 2
         error = capsys.readouterr().err.strip()

@@ -57,7 +57,7 @@ def examples_of(rows):
     )
 
 
-def sound(drawn_films):
+def sound(drawn_images):
     """Ten drawn images with nothing wrong."""
     return [
         {
@@ -71,7 +71,7 @@ def sound(drawn_films):
             "sex": "F" if index < 5 else "M",
             "age": 40.0 + index % 5,
         }
-        for index, image in enumerate(drawn_films)
+        for index, image in enumerate(drawn_images)
     ]
 
 
@@ -80,15 +80,15 @@ def found(rows):
     return {finding.check: finding for finding in report.audit_examples(examples_of(rows)).findings}
 
 
-def test_nothing_is_found_where_nothing_is_wrong(drawn_films):
-    assert found(sound(drawn_films)) == {}
+def test_nothing_is_found_where_nothing_is_wrong(drawn_images):
+    assert found(sound(drawn_images)) == {}
 
 
 @pytest.mark.parametrize("alteration", ALTERATIONS)
-def test_an_altered_copy_in_the_other_split_is_found(drawn_films, alteration):
-    rows = sound(drawn_films)
+def test_an_altered_copy_in_the_other_split_is_found(drawn_images, alteration):
+    rows = sound(drawn_images)
     rows.append(
-        rows[0] | {"encoded": ALTERATIONS[alteration](drawn_films[0]), "split": "test", "patient_id": "another"}
+        rows[0] | {"encoded": ALTERATIONS[alteration](drawn_images[0]), "split": "test", "patient_id": "another"}
     )
     findings = found(rows)
     assert list(findings) == ["near-duplicates across splits"]
@@ -107,15 +107,15 @@ def test_an_altered_copy_in_the_other_split_is_found(drawn_films, alteration):
         ({"patient_id": "another", "split": ""}, "exact duplicates across splits", INVALIDATING),
     ],
 )
-def test_how_bad_the_same_bytes_twice_are(drawn_films, change, check, severity):
-    rows = sound(drawn_films)
+def test_how_bad_the_same_bytes_twice_are(drawn_images, change, check, severity):
+    rows = sound(drawn_images)
     findings = found([*rows, rows[0] | change])
     assert findings[check].severity == severity
     assert not [name for name in findings if name.startswith("near")], "once found is enough"
 
 
-def test_patients_on_both_sides_and_in_both_classes(drawn_films):
-    rows = sound(drawn_films)
+def test_patients_on_both_sides_and_in_both_classes(drawn_images):
+    rows = sound(drawn_images)
     rows[8] |= {"patient_id": "patient-0"}
     rows[3] |= {"patient_id": "patient-2"}
     findings = found(rows)
@@ -142,8 +142,8 @@ def test_patients_on_both_sides_and_in_both_classes(drawn_films):
         ("normal", "", False),
     ],
 )
-def test_label_against_finding(drawn_films, label, finding, wrong):
-    rows = sound(drawn_films)
+def test_label_against_finding(drawn_images, label, finding, wrong):
+    rows = sound(drawn_images)
     rows[0 if label == "covid" else 1] |= {"finding": finding}
     findings = found(rows)
     assert ("label against finding" in findings) == wrong
@@ -152,8 +152,8 @@ def test_label_against_finding(drawn_films, label, finding, wrong):
         assert [item["finding"] for item in findings["label against finding"].items] == [finding]
 
 
-def test_views_and_licences(drawn_films):
-    rows = sound(drawn_films)
+def test_views_and_licences(drawn_images):
+    rows = sound(drawn_images)
     rows[0] |= {"view": "AP", "patient_id": "twice"}
     rows[2] |= {"patient_id": "twice", "license": ""}
     findings = found(rows)
@@ -166,18 +166,18 @@ def test_views_and_licences(drawn_films):
     assert all(finding.severity != INVALIDATING for finding in findings.values())
 
 
-def test_facts_known_of_one_class_only(drawn_films):
-    rows = [row | ({"age": float("nan"), "sex": ""} if row["label"] == "normal" else {}) for row in sound(drawn_films)]
+def test_facts_known_of_one_class_only(drawn_images):
+    rows = [row | ({"age": float("nan"), "sex": ""} if row["label"] == "normal" else {}) for row in sound(drawn_images)]
     assert found(rows)["facts known of one class only"].items == [
         {"fact": "sex", "covid": "5 of 5", "normal": "0 of 5"},
         {"fact": "age", "covid": "5 of 5", "normal": "0 of 5"},
     ]
 
 
-def test_shortcuts_are_warnings(drawn_films):
+def test_shortcuts_are_warnings(drawn_images):
     rows = [
         row | ({"encoded": png(image.convert("RGB")), "source": "elsewhere"} if row["label"] == "covid" else {})
-        for row, image in zip(sound(drawn_films), drawn_films, strict=True)
+        for row, image in zip(sound(drawn_images), drawn_images, strict=True)
     ]
     shortcuts = found(rows)["shortcuts"]
     assert shortcuts.severity == WARNING
@@ -189,11 +189,11 @@ def test_shortcuts_are_warnings(drawn_films):
     assert "lungs" in shortcuts.message
 
 
-def test_an_unreadable_image_is_named_and_the_others_are_still_compared(drawn_films):
-    rows = sound(drawn_films)
+def test_an_unreadable_image_is_named_and_the_others_are_still_compared(drawn_images):
+    rows = sound(drawn_images)
     rows[1] |= {"encoded": rows[1]["encoded"][:2000]}
     rows[2] |= {"encoded": b"<html>"}
-    rows.append(rows[0] | {"encoded": jpeg(drawn_films[0], 40), "split": "test", "patient_id": "another"})
+    rows.append(rows[0] | {"encoded": jpeg(drawn_images[0], 40), "split": "test", "patient_id": "another"})
     findings = found(rows)
     unreadable = {item["image_id"]: item["problem"] for item in findings["unreadable images"].items}
     assert unreadable.keys() == {"image-1", "image-2"}

@@ -62,9 +62,9 @@ def test_nothing_invalidating_in_the_other_configs(config, request, tmp_path, ca
 
 
 @pytest.fixture
-def folder(drawn_films, tmp_path):
+def folder(drawn_images, tmp_path):
     """The images in the layout of --dataset."""
-    for index, image in enumerate(drawn_films):
+    for index, image in enumerate(drawn_images):
         file = tmp_path / "hospital" / phantom.LABELS[index % 2] / f"{index}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         image.save(file)
@@ -81,9 +81,9 @@ def test_a_folder(folder, tmp_path, capsys):
     assert "patients.csv" in capsys.readouterr().out
 
 
-def test_a_folder_with_an_image_twice_shows_the_pair(folder, drawn_films, tmp_path):
-    drawn_films[0].save(folder / "normal" / "copy.jpg", quality=60)
-    drawn_films[2].save(folder / "covid" / "copy.jpg", quality=60)
+def test_a_folder_with_an_image_twice_shows_the_pair(folder, drawn_images, tmp_path):
+    drawn_images[0].save(folder / "normal" / "copy.jpg", quality=60)
+    drawn_images[2].save(folder / "covid" / "copy.jpg", quality=60)
     assert main(["--dataset", str(folder), "--output", str(tmp_path / "audit")]) == 1
     _, wrong, findings = invalidating(tmp_path / "audit")
     assert wrong == {"near-duplicates under two labels"}
