@@ -79,7 +79,7 @@ def test_a_poisoned_test_split_changes_no_bit(examples, tiny, tmp_path, how):
 
 
 def test_the_result_does_not_depend_on_the_cache(examples, tiny, tmp_path, monkeypatch):
-    """Empty, half full, full, or filled for the test split, too, and in another order."""
+    """Empty or filled, in another order and for the test split, too. A half-filled one: tests of the features."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     wanted = Config(tune=True, trials=3, folds=2)
@@ -90,19 +90,12 @@ def test_the_result_does_not_depend_on_the_cache(examples, tiny, tmp_path, monke
         return outcome(tmp_path / name)
 
     empty = searched("empty")
-    files = sorted(default_folder().rglob("*.npz"))
-    full = searched("full")
-    assert sorted(default_folder().rglob("*.npz")) == files
-    for path in files[::2]:
-        path.unlink()
-    half = searched("half full")
-    assert sorted(default_folder().rglob("*.npz")) == files
-    for path in files:
+    for path in default_folder().rglob("*.npz"):
         path.unlink()
     for row in reversed(range(len(examples))):
         for recipe in (dataclasses.replace(TUTORIAL, scaling="caffe"), TUTORIAL):
             Features(examples, tiny, recipe, 42, default_folder()).compute(np.asarray([row]), 1)
-    assert searched("other") == half == full == empty
+    assert searched("filled") == empty
 
 
 def everything(cached):
