@@ -1,4 +1,4 @@
-"""Find shortcuts: facts that separate the classes without a look at the lungs.
+"""Find shortcuts: facts that separate the classes without the lungs.
 
 Association is Cramér's V for categories (Cramér 1946; 0 none, 1 complete) and AUROC for numbers (Mann and Whitney 1947;
 0.5 none, 1 complete), over the images for which the fact is known. "Right alone" is the accuracy, on these very images,
@@ -92,7 +92,7 @@ def _check_strong(table: pd.DataFrame, comparisons: list[Comparison]) -> list[Fi
     if not strong:
         return []
     message = (
-        "These facts separate the classes without a look at the lungs. Labels and split may be sound all the same, so "
+        "These facts separate the classes without the lungs. Labels and split may be sound all the same, so "
         "this is a warning and not invalidating; but a score on these images proves nothing about disease."
     )
     if (pd.crosstab(table.source, table.label) > 0).sum(axis=1).max() == 1 and table.source.nunique() > 1:

@@ -2,7 +2,7 @@
 
 JPEG and PNG come out bit for bit as training saw them: JPEG by the slow integer DCT, which is Pillow's default; of 16
 bits the high byte; transparent parts over black, (colour * alpha + 127) // 255. The EXIF orientation, which
-TensorFlow's decoder does not look at, is respected, so that a radiograph photographed sideways is upright.
+TensorFlow's decoder ignores, is applied, so that a radiograph photographed sideways is upright.
 """
 
 from __future__ import annotations

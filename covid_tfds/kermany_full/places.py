@@ -82,7 +82,7 @@ def _open_zip(archive: str) -> zipfile.ZipFile:
 def find_covid_files(dl_manager: tfds.download.DownloadManager, user_dir: Path | None) -> Files:
     """Find the COVID-19 repository at the pinned commit, by the hash of its metadata.csv.
 
-    A clone comes first, at whatever commit it is checked out: git vouches for every byte of the pinned one.
+    A clone comes first, at whatever commit it is checked out: git verifies every byte of the pinned one.
 
     Args:
         dl_manager: Of the build.
