@@ -18,7 +18,7 @@ def escaped(value: Any) -> Any:
         >>> escaped({"image": ["<b>", 1]})
         {'image': ['&lt;b&gt;', 1]}
     """
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.replace(value, **{name: escaped(item) for name, item in vars(value).items()})
     if isinstance(value, dict):
         return {escaped(key): escaped(item) for key, item in value.items()}

@@ -82,7 +82,7 @@ class Output:
             for name in (PREDICTIONS, UNREADABLE, DONE):
                 file_system, path = open_file_system(self.path(name))
                 file_system.makedirs(path, exist_ok=True)
-            lock = contextlib.nullcontext()
+            lock = None
             if "://" not in self.folder:
                 lock = filelock.FileLock(Path(self.folder) / ".lock")
                 try:
@@ -91,7 +91,7 @@ class Output:
                     raise UsageError(
                         f"--output {self.folder}: another process is writing there. Wait, or choose another folder."
                     ) from error
-        with lock:
+        with lock or contextlib.nullcontext():
             yield
 
     @contextlib.contextmanager

@@ -101,7 +101,8 @@ class PredictPart:
 
     def _predict(self, model: BulkModel) -> tuple[list[dict], list[tuple[str, str]]]:
         """Returns rows of the Parquet file, and (name, reason) of each image that can't be read."""
-        rows, unreadable = [], []
+        rows: list[dict] = []
+        unreadable: list[tuple[str, str]] = []
         for batch in _batches(_resized(model, self.images, self.batch_size), self.batch_size, unreadable):
             probabilities = model.predict(np.stack([resized for _, _, resized in batch]))
             for (name, warnings, _), p in zip(batch, probabilities, strict=True):

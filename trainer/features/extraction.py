@@ -70,22 +70,18 @@ class ExtractPart:
         return {"passes": passes, "undecodable": [f"{name}: {reason}" for name, reason in bad.items()]}
 
     def _compute(self, examples: Examples, rows: np.ndarray) -> int:
+        wanted = _wanted_passes(self.config, self.recipe)
+        return sum(self._compute_with(weights, examples, rows, variants) for weights, variants in wanted)
+
+    def _compute_with(self, weights: str, examples: Examples, rows: np.ndarray, variants: int) -> int:
         config = self.config
-        passes = 0
-        for weights, variants in _wanted_passes(config, self.recipe):
-            backbone = _load_backbone(weights, config.seed, config.precision)
-            counts: list[int] = []
-            features = Features(
-                examples,
-                backbone,
-                self.recipe,
-                config.seed,
-                self.folder,
-                lambda done, _, counts=counts: counts.append(done),
-            )
-            features.compute(rows, variants)
-            passes += max(counts, default=0)
-        return passes
+        backbone = _load_backbone(weights, config.seed, config.precision)
+        counts = [0]
+        features = Features(
+            examples, backbone, self.recipe, config.seed, self.folder, lambda done, _: counts.append(done)
+        )
+        features.compute(rows, variants)
+        return max(counts)
 
 
 def extract_features(config: Config, folder: Path | None, scheduler: str | None, patience: float) -> str:
