@@ -12,6 +12,7 @@ from trainer.features import pipelines
 from trainer.features.backbone_features import Backbone
 from trainer.features.training_set import load_training_set
 from trainer.recipes import TUTORIAL
+from trainer.report.terminal import VERDICTS
 from trainer.run_folder.run import load
 
 
@@ -118,7 +119,7 @@ def test_the_terminal_shows_figures_and_verdict_and_names_the_report(phantom_fol
     assert str(finished.path / "report.html") in text
     assert text.count("=" * 88) == 2
     verdict = text.split("=" * 88)[1]
-    assert verdict.startswith("\nSHORTCUT")
+    assert VERDICTS[finished.metrics.shortcuts.verdict] in verdict
     strongest = finished.metrics.shortcuts.strongest
     assert f"{finished.metrics.shortcuts.controls[strongest].auroc.value:.2f}" in verdict
     assert f"{finished.metrics.shortcuts.model.auroc.value:.2f}" in verdict
