@@ -103,6 +103,7 @@ def work(folder: Path, config: Config, problem: Problem) -> None:
     _check_settings(project, problem)
     with workers.registered(project), quiet_keras_tuner(config.verbose):
         tuner = Tuner(oracles.make_oracle(config.tuner, config.trials, config.seed), problem, folder)
+        tuner.oracle.stub = workers.RetryingStub(tuner.oracle.stub)
         try:
             tuner.search()
         except grpc.RpcError as error:

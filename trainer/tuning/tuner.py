@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras_tuner
 from keras_tuner.engine.base_tuner import BaseTuner
-from keras_tuner.engine.trial import Trial
+from keras_tuner.engine.trial import Trial, TrialStatus
 
 from covid_tfds.common.files import write_sealed
 from trainer.run_folder import file_names
@@ -64,7 +64,13 @@ class Tuner(BaseTuner):
         return result
 
     def on_trial_end(self, trial: Trial) -> None:
-        """Gives the trial back to the oracle; a worker also prints that, because only the chief shows the search."""
+        """Gives the trial back to the oracle; a worker also prints that, because only the chief shows the search.
+
+        Where only the message to the oracle was lost, the finished result on disk counts.
+        """
+        if trial.status == TrialStatus.INVALID and TrialResult.read(Path(self.get_trial_dir(trial.trial_id))):
+            self.oracle.update_trial(trial.trial_id, self.run_trial(trial))
+            trial.status, trial.message = TrialStatus.COMPLETED, None
         super().on_trial_end(trial)
         if self._is_worker():
             print(f"{self.tuner_id}: trial {trial.trial_id} {trial.status.lower()}", file=sys.stderr, flush=True)

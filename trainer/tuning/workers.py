@@ -13,8 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import filelock
+import grpc
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.new_folder import staging
@@ -23,6 +25,8 @@ from trainer.run_folder import file_names
 
 SETTINGS = "search.json"
 WORKERS = "workers"
+LOST_CHIEF_SECONDS = 3600.0  # as long as KerasTuner's own client waits for an answer
+RETRY_SECONDS = 1.0
 POLL_SECONDS = 0.2  # between two looks at what another process does
 WATCH_SECONDS = 1.0
 
@@ -117,3 +121,32 @@ def watching(project: Path, retry_lost_trials: Callable[[Callable[[str], bool]],
     finally:
         stop.set()
         thread.join()
+
+
+class RetryingStub:
+    """Sends a worker's requests to the chief again when the connection breaks, so that no trial's result is lost.
+
+    KerasTuner's client waits for a chief that is not there yet, but not for one that is lost in the middle of a
+    request.
+
+    Args:
+        stub: KerasTuner's own, with one method for each kind of request.
+    """
+
+    def __init__(self, stub: Any):
+        self._stub = stub
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        request = getattr(self._stub, name)
+
+        def send(*args: Any, **kwargs: Any) -> Any:
+            give_up = time.monotonic() + LOST_CHIEF_SECONDS
+            while True:
+                try:
+                    return request(*args, **kwargs)
+                except grpc.RpcError as error:
+                    if error.code() != grpc.StatusCode.UNAVAILABLE or time.monotonic() > give_up:
+                        raise
+                time.sleep(RETRY_SECONDS)
+
+        return send

@@ -46,7 +46,7 @@ def build_controls(
 
     Args:
         thumbnails: float [n, 32, 32], grey.
-        file_facts: float [n, k], see `features.cues.file_facts`.
+        file_facts: float [n, k], see `validation.file_facts`.
         untrained: float [n, d], pooled features of a backbone with random weights.
         pooled: float [n, d], the model's own pooled features.
     """

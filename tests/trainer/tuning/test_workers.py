@@ -3,6 +3,7 @@ import subprocess
 import sys
 import threading
 
+import grpc
 import pytest
 
 from covid_tfds.common.errors import UsageError
@@ -115,3 +116,42 @@ def test_the_watch_takes_back_trials_of_dead_workers(tmp_path, monkeypatch, caps
     with workers.watching(tmp_path, retry_lost_trials):
         assert called.wait(60)
     assert "worker-1" in capsys.readouterr().err
+
+
+class Lost(grpc.RpcError):
+    """An answer that did not come."""
+
+    def __init__(self, status):
+        self.status = status
+
+    def code(self):
+        return self.status
+
+
+class FlakyStub:
+    """Loses the first answers with `status`, then answers; notes every request."""
+
+    def __init__(self, status, lost):
+        self.status, self.lost, self.requests = status, lost, []
+
+    def EndTrial(self, request, **options):  # noqa: N802  (the name of KerasTuner's method)
+        self.requests.append((request, options))
+        if len(self.requests) <= self.lost:
+            raise Lost(self.status)
+        return "answer"
+
+
+def test_a_request_is_repeated_while_the_chief_can_not_be_reached(monkeypatch):
+    monkeypatch.setattr(workers, "RETRY_SECONDS", 0)
+    stub = FlakyStub(grpc.StatusCode.UNAVAILABLE, lost=3)
+    assert workers.RetryingStub(stub).EndTrial("trial", timeout=5) == "answer"
+    assert stub.requests == [("trial", {"timeout": 5})] * 4
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(grpc.StatusCode.UNKNOWN, 60), (grpc.StatusCode.UNAVAILABLE, -1)])
+def test_other_errors_and_a_lasting_silence_are_raised(monkeypatch, status, seconds):
+    monkeypatch.setattr(workers, "LOST_CHIEF_SECONDS", seconds)
+    stub = FlakyStub(status, lost=1)
+    with pytest.raises(grpc.RpcError):
+        workers.RetryingStub(stub).EndTrial("trial")
+    assert len(stub.requests) == 1
