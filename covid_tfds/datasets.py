@@ -19,12 +19,11 @@ import numpy as np
 
 from covid_tfds import layouts, tf_data
 from covid_tfds.common.errors import SourceError, UsageError
-from covid_tfds.examples import FACTS, DatasetRequest, Examples
+from covid_tfds.examples import FACTS, FULL_CONFIG, DatasetRequest, Examples
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-FULL_CONFIG = "kermany_covid_full"
 SPLITS = ("train", "validation", "test")
 TEXTS = ("image_id", "patient_id", "sha256", *FACTS)
 # Opening a slice takes as long as reading about 30 images: images in smaller gaps are read and dropped.

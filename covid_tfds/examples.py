@@ -20,6 +20,7 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.common.flags import add_flag, flag
 
 BUILDER_CONFIGS = ("phantom", "curated", "source_matched", "as_published")
+FULL_CONFIG = "kermany_covid_full"  # large: built only when it is named
 MIN_EXAMPLES = 10
 POSITIVE_CLASS = "covid"
 FACTS = ("source", "finding", "view", "sex", "license")

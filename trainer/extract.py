@@ -17,7 +17,7 @@ from pathlib import Path
 from covid_tfds.common import cli, logs
 from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.common.flags import add_flag, from_namespace
-from covid_tfds.examples import BUILDER_CONFIGS, DatasetRequest, add_dataset_flags
+from covid_tfds.examples import BUILDER_CONFIGS, FULL_CONFIG, DatasetRequest, add_dataset_flags
 from trainer import config
 
 EPILOG = """\
@@ -25,7 +25,6 @@ With --scheduler parts of 32 images are tasks of a Dask cluster (`dask scheduler
 `dask worker tcp://HOST:8786 --nthreads 1`). There --features, --data_dir, --dataset and a --weights file must be the
 same folders for every worker."""
 STOPPED = "Stopped. What is computed is kept: the same command goes on."
-FULL = "kermany_covid_full"  # too large to be trained on by accident, so not among the trainer's choices
 OF_FEATURES = ("weights", "precision", "recipe", "seed")
 
 
@@ -53,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_dataset_flags(result, (*BUILDER_CONFIGS, FULL))
+    add_dataset_flags(result, (*BUILDER_CONFIGS, FULL_CONFIG))
     for field in dataclasses.fields(config.Config):
         if field.name in OF_FEATURES:
             add_flag(result, field)

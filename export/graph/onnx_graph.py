@@ -21,7 +21,7 @@ from tf2onnx import constants, convert
 from covid_tfds.common.files import atomic, to_json
 from export.graph.canonical import canonicalize
 from export.graph.network import Network
-from export.graph.resize import resize_bilinear
+from export.graph.onnx_resize import resize_bilinear
 from export.runtime.model_file import open_session
 from export.runtime.model_info import ModelInfo
 

@@ -69,7 +69,12 @@ STAGES = (
         "interface", "names, types and axes of inputs and outputs, how many are wrong", 0, "README.md describes others."
     ),
     Stage("shapes", "shapes of outputs, how many are wrong", 0, "Conversion fixed an axis, or two are swapped."),
-    Stage("resized", "resized image, Keras / ONNX Runtime, grey levels", 0.1, "See resize.py: mode, positions, sides."),
+    Stage(
+        "resized",
+        "resized image, Keras / ONNX Runtime, grey levels",
+        0.1,
+        "See onnx_resize.py: mode, positions, sides.",
+    ),
     Stage("saved_model", "probability, Keras / SavedModel", 1e-5, "Is training=True left on somewhere? See repeated."),
     Stage("onnx", "probability, Keras / ONNX Runtime", 1e-5, "If resized passes: see scaling, channel order, weights."),
     Stage("log_odds", "log-odds, Keras / SavedModel and ONNX Runtime", 1e-3, "Near 0 or 1, only this shows: see onnx."),

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from trainer.models import preprocessing
+
 SAVED_MODEL, ONNX = "saved_model", "model.onnx"
 
 
@@ -28,13 +30,13 @@ def export(folder: Path) -> Path:
     from export.graph.network import Network
     from export.runtime.model_info import ModelInfo
     from trainer import recipes
-    from trainer.models import heads, vgg16
+    from trainer.models import heads
 
     folder.mkdir(exist_ok=True)
     maps = backbone()
     recipe = dataclasses.replace(recipes.DEFAULT, units=8)
     head = heatmap.expose_activations(heads.build_head(recipe, maps.output_shape[1:], classes=2, seed=1))
-    network = Network(*vgg16.build_preprocessing("unit").layers, maps, head)
+    network = Network(*preprocessing.build_preprocessing("unit").layers, maps, head)
     saved_model.write_saved_model(network, folder / SAVED_MODEL)
     info = ModelInfo(["covid", "normal"], "covid", 0.5, [0.0, 0.0, 1.0, 1.0], "A test.")
     onnx_graph.write_onnx(network, info, folder / ONNX)

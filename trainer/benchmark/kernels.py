@@ -24,7 +24,7 @@ from trainer.config import Config
 from trainer.features import pipelines
 from trainer.features.backbone_features import BATCH, Backbone, Features, default_folder
 from trainer.features.training_set import load_training_set
-from trainer.models import head_fitting, vgg16
+from trainer.models import head_fitting, preprocessing, vgg16
 
 
 def main() -> None:
@@ -68,9 +68,9 @@ def time_features(examples: Examples, repetitions: int) -> dict:
     backbone = Backbone.load("random", 0)
     rows = np.arange(len(examples))
     resized = tf.concat(list(pipelines.eval_pipeline(examples, rows, BATCH)), 0)
-    prepare = vgg16.build_preprocessing(recipes.DEFAULT.scaling)
+    prepare = preprocessing.build_preprocessing(recipes.DEFAULT.scaling)
     network = vgg16.cut_backbone(backbone.network, recipes.DEFAULT.cut)
-    signature = [tf.TensorSpec((None, vgg16.IMAGE_SIZE, vgg16.IMAGE_SIZE, 3), tf.float32)]
+    signature = [tf.TensorSpec((None, preprocessing.IMAGE_SIZE, preprocessing.IMAGE_SIZE, 3), tf.float32)]
     forward = tf.function(lambda images: network(prepare(images), training=False), input_signature=signature)
 
     def floor() -> None:
@@ -92,7 +92,7 @@ def time_pipeline(examples: Examples, repetitions: int) -> dict:
     from covid_tfds.imaging.tensorflow_decoder import decode_image
 
     rows = np.arange(len(examples))
-    resize = vgg16.build_preprocessing("unit").get_layer("resize")
+    resize = preprocessing.build_preprocessing("unit").get_layer("resize")
 
     def plain() -> None:
         for encoded in examples.read(rows):
@@ -125,7 +125,7 @@ def time_phases(examples: Examples) -> dict:
     head = features.build_head()
     head.set_weights(fitted.weights[0])
     cut = vgg16.cut_backbone(backbone.network, recipe.cut)
-    network = vgg16.assemble_model(vgg16.build_preprocessing(recipe.scaling), cut, head)
+    network = vgg16.assemble_model(preprocessing.build_preprocessing(recipe.scaling), cut, head)
     start = time.perf_counter()
     network.predict(pipelines.eval_pipeline(examples, rows, BATCH), verbose=0)
     seconds["predict"] = time.perf_counter() - start

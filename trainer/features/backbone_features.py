@@ -30,7 +30,7 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import atomic
 from covid_tfds.examples import Examples
 from trainer.features import pipelines
-from trainer.models import heads, vgg16
+from trainer.models import heads, preprocessing, vgg16
 from trainer.recipes import CUTS, POOLINGS, Recipe
 
 BATCH = 8
@@ -245,7 +245,7 @@ class Features:
 
 def thumbnails(images: tf.Tensor) -> tf.Tensor:
     """Returns the means of 7 x 7 pixels and all channels, float32 [n, 32, 32], of images float32 [n, 224, 224, 3]."""
-    block = vgg16.IMAGE_SIZE // THUMBNAIL_SIDE
+    block = preprocessing.IMAGE_SIZE // THUMBNAIL_SIDE
     return tf.reduce_mean(tf.reshape(images, (-1, THUMBNAIL_SIDE, block, THUMBNAIL_SIDE, block, 3)), (2, 4, 5))
 
 
@@ -265,7 +265,7 @@ def _batches(items: Iterator, size: int = BATCH) -> Iterator[list]:
 def _forward(network: keras.Model, precision: str, scaling: str):
     """A compiled function from images float32 [n, 224, 224, 3] to the arrays of a file, by name."""
     network = vgg16.convert_precision(network, precision)
-    prepare = vgg16.build_preprocessing(scaling)
+    prepare = preprocessing.build_preprocessing(scaling)
     cuts = keras.Model(network.inputs, {cut: network.get_layer(cut).output for cut in CUTS})
     pools = {(cut, how): heads.build_pooling(how, cuts.output[cut].shape[1:]) for cut in CUTS for how in POOLINGS}
 
@@ -274,7 +274,7 @@ def _forward(network: keras.Model, precision: str, scaling: str):
         pooled = {f"{cut}/{how}": pool(maps[cut]) for (cut, how), pool in pools.items()}
         return {**maps, **pooled, "thumbnail": thumbnails(images)}
 
-    signature = [tf.TensorSpec((None, vgg16.IMAGE_SIZE, vgg16.IMAGE_SIZE, 3))]
+    signature = [tf.TensorSpec((None, preprocessing.IMAGE_SIZE, preprocessing.IMAGE_SIZE, 3))]
     return tf.function(forward, input_signature=signature, autograph=False)
 
 

@@ -18,7 +18,7 @@ from covid_tfds.common.files import to_json
 from trainer.config import Config
 from trainer.features import pipelines
 from trainer.features.backbone_features import Features
-from trainer.models import heads, vgg16
+from trainer.models import heads, preprocessing, vgg16
 from trainer.models.head_fitting import DivergedError, Fold, fit_heads
 from trainer.models.tutorial_fit import fit_tutorial
 from trainer.run_folder import file_names
@@ -96,7 +96,7 @@ def predict_positive(features: Features, head: keras.Model) -> np.ndarray:
 def build_model(features: Features, head: keras.Model) -> keras.Model:
     """Returns the full model of a run: preprocessing layers, frozen backbone, head."""
     backbone = vgg16.cut_backbone(features.backbone.network, features.recipe.cut)
-    return vgg16.assemble_model(vgg16.build_preprocessing(features.recipe.scaling), backbone, head)
+    return vgg16.assemble_model(preprocessing.build_preprocessing(features.recipe.scaling), backbone, head)
 
 
 def _profiled(folder: Path) -> contextlib.AbstractContextManager:

@@ -22,7 +22,7 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.examples import Examples
 from covid_tfds.imaging.tensorflow_decoder import decode_image
 from trainer.models.heads import one_hot
-from trainer.models.vgg16 import build_preprocessing
+from trainer.models.preprocessing import build_preprocessing
 from trainer.recipes import Augmentation
 
 MOST_NAMED = 5

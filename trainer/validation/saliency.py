@@ -13,7 +13,7 @@ from PIL import Image
 from covid_tfds.examples import POSITIVE_CLASS, Examples
 from trainer.features import pipelines
 from trainer.features.backbone_features import Features
-from trainer.models.vgg16 import IMAGE_SIZE
+from trainer.models.preprocessing import IMAGE_SIZE
 from trainer.run_folder import file_names
 from trainer.run_folder.saliency import Mean, Opacities, Saliency, SaliencyImage
 from trainer.validation.grad_cam import SCORE, compute_heat_maps, compute_share, enlarge, find_blind_cells

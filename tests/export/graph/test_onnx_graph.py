@@ -14,7 +14,7 @@ from export.parity import reference
 from export.runtime.model_file import open_session
 from export.runtime.model_info import ModelInfo
 from export.runtime.predictor import Predictor
-from trainer.models import heads, vgg16
+from trainer.models import heads, preprocessing, vgg16
 from trainer.recipes import Recipe
 from trainer.run_folder import file_names
 
@@ -88,7 +88,7 @@ def test_other_recipes_convert_and_agree(recipe, side, read, tmp_path):
     """Whole models, untrained heads: resize to heat map as Keras and GradientTape have it."""
     backbone = vgg16.cut_backbone(vgg16.load_backbone("random", 0), recipe.cut)
     head = heads.build_head(recipe, backbone.output_shape[1:], classes=2, seed=1)
-    whole = vgg16.assemble_model(vgg16.build_preprocessing(recipe.scaling), backbone, head)
+    whole = vgg16.assemble_model(preprocessing.build_preprocessing(recipe.scaling), backbone, head)
     image = np.random.default_rng(5).integers(0, 256, (301, 187, 3)).astype(np.uint8)
     # Untrained, a head on features of this size is sure of everything.
     while abs(odds := reference.compute_log_odds(np.asarray(whole(image[None].astype(np.float32)))[0])) > 2:

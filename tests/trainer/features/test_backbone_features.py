@@ -12,7 +12,7 @@ from trainer.config import Config
 from trainer.features import backbone_features, pipelines
 from trainer.features.backbone_features import Backbone, Features
 from trainer.features.training_set import load_training_set
-from trainer.models import heads, vgg16
+from trainer.models import heads, preprocessing, vgg16
 from trainer.recipes import DEFAULT, TUTORIAL
 
 ROWS = np.array([0, 15])
@@ -37,7 +37,7 @@ def cached(examples, backbone, tmp_path):
 def test_cached_features_and_full_model_agree(examples, backbone, tmp_path, recipe):
     cached = Features(examples, backbone, recipe, 42, tmp_path)
     head = cached.build_head()
-    prepare, cut = vgg16.build_preprocessing(recipe.scaling), vgg16.cut_backbone(backbone.network, recipe.cut)
+    prepare, cut = preprocessing.build_preprocessing(recipe.scaling), vgg16.cut_backbone(backbone.network, recipe.cut)
     full = vgg16.assemble_model(prepare, cut, head)
     images = np.concatenate(list(pipelines.eval_pipeline(examples, ROWS, 2)))
     through_cache = heads.predict_positive(head.get_weights(), cached.pooled(ROWS, 1)[:, 0])

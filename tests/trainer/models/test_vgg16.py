@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from covid_tfds.common.errors import UsageError
-from trainer.models import heads, vgg16
+from trainer.models import heads, preprocessing, vgg16
 from trainer.recipes import DEFAULT, TUTORIAL, Recipe
 
 
@@ -28,12 +28,12 @@ def weights_file(tmp_path_factory):
 def test_caffe_scaling_is_keras_preprocess_input():
     image = np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3)).astype(np.float32)
     wanted = keras.applications.vgg16.preprocess_input(image.copy())
-    np.testing.assert_allclose(vgg16.build_preprocessing("caffe")(image), wanted, atol=1e-4)
+    np.testing.assert_allclose(preprocessing.build_preprocessing("caffe")(image), wanted, atol=1e-4)
 
 
 def test_unit_scaling():
     image = np.full((1, 300, 200, 3), 255, dtype=np.float32)
-    np.testing.assert_allclose(vgg16.build_preprocessing("unit")(image), np.ones((1, 224, 224, 3)), atol=1e-6)
+    np.testing.assert_allclose(preprocessing.build_preprocessing("unit")(image), np.ones((1, 224, 224, 3)), atol=1e-6)
 
 
 def test_resizing_is_bilinear_without_antialias():
@@ -41,7 +41,7 @@ def test_resizing_is_bilinear_without_antialias():
 
     image = np.random.default_rng(0).uniform(0, 255, (1, 500, 301, 3)).astype(np.float32)
     wanted = tf.image.resize(image, (224, 224), method="bilinear", antialias=False) / 255
-    np.testing.assert_allclose(vgg16.build_preprocessing("unit")(image), wanted, atol=1e-6)
+    np.testing.assert_allclose(preprocessing.build_preprocessing("unit")(image), wanted, atol=1e-6)
 
 
 def test_random_weights_come_from_the_seed_and_do_not_vanish(backbone):
@@ -91,7 +91,7 @@ def test_imagenet_without_a_network_names_the_other_choices(monkeypatch):
 def test_saved_and_loaded_model_answers_alike(recipe, backbone, tmp_path):
     cut = vgg16.cut_backbone(backbone, recipe.cut)
     head = heads.build_head(recipe, cut.output_shape[1:], classes=2, seed=1)
-    full = vgg16.assemble_model(vgg16.build_preprocessing(recipe.scaling), cut, head)
+    full = vgg16.assemble_model(preprocessing.build_preprocessing(recipe.scaling), cut, head)
     full.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     image = np.random.default_rng(0).uniform(0, 255, (1, 120, 90, 3)).astype(np.float32)

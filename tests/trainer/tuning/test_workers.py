@@ -134,7 +134,7 @@ class FlakyStub:
     def __init__(self, status, lost):
         self.status, self.lost, self.requests = status, lost, []
 
-    def EndTrial(self, request, **options):  # noqa: N802  (the name of KerasTuner's method)
+    def EndTrial(self, request, **options):
         self.requests.append((request, options))
         if len(self.requests) <= self.lost:
             raise Lost(self.status)
