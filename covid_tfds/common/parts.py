@@ -11,9 +11,9 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import importlib.util
 import logging
 import os
-import pickle
 import socket
 import sys
 import time
@@ -124,30 +124,12 @@ def _run_on_worker(part: Callable[[], dict], number: int, version: str) -> PartR
         raise UnfitWorkerError(f"worker {this_worker()}: {error}") from None
 
 
-class _Task:
-    """A task that runs its part when it is unpickled."""
-
-    def __init__(self, part: Callable[[], dict], number: int):
-        self._arguments = part, number, code_version()
-
-    def __reduce__(self) -> tuple:
-        return _run_on_worker, self._arguments
-
-
-def _pickled_task(part: Callable[[], dict], number: int) -> bytes:
-    """Returns bytes whose `pickle.loads` runs the part.
-
-    Dask unpickles a task's arguments before it runs the task: a worker without our packages would end there, and no
-    error would reach the command.
-    """
-    return pickle.dumps(_Task(part, number))
-
-
 def _run_on_cluster(parts: Mapping[int, Callable[[], dict]], scheduler: str, patience: float) -> Iterator[PartResult]:
     distributed = _import_distributed()
     with _connected(distributed, scheduler) as client:
+        _check_packages(client)
         futures = {
-            client.submit(pickle.loads, _pickled_task(part, number), pure=False, retries=TRIES - 1): number
+            client.submit(_run_on_worker, part, number, code_version(), pure=False, retries=TRIES - 1): number
             for number, part in parts.items()
         }
         waiting_since = None
@@ -194,6 +176,14 @@ def _connected(distributed, scheduler: str):
             client.close(timeout=2)
 
 
+def _check_packages(client) -> None:
+    """Raises UsageError for a worker that can't import this module: it would end without a word at its first task."""
+    found = client.run(importlib.util.find_spec, __name__, on_error="return")
+    for worker, spec in found.items():
+        if spec is None or isinstance(spec, Exception):
+            raise UsageError(f"worker {worker} lacks the packages of this project ({_in_one_line(spec)}). {RESUME}")
+
+
 def _wait_a_moment(distributed, client, futures: list) -> None:
     """Returns when a future is done, or after POLL_SECONDS."""
     try:
@@ -219,10 +209,8 @@ def _result(distributed, client, future, number: int) -> PartResult:
     error = future.exception()
     if isinstance(error, UnfitWorkerError):
         raise UsageError(f"{_in_one_line(error)}. {RESUME}")
-    if isinstance(error, ModuleNotFoundError):
-        raise UsageError(f"A worker lacks a package of this project ({_in_one_line(error)}). {RESUME}")
     return PartResult(number, error=_in_one_line(error))
 
 
-def _in_one_line(error: BaseException | None) -> str:
+def _in_one_line(error: object) -> str:
     return " ".join(str(error).split()) or type(error).__name__

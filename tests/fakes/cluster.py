@@ -50,12 +50,13 @@ class Cluster:
 
     def _start(self, *words: str, **environment: str) -> psutil.Popen:
         paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-        return psutil.Popen(
-            [sys.executable, DASK, *words],
-            env={**os.environ, "PYTHONPATH": paths, **environment},
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / f"{words[0]}-{time.monotonic_ns()}.log").open("w"),
-        )
+        with (self.folder / f"{words[0]}-{time.monotonic_ns()}.log").open("w") as log:
+            return psutil.Popen(
+                [sys.executable, DASK, *words],
+                env={**os.environ, "PYTHONPATH": paths, **environment},
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
 
 
 @contextlib.contextmanager

@@ -34,12 +34,12 @@ def test_equals_the_trainers_layer_bit_for_bit(session, size):
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_positions_survive_runtimes_that_compute_in_16_bits(size, monkeypatch):
     """As OpenVINO does by default on some processors: a sample may then move by 1e-3 pixels, not by several."""
-    exact = resize._compute_keras_position
+    exact = onnx_resize._compute_keras_position
 
     def rounded(length, side):
         return tf.cast(tf.cast(exact(length, side), tf.bfloat16), tf.float32)
 
-    monkeypatch.setattr(resize, "_compute_keras_position", rounded)
+    monkeypatch.setattr(onnx_resize, "_compute_keras_position", rounded)
     images = np.random.default_rng(1).integers(0, 256, (1, *size, 3)).astype(np.uint8)
     expected = np.asarray(preprocessing.build_preprocessing("unit").get_layer("resize")(images.astype(np.float32)))
     actual = onnx_resize.resize_bilinear(tf.constant(images), preprocessing.IMAGE_SIZE)
