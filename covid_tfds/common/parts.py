@@ -180,8 +180,8 @@ def _check_packages(client) -> None:
     """Raises UsageError for a worker that can't import this module: it would end without a word at its first task."""
     found = client.run(importlib.util.find_spec, __name__, on_error="return")
     for worker, spec in found.items():
-        if spec is None or isinstance(spec, Exception):
-            raise UsageError(f"worker {worker} lacks the packages of this project ({_in_one_line(spec)}). {RESUME}")
+        if spec is None or isinstance(spec, ImportError):  # another error: the worker has just ended
+            raise UsageError(f"worker {worker} lacks the packages of this project. {RESUME}")
 
 
 def _wait_a_moment(distributed, client, futures: list) -> None:
