@@ -127,7 +127,7 @@ def _run_on_worker(part: Callable[[], dict], number: int, version: str) -> PartR
 def _run_on_cluster(parts: Mapping[int, Callable[[], dict]], scheduler: str, patience: float) -> Iterator[PartResult]:
     distributed = _import_distributed()
     with _connected(distributed, scheduler) as client:
-        _check_packages(client)
+        _check_packages(client, {__name__, *(type(part).__module__ for part in parts.values())})
         futures = {
             client.submit(_run_on_worker, part, number, code_version(), pure=False, retries=TRIES - 1): number
             for number, part in parts.items()
@@ -176,12 +176,12 @@ def _connected(distributed, scheduler: str):
             client.close(timeout=2)
 
 
-def _check_packages(client) -> None:
-    """Raises UsageError for a worker that can't import this module: it would end without a word at its first task."""
-    found = client.run(importlib.util.find_spec, __name__, on_error="return")
-    for worker, spec in found.items():
-        if spec is None or isinstance(spec, ImportError):  # another error: the worker has just ended
-            raise UsageError(f"worker {worker} lacks the packages of this project. {RESUME}")
+def _check_packages(client, modules: set[str]) -> None:
+    """Raises UsageError for a worker that can't import the modules of the parts: it would end at its first task."""
+    for module in modules:
+        for worker, spec in client.run(importlib.util.find_spec, module, on_error="return").items():
+            if spec is None or isinstance(spec, ImportError):  # another error: the worker has just ended
+                raise UsageError(f"worker {worker} lacks the package of {module}. {RESUME}")
 
 
 def _wait_a_moment(distributed, client, futures: list) -> None:
