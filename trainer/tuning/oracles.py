@@ -63,7 +63,7 @@ class Restartable(keras_tuner.Oracle):
     @keras_tuner.synchronized
     def end_trial(self, trial: Trial) -> None:
         """Records that a trial ended, or that it has to be retried; see `keras_tuner.Oracle.end_trial`."""
-        if self.trials[trial.trial_id].status in ENDED:
+        if all(ongoing.trial_id != trial.trial_id for ongoing in self.ongoing_trials.values()):
             return  # a worker whose connection broke reports the same trial again
         super().end_trial(trial)
         self.save()
