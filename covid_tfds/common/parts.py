@@ -135,7 +135,11 @@ def _run_on_cluster(parts: Mapping[int, Callable[[], dict]], scheduler: str, pat
         waiting_since = None
         while futures:
             for future in [future for future in futures if future.done()]:
-                yield _result(distributed, client, future, futures.pop(future))
+                try:
+                    result = _result(client, future, futures.pop(future))
+                except distributed.client.CancelledError as error:
+                    raise UsageError(f"The scheduler at {scheduler} no longer answers. {RESUME}") from error
+                yield result
                 waiting_since = None
             lack = _what_is_lacking(client, scheduler)
             if futures and lack:
@@ -201,7 +205,7 @@ def _what_is_lacking(client, scheduler: str) -> str:
     return "" if client.scheduler_info(n_workers=-1)["workers"] else f"worker of {scheduler}"
 
 
-def _result(distributed, client, future, number: int) -> PartResult:
+def _result(client, future, number: int) -> PartResult:
     if future.status == "finished":
         return future.result()
     if future.status in ("cancelled", "lost"):
