@@ -36,7 +36,7 @@ class Cluster:
         return worker
 
     def wait_for_workers(self, count: int) -> None:
-        """Return when the scheduler knows `count` workers."""
+        """Return when the scheduler has `count` workers."""
         from distributed import Client
 
         with Client(self.address, timeout=STARTED_WITHIN, set_as_default=False) as client:
