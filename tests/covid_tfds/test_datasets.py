@@ -75,8 +75,8 @@ def test_images_that_cannot_be_had_give_one_line(tmp_path, monkeypatch):
         load_examples(DatasetRequest(config="curated", data_dir=str(tmp_path)))
 
 
-def test_curated_keeps_patients_apart(manual_dir, tmp_path):
-    examples = load_examples(DatasetRequest(config="curated", data_dir=str(tmp_path), manual_dir=str(manual_dir)))
+def test_curated_keeps_patients_apart(manual_dir, data_dir):
+    examples = load_examples(DatasetRequest(config="curated", data_dir=str(data_dir), manual_dir=str(manual_dir)))
     sides = [set(examples.patient_id[examples.rows(split)]) for split in ("train", "test")]
     assert [len(examples.rows(split)) for split in ("train", "test")] == [40, 10]
     assert not sides[0] & sides[1]

@@ -26,8 +26,8 @@ def invalidating(folder):
     return content, {check for check, finding in findings.items() if finding["severity"] == INVALIDATING}, findings
 
 
-def test_as_published(manual_dir, tmp_path, capsys):
-    arguments = ["--config", "as_published", "--manual_dir", str(manual_dir), "--data_dir", str(tmp_path / "data")]
+def test_as_published(manual_dir, data_dir, tmp_path, capsys):
+    arguments = ["--config", "as_published", "--manual_dir", str(manual_dir), "--data_dir", str(data_dir)]
     assert main([*arguments, "--output", str(tmp_path / "audit")]) == 1
     content, wrong, findings = invalidating(tmp_path / "audit")
     assert wrong == {"label against finding", "patients on both sides"}
@@ -47,8 +47,8 @@ def test_as_published(manual_dir, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("config", ["phantom", "curated", "source_matched"])
-def test_nothing_invalidating_in_the_other_configs(config, request, tmp_path, capsys):
-    arguments = ["--config", config, "--data_dir", str(tmp_path / "data"), "--output", str(tmp_path / "audit")]
+def test_nothing_invalidating_in_the_other_configs(config, request, data_dir, tmp_path, capsys):
+    arguments = ["--config", config, "--data_dir", str(data_dir), "--output", str(tmp_path / "audit")]
     if config != "phantom":
         arguments += ["--manual_dir", str(request.getfixturevalue("manual_dir"))]
     assert main(arguments) == 0

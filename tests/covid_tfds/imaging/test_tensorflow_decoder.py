@@ -117,8 +117,8 @@ def test_every_png_and_every_kind_of_jpeg_of_the_real_ones(manual_dir):
         np.testing.assert_array_equal(decoded, as_pillow_sees_it(encoded[name]), err_msg=name)
 
 
-def test_tfds_decoder_gives_the_same(tmp_path):
-    builder = covid_tfds.Builder(data_dir=tmp_path, config="phantom")
+def test_tfds_decoder_gives_the_same(data_dir):
+    builder = covid_tfds.Builder(data_dir=data_dir, config="phantom")
     builder.download_and_prepare()
     stored = builder.as_dataset(split="test", decoders={"image": tfds.decode.SkipDecoding()})
     decoded = builder.as_dataset(split="test", decoders={"image": image_decoder()})
