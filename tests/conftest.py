@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from filelock import FileLock
 
 SEED = 42
+
+# A test run that a script has started in the background ignores Ctrl-C, and so would the commands that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -206,7 +210,7 @@ def tiny():
     from tests.fakes import small_network
     from trainer.features.backbone_features import Backbone
 
-    return Backbone(small_network.backbone(), "tiny")
+    return Backbone(small_network.backbone(), "small")
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Fine-tuning of a network that costs nothing, for a process of its own: devices are divided before TensorFlow starts.
 
-python tests/fakes/fine_tuning.py FOLDER mirrored|multiworker      # prints JSON
+python -m tests.fakes.fine_tuning FOLDER mirrored|multiworker      # prints JSON
 """
 
 import json
@@ -11,23 +11,6 @@ from covid_tfds.common import logs
 from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
 from trainer.features.training_set import load_training_set
-
-
-def tiny():
-    """A frozen network with VGG16's layer names, and a block5 that can learn."""
-    import keras
-
-    from trainer.features.backbone_features import Backbone
-
-    image = keras.Input((224, 224, 3))
-    x = keras.layers.AveragePooling2D(16)(image)
-    x = keras.layers.Conv2D(4, 1, name="block4_pool", kernel_initializer=keras.initializers.HeNormal(seed=1))(x)
-    kernel = keras.initializers.HeNormal(seed=2)
-    x = keras.layers.Conv2D(6, 3, padding="same", activation="relu", name="block5_conv1", kernel_initializer=kernel)(x)
-    x = keras.layers.MaxPooling2D(2, name="block5_pool")(x)
-    network = keras.Model(image, x)
-    network.trainable = False
-    return Backbone(network, "tiny")
 
 
 def fitted(strategy, features, head) -> dict:
@@ -43,11 +26,13 @@ def untrained(config: Config):
     """Features of a folder's images, and an untrained head."""
     import dataclasses
 
-    from trainer.features.backbone_features import Features, default_folder
+    from tests.fakes import small_network
+    from trainer.features.backbone_features import Backbone, Features, default_folder
     from trainer.recipes import DEFAULT
 
+    backbone = Backbone(small_network.backbone(), "small")
     recipe = dataclasses.replace(DEFAULT, batch_size=config.batch_size)
-    features = Features(load_training_set(config), tiny(), recipe, config.seed, default_folder())
+    features = Features(load_training_set(config), backbone, recipe, config.seed, default_folder())
     return features, features.build_head()
 
 

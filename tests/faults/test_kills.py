@@ -120,6 +120,9 @@ def test_stopped_by_a_signal_it_says_how_to_go_on(tmp_path, number):
     printed = commands.kill(process, number)
     assert process.returncode == 128 + number, printed
     assert "Traceback" not in printed
-    assert {"--demo", "--num_examples"} <= set(printed.splitlines()[-1].split())
+    last = printed.splitlines()[-1]
+    assert "python -m trainer " in last
+    assert "--recipe tutorial" in last
+    assert f"--output {tmp_path / 'run'}" in last
     assert not (tmp_path / "run").exists()
     assert (tmp_path / "run.incomplete").is_dir()

@@ -1,5 +1,6 @@
 """Two at once: no corruption, and whoever has to wait or to leave says why."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from trainer.config import Config
 from trainer.features.backbone_features import Backbone, Features
 from trainer.features.training_set import load_training_set
 from trainer.recipes import DEFAULT
-backbone = Backbone(small_network.backbone(), "tiny")
+backbone = Backbone(small_network.backbone(), "small")
 examples = load_training_set(Config(data=DatasetRequest(dataset=sys.argv[1])))
 cached = Features(examples, backbone, DEFAULT, 42, Path(sys.argv[2]))
 print("ready", flush=True)
@@ -48,13 +49,15 @@ def test_two_builds(tmp_path):
 def test_two_processes_on_one_feature_cache(phantom_folder, tiny, tmp_path):
     argv = [sys.executable, "-c", CACHE, str(phantom_folder), str(tmp_path / "shared")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(argv, cwd=commands.ROOT, **pipes) for _ in range(2)]
-    for process in both:
-        assert process.stdout.readline() == "ready\n"
-    for process in both:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    sums = [process.communicate(timeout=120)[0].strip() for process in both]
+    start = functools.partial(subprocess.Popen, argv, cwd=commands.ROOT, **pipes)
+    with start() as one, start() as other:
+        both = (one, other)
+        for process in both:
+            assert process.stdout.readline() == "ready\n"
+        for process in both:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        sums = [process.communicate(timeout=120)[0].strip() for process in both]
     examples = load_training_set(Config(data=DatasetRequest(dataset=str(phantom_folder))))
     alone = Features(examples, tiny, DEFAULT, 42, tmp_path / "alone")
     wanted = alone.pooled(np.arange(20), 3).sum(dtype=np.float64).hex()

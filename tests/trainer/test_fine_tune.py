@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -26,12 +27,8 @@ from trainer.report.terminal import describe_results
 from trainer.run_folder import caveats
 from trainer.run_folder.run import load
 
+ROOT = Path(__file__).parents[2]
 EPOCHS = 3
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    return fine_tuning.tiny()
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +173,8 @@ def start():
 
     def start(folder, how, **environment):
         process = subprocess.Popen(
-            [sys.executable, fine_tuning.__file__, str(folder), how],
+            [sys.executable, "-m", fine_tuning.__name__, str(folder), how],
+            cwd=ROOT,
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

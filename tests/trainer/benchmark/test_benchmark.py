@@ -112,9 +112,9 @@ def check_quick(output, capsys):
     """Run `--quick`, and look at what it prints and writes."""
     assert benchmark.main(["--quick", "--output", str(output)]) == 0
     written = json.loads(output.read_text())
-    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    first_cells = [line.split("|")[1].strip() for line in lines]
     works = [row["work"] for row in written["rows"]]
-    first_cells = [line.split("|")[1].strip() for line in printed]
     assert [cell for cell in first_cells if cell in works] == works
     assert first_cells[-1] == "10"
     assert set(written["growth"]["seconds"]) == {"10"}
