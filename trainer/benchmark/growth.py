@@ -47,7 +47,7 @@ def measure_growth(bench: Bench) -> Growth:
     caches = {size: bench.folder / f"growth-cache{size}" for size in sizes}
     measured = {size: bench.run_kernel("growth", size, caches[size]) for size in sizes}
     peaks = {}
-    for size in (min(sizes), max(sizes)):
+    for size in sorted({min(sizes), max(sizes)}):
         flags = ["--config", "phantom", "--num_examples", str(size), "--weights", "random"]
         flags += ["--data_dir", str(bench.folder / "growth"), "--epochs", str(bench.scale.epochs)]
         peaks[size] = bench.run("trainer", *flags, "--output", str(bench.new_output()), cache=caches[size]).mebibytes
