@@ -47,7 +47,7 @@ def train(config: Config) -> Path:
         clear(folder, file_names.KEPT)
         examples, backbone = _load(config)
         save_config(folder, config)
-        for caveat in list_caveats(config, examples.patients_known):
+        for caveat in list_caveats(config, examples):
             print(caveat)
         recipe, search_summary = _choose_recipe(folder, config, examples, backbone)
         if config.fine_tune:

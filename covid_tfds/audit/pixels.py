@@ -6,6 +6,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from covid_tfds.audit import near_duplicates
+from covid_tfds.audit.validity import tabulate_facts
 from covid_tfds.examples import Examples
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import decode_jpeg_or_png, read_header
@@ -39,14 +40,9 @@ def describe_images(examples: Examples) -> tuple[pd.DataFrame, dict[tuple[int, i
         facts.append(fact)
     near = near_duplicates.find_pairs(np.asarray(fingerprints)) if fingerprints else {}
     by_row = {(decoded[first], decoded[second]): share for (first, second), share in near.items()}
-    return pd.concat([_known_facts(examples), pd.DataFrame(facts)], axis=1), by_row
+    return pd.concat([tabulate_facts(examples), pd.DataFrame(facts)], axis=1), by_row
 
 
 def to_grey(encoded: bytes) -> Image.Image:
     """Decode an image to mode "L", as a person sees it; raises ImageError."""
     return Image.fromarray(decode_jpeg_or_png(encoded)).convert("L")
-
-
-def _known_facts(examples: Examples) -> pd.DataFrame:
-    columns = {name: getattr(examples, name) for name in ("image_id", "patient_id", "split", "sha256")}
-    return pd.DataFrame(columns | {"label": np.asarray(examples.class_names)[examples.labels]} | examples.facts)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from covid_tfds.examples import Examples
 from trainer.config import Config
 
+NOT_VALID = "Not a valid evaluation:"
 UNTRAINED = (
     "The backbone is UNTRAINED (random weights): these metrics say nothing about what ImageNet weights would reach."
 )
@@ -22,12 +24,19 @@ FINE_TUNED = (
 )
 
 
-def list_caveats(config: Config, patients_known: bool) -> tuple[str, ...]:
-    """Returns the caveats of a run, in the order in which they are shown."""
+def list_invalidating(examples: Examples) -> tuple[str, ...]:
+    """Returns what makes every metric on this dataset invalid, as `python -m covid_tfds.audit` finds it."""
+    from covid_tfds.audit.validity import find_invalidating  # imported late: loading a run needs no pandas
+
+    return tuple(f"{NOT_VALID} {finding.message}" for finding in find_invalidating(examples))
+
+
+def list_caveats(config: Config, examples: Examples) -> tuple[str, ...]:
+    """Returns the caveats of a run, in the order in which they are shown: first those of `list_invalidating`."""
     caveats = {
         UNTRAINED: config.weights == "random",
-        UNGROUPED: not patients_known,
+        UNGROUPED: not examples.patients_known,
         TUNED: config.tune,
         FINE_TUNED: config.fine_tune is not None,
     }
-    return tuple(caveat for caveat, applies in caveats.items() if applies)
+    return (*list_invalidating(examples), *(caveat for caveat, applies in caveats.items() if applies))

@@ -106,7 +106,7 @@ def describe_environment(config: Config, examples: Examples, recipe: Recipe, wei
         "recipe": recipe,
         "weights": Weights(config.weights_name, weights_sha256, trained=config.weights != "random"),
         "dataset": identify_dataset(examples),
-        "notes": list_caveats(config, examples.patients_known),
+        "notes": list_caveats(config, examples),
     }
     run_id = hashlib.sha256(json.dumps(to_json(inputs), sort_keys=True).encode()).hexdigest()[:12]
     versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
