@@ -10,18 +10,20 @@ from pathlib import Path
 from covid_tfds.common.files import to_json, write_json
 from covid_tfds.common.new_folder import clear, new_folder
 from export.file_names import GOLDEN, ONNX, ONNX_INT8, PARITY, SAVED_MODEL
-from export.graph.metadata import collect_metadata
+from export.graph.metadata import collect_metadata, write_model_json
 from export.graph.network import Network
 from export.graph.onnx_graph import write_onnx
 from export.graph.quantize import write_int8
 from export.graph.saved_model import write_saved_model
 from export.page import write_page
-from export.parity.check import ParityReport, check_parity, make_report
+from export.parity.check import check_parity
 from export.parity.drawn_images import draw_images
 from export.parity.golden import write_golden
 from export.parity.reference import Reference
-from export.parity.stages import Stages
+from export.parity.report import ParityReport, find_failed, make_report
+from export.parity.stages import Stages, list_tolerances
 from export.run_images import choose_calibration_rows, leave_out_turned, read_run_images, sample_evenly
+from export.runtime.model_info import ModelInfo
 from trainer.run_folder.run import load
 
 MAX_RUN_IMAGES = 100  # compared in the parity check; more images of the same kinds show nothing new
@@ -29,6 +31,10 @@ MAX_RUN_IMAGES = 100  # compared in the parity check; more images of the same ki
 
 class ParityError(Exception):
     """The artefacts do not give the Keras model's answers."""
+
+
+class Int8Error(ParityError):
+    """The int8 model does not; the export is whole without it."""
 
 
 def export_run(run_dir: Path, output: Path, int8: bool) -> ParityReport:
@@ -42,8 +48,9 @@ def export_run(run_dir: Path, output: Path, int8: bool) -> ParityReport:
     Raises:
         UsageError: For bad input.
         ParityError: If an artefact differs from the Keras model by more than its tolerance.
+        Int8Error: If only the int8 model does: all else is at `output` then.
 
-    After an error there is nothing at `output`.
+    After another error there is nothing at `output`.
     """
     run = load(run_dir)
     calibration = choose_calibration_rows(run) if int8 else []
@@ -65,29 +72,41 @@ def export_run(run_dir: Path, output: Path, int8: bool) -> ParityReport:
             with _step(f"int8, calibrated on {len(calibration)} training images"):
                 encoded = [image.encoded for image in own[len(compared) :]]
                 write_int8(folder / ONNX, info, encoded, folder / ONNX_INT8)
-        with _step("golden answers"):
-            reference = Reference(network)
-            cases = write_golden(folder / GOLDEN, reference, info.labels)
+        _write_model_json(folder, info)
+        calibrated_on = {row.image_id for row in calibration}
         with _step(f"parity on {len(images)} images"):
-            stages = check_parity(reference, folder, images, run.config.precision)
-        report = make_report(stages, images, turned)
+            parity = check_parity(Reference(network), folder, images, info, run.config.precision, calibrated_on)
+        report = make_report(parity.stages, images, turned, calibrated_on)
         write_json(folder / PARITY, to_json(report))
-        _require_parity(stages, folder)
+        _require_parity(parity.stages, folder)
+        missed = find_failed(parity.stages, int8=True)
+        if missed:
+            (folder / ONNX_INT8).unlink()
+            _write_model_json(folder, info)
+        cases = write_golden(folder / GOLDEN, parity.drawn, info.labels, list_tolerances(folder))
         n_train = sum(row.split == "train" for row in run.predictions)
         write_page(folder, info, report, cases, network.map_shape, n_train)
+    if missed:
+        raise Int8Error(
+            f"parity failed at stage '{missed.stage}', on {missed.where}: {missed}. {missed.advice} {ONNX_INT8} was "
+            f"left out; the float export is whole: {output}"
+        )
     return report
 
 
+def _write_model_json(folder: Path, info: ModelInfo) -> None:
+    write_model_json(folder, info, {name: it.probabilities for name, it in list_tolerances(folder).items()})
+
+
 def _require_parity(stages: Stages, folder: Path) -> None:
-    """Print every stage; raise ParityError for the first that failed."""
+    """Print every stage; raise ParityError for the first that failed, int8's own apart."""
     for name, stage in stages.items():
-        print(f"  {'ok' if stage.passed else 'FAILED':<6}  {name:<11}  {stage}")
-    for name, stage in stages.items():
-        if not stage.passed:
-            raise ParityError(
-                f"parity failed at stage '{name}', on {stage.where or 'nothing'}: {stage}. {stage.advice} Nothing was "
-                f"exported; what was made and compared is in {folder}, see {PARITY}."
-            )
+        print(f"  {'ok' if stage.passed else 'FAILED':<6}  {name:<14}  {stage}")
+    if failed := find_failed(stages, int8=False):
+        raise ParityError(
+            f"parity failed at stage '{failed.stage}', on {failed.where or 'nothing'}: {failed}. {failed.advice} "
+            f"Nothing was exported; what was made and compared is in {folder}, see {PARITY}."
+        )
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import jinja2
 from covid_tfds.common import markdown
 from covid_tfds.common.files import to_json, write_text
 from export.file_names import ONNX, ONNX_INT8, PAGE
-from export.parity.check import ParityReport
 from export.parity.golden import GoldenCase
+from export.parity.report import ParityReport
 from export.runtime.model_info import ModelInfo
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -44,7 +44,7 @@ def write_page(
     text = environment.get_template("README.md.j2").render(
         about=about,
         parity=parity,
-        int8=next((stage for stage in parity["stages"] if stage["stage"] == "int8"), None),
+        int8={stage["stage"]: stage for stage in parity["stages"]} if ONNX_INT8 in megabytes else None,
         megabytes=megabytes,
         map_shape=map_shape,
         whole_image=info.heatmap_region == [0.0, 0.0, 1.0, 1.0],

@@ -53,19 +53,24 @@ def _predict_images(options: argparse.Namespace) -> int:
     # Imported late, so that --help needs no runtime.
     from tqdm import tqdm
 
-    from covid_tfds.common.files import to_json
     from export.runtime.image_files import find_images, name_heatmaps
-    from export.runtime.prediction_rows import predict_row, write_csv_rows
+    from export.runtime.prediction_rows import describe_limits, make_record, predict_row, write_csv_rows
     from export.runtime.predictor import Predictor
 
     predictor = Predictor(options.model)
+    info = predictor.info
     images = find_images(options.images)
     heatmaps = name_heatmaps(images, options.heatmap) if options.heatmap else [None] * len(images)
-    width = max(len("decision"), *map(len, predictor.info.labels))
+    names = [*(f"p_{label}" for label in info.labels), "decision", "decision_argmax"]
+    widths = [max(len(name), 6) for name in names[:-2]] + [max(map(len, [*info.labels, name])) for name in names[-2:]]
+
+    def print_cells(cells: list[str], image: str) -> None:
+        print("  ".join([*(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)), image]), flush=True)
+
     if not options.json:
-        print(f"{'p_covid':>8}  {'decision':<{width}}  image")
+        print_cells(names, "image")
     failed = 0
-    with write_csv_rows(options.csv) if options.csv else contextlib.nullcontext() as write:
+    with write_csv_rows(options.csv, info) if options.csv else contextlib.nullcontext() as write:
         # No progress bar without a terminal, nor for a single image.
         progress = tqdm(images, unit="image", disable=None if len(images) > 1 else True)
         for image, heatmap in zip(progress, heatmaps, strict=True):
@@ -74,13 +79,16 @@ def _predict_images(options: argparse.Namespace) -> int:
                 if write:
                     write(row)
                 if options.json:
-                    print(json.dumps(to_json(row), ensure_ascii=False), flush=True)
-                elif not row.error:
-                    warnings = f"  ({'; '.join(row.warnings)})" if row.warnings else ""
-                    print(f"{row.p_covid:8.4f}  {row.decision:<{width}}  {row.image}{warnings}", flush=True)
+                    print(json.dumps(make_record(row, info), ensure_ascii=False), flush=True)
+                elif prediction := row.prediction:
+                    warnings = f"  ({'; '.join(prediction.warnings)})" if prediction.warnings else ""
+                    p = [f"{value:.4f}" for value in prediction.probabilities.values()]
+                    print_cells([*p, prediction.decision, prediction.decision_argmax], row.image + warnings)
                 if row.error:
                     failed += 1
                     print(f"error: {row.image}: {row.error}", file=sys.stderr, flush=True)
+    if not options.json:
+        print(describe_limits(info))
     return 0 if not failed else 2 if failed == len(images) else 1
 
 

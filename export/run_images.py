@@ -15,7 +15,7 @@ from trainer.run_folder.predictions import Prediction
 from trainer.run_folder.run import Run
 
 Row = TypeVar("Row")
-MIN_CALIBRATION, MAX_CALIBRATION = 10, 20  # images of each class
+CALIBRATION = 10  # images of each class; the others show how good the result is
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class EncodedImage:
     Attributes:
         name: The image's id in the run, or the file name of a drawn image.
         encoded: The bytes of the file.
-        p_covid: Its probability in predictions.csv; None for a drawn image.
+        probabilities: Those in predictions.csv, in the order of the labels; None for a drawn image.
     """
 
     name: str
     encoded: bytes
-    p_covid: float | None = None
+    probabilities: tuple[float, ...] | None = None
 
 
 def choose_calibration_rows(run: Run) -> list[Prediction]:
@@ -42,12 +42,12 @@ def choose_calibration_rows(run: Run) -> list[Prediction]:
     train = [row for row in run.predictions if row.split == "train"]
     by_label = {name: [row for row in train if row.label == name] for name in run.environment.dataset.class_names}
     label, count = min(((label, len(rows)) for label, rows in by_label.items()), key=lambda pair: pair[1])
-    if count < MIN_CALIBRATION:
+    if count < CALIBRATION:
         raise UsageError(
-            f"--int8 needs {MIN_CALIBRATION} training images of each class to calibrate on, and this run has {count} "
+            f"--int8 needs {CALIBRATION} training images of each class to calibrate on, and this run has {count} "
             f"of '{label}'. Train on more images, or leave out --int8."
         )
-    return [row for rows in by_label.values() for row in sample_evenly(rows, min(count, MAX_CALIBRATION))]
+    return [row for rows in by_label.values() for row in sample_evenly(rows, CALIBRATION)]
 
 
 def sample_evenly(rows: Sequence[Row], count: int) -> list[Row]:
@@ -80,7 +80,10 @@ def read_run_images(run: Run, rows: Sequence[Prediction]) -> list[EncodedImage]:
             f"{len(missing)} image(s) of the run are missing in its dataset, the first is {missing[0]}. {advice}"
         )
     encoded = examples.read(np.asarray([row_of[row.image_id] for row in rows], dtype=np.int64))
-    return [EncodedImage(row.image_id, image, row.p_covid) for row, image in zip(rows, encoded, strict=True)]
+    return [
+        EncodedImage(row.image_id, image, (row.p_covid, 1 - row.p_covid))
+        for row, image in zip(rows, encoded, strict=True)
+    ]
 
 
 def leave_out_turned(images: list[EncodedImage]) -> tuple[list[EncodedImage], list[str]]:

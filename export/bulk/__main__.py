@@ -18,9 +18,10 @@ from covid_tfds.common import cli
 from covid_tfds.common.errors import INTENDED_USE
 
 EPILOG = """\
-DIR/predictions holds Parquet files with image, p_covid, decision, warnings and model_sha256; DIR/unreadable holds CSV
-files with the images that could not be read, and why; DIR/done holds a JSON file for each finished part. Stopped
-anywhere and started again with the same flags, the command continues with the parts that are missing.
+DIR/predictions holds Parquet files with image, p_<class> of each class, decision (at the operating point),
+decision_argmax, warnings and model_sha256; DIR/unreadable holds CSV files with the images that could not be read, and
+why; DIR/done holds a JSON file for each finished part. Stopped anywhere and started again with the same flags, the
+command continues with the parts that are missing.
 With --scheduler the parts are tasks of a Dask cluster (`dask scheduler`, `dask worker tcp://HOST:8786 --nthreads 1`).
 There --model, --input and --output must be names that every worker can open: a shared folder, or a name such as
 gs://bucket/images or s3://bucket/images.

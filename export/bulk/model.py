@@ -1,7 +1,4 @@
-"""An exported model cut in two at its resized image, so that images of different sizes go through it in one batch.
-
-Both halves consist of the model's own nodes: together they give what the whole model gives.
-"""
+"""An exported model cut in two at its resized image, so that images of different sizes go through it in one batch."""
 
 from __future__ import annotations
 
@@ -12,16 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 
 from export.bulk.inputs import open_file_system
-from export.runtime.model_file import ModelError, open_session
+from export.graph.halves import IMAGE, PROBABILITIES, RESIZED, take_part
+from export.runtime.model_file import ModelError, check_answer, open_session, run_session
 from export.runtime.model_info import ModelInfo
 from export.runtime.predictor import Predictor
-
-IMAGE, RESIZED, PROBABILITIES = "image", "resized", "probabilities"
-SIDES: list[str | int | None] = ["batch", "side", "side", 3]
 
 
 @dataclass(frozen=True)
@@ -40,11 +34,17 @@ class BulkModel:
 
     def resize(self, image: np.ndarray) -> np.ndarray:
         """Returns float32 [side, side, 3] of an image, uint8 [height, width, 3]."""
-        return self._resize.run([RESIZED], {IMAGE: image[None]})[0][0]
+        return self._resize.run([RESIZED], {IMAGE: image[None]})[0][0]  # in a thread, where no signal comes
 
     def predict(self, resized: np.ndarray) -> np.ndarray:
-        """Returns probabilities, float32 [batch, 2], of resized images, float32 [batch, side, side, 3]."""
-        return self._classify.run([PROBABILITIES], {RESIZED: resized})[0]
+        """Returns probabilities, float32 [batch, K], of resized images, float32 [batch, side, side, 3].
+
+        Raises:
+            ModelError: If the model gives no answer.
+        """
+        (probabilities,) = run_session(self._classify, [PROBABILITIES], {RESIZED: resized})
+        check_answer(probabilities, None, (len(resized), len(self.info.labels)))
+        return probabilities
 
 
 @functools.lru_cache(maxsize=1)  # a worker keeps it from part to part
@@ -68,22 +68,9 @@ def load_model(path: str, threads: int) -> BulkModel:
     return BulkModel(
         info,
         hashlib.sha256(data).hexdigest(),
-        open_session(take_half(data, IMAGE, RESIZED), threads=1),
-        open_session(take_half(data, RESIZED, PROBABILITIES), threads),
+        open_session(take_part(data, IMAGE, [RESIZED]), threads=1),
+        open_session(take_part(data, RESIZED, [PROBABILITIES]), threads),
     )
-
-
-def take_half(data: bytes, first: str, last: str) -> bytes:
-    """Returns the part of a serialized model between two of its tensors.
-
-    Raises:
-        ModelError: If the model has no tensor RESIZED.
-    """
-    whole = onnx.load_model_from_string(data)
-    if not any(RESIZED in node.output for node in whole.graph.node):
-        raise ModelError(f"expected a model of `python -m export`, with an inner tensor '{RESIZED}'. Export it again.")
-    whole.graph.value_info.append(onnx.helper.make_tensor_value_info(RESIZED, onnx.TensorProto.FLOAT, SIDES))
-    return onnx.utils.Extractor(whole).extract_model([first], [last]).SerializeToString()
 
 
 def _download(path: str) -> bytes:

@@ -6,7 +6,7 @@ import dataclasses
 import io
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -25,15 +25,6 @@ from export.runtime.model_file import ModelError
 from export.runtime.plausibility import find_warnings
 
 READERS = 2  # threads that decode and resize beside the forward pass
-SCHEMA = pyarrow.schema(
-    [
-        ("image", pyarrow.string()),
-        ("p_covid", pyarrow.float64()),
-        ("decision", pyarrow.string()),
-        ("warnings", pyarrow.string()),
-        ("model_sha256", pyarrow.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -89,7 +80,7 @@ class PredictPart:
             raise UsageError(f"--output {self.output.folder} is not the same folder on this worker as in the command")
         rows, unreadable = self._predict(model)
         parquet = io.BytesIO()
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, SCHEMA), parquet)
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, make_schema(model.info.labels)), parquet)
         self.output.write(parquet.getvalue(), PREDICTIONS, f"{self.name}.parquet")
         if unreadable:
             lines = [("image", "error"), *unreadable]
@@ -105,11 +96,23 @@ class PredictPart:
         unreadable: list[tuple[str, str]] = []
         for batch in _batches(_resized(model, self.images, self.batch_size), self.batch_size, unreadable):
             probabilities = model.predict(np.stack([resized for _, _, resized in batch]))
-            for (name, warnings, _), p in zip(batch, probabilities, strict=True):
-                p_covid = float(p[0])
-                values = (name, p_covid, model.info.decide(p_covid), warnings, model.sha256)
-                rows.append(dict(zip(SCHEMA.names, values, strict=True)))
+            for (name, warnings, _), row in zip(batch, probabilities.tolist(), strict=True):
+                values = {f"p_{label}": p for label, p in zip(model.info.labels, row, strict=True)}
+                decisions = {"decision": model.info.decide(row), "decision_argmax": model.info.decide_argmax(row)}
+                rows.append({"image": name, **values, **decisions, "warnings": warnings, "model_sha256": model.sha256})
         return rows, unreadable
+
+
+def make_schema(labels: Sequence[str]) -> pyarrow.Schema:
+    """Returns the columns of the Parquet files."""
+    texts = ("decision", "decision_argmax", "warnings", "model_sha256")
+    return pyarrow.schema(
+        [
+            ("image", pyarrow.string()),
+            *((f"p_{label}", pyarrow.float64()) for label in labels),
+            *((name, pyarrow.string()) for name in texts),
+        ]
+    )
 
 
 def _resized(

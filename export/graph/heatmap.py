@@ -34,7 +34,7 @@ def expose_activations(head: keras.Model) -> keras.Model:
     """Returns the head with the outputs of all its dense layers, by name.
 
     Args:
-        head: [batch, h, w, c] -> [batch, 2]: pooling, dense relu layers hidden1, hidden2, ... (or none), dropout,
+        head: [batch, h, w, c] -> [batch, K]: pooling, dense relu layers hidden1, hidden2, ... (or none), dropout,
             softmax layer `probabilities`.
 
     Raises:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 
 from covid_tfds.common.errors import INTENDED_USE
-from covid_tfds.common.files import to_json
+from covid_tfds.common.files import sha256, to_json, write_json
+from export.file_names import MODEL_JSON
 from export.graph import heatmap
 from export.graph.network import Network
 from export.runtime.model_info import ModelInfo
@@ -19,7 +22,7 @@ INPUT = {
     "meaning": "RGB, 0 black to 255 white, any size; resized inside to 224 x 224, bilinear, not antialiased",
 }
 OUTPUTS = {
-    "probabilities": "float32 [batch, 2], one column a label",
+    "probabilities": "float32 [batch, K], one column a label",
     "heatmap": "float32 [batch, h, w] >= 0, Grad-CAM of the positive class, in units of its logit",
 }
 
@@ -53,3 +56,18 @@ def _find_region(network: Network) -> list[float]:
     readable = heatmap.find_readable_cells(network.pooling, *network.map_shape)
     rows, columns = readable.any(axis=1), readable.any(axis=0)
     return [0.0, 0.0, float(rows.mean()), float(columns.mean())]
+
+
+def write_model_json(folder: Path, info: ModelInfo, tolerances: Mapping[str, float]) -> None:
+    """Write model.json: the metadata and the model files, for programs that can't read an ONNX file's metadata.
+
+    Args:
+        folder: The export, with its model files.
+        info: The float model's metadata.
+        tolerances: Name of each model file -> by how much its probabilities may differ from the trained model's.
+    """
+    files = {
+        name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size, "tolerance": tolerance}
+        for name, tolerance in tolerances.items()
+    }
+    write_json(folder / MODEL_JSON, info.to_json() | {"files": files})

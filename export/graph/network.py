@@ -64,6 +64,11 @@ class Network:
         """Height and width that images are resized to, in pixels."""
         return self.backbone.input_shape[1]
 
+    @property
+    def classes(self) -> int:
+        """Number of classes, K."""
+        return self.head.get_layer("probabilities").units
+
     def predict(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Predict images, without dropout or augmentation.
 
@@ -71,7 +76,7 @@ class Network:
             image: uint8 [batch, height, width, 3], RGB, 0 black to 255 white.
 
         Returns:
-            `probabilities` float32 [batch, 2], and `heatmap` float32 [batch, h, w] >= 0 of `heatmap.compute_heatmap`.
+            `probabilities` float32 [batch, K], and `heatmap` float32 [batch, h, w] >= 0 of `heatmap.compute_heatmap`.
         """
         return self.predict_resized(self.resize(tf.cast(image, tf.float32)))
 

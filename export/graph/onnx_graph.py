@@ -2,7 +2,7 @@
 
     write_onnx(network, info, path)      # about 6 s; tf2onnx's own way of calling its optimiser takes 15 s
 
-Input: `image` uint8 [batch, height, width, 3]. Outputs: `probabilities` float32 [batch, 2] and `heatmap` float32
+Input: `image` uint8 [batch, height, width, 3]. Outputs: `probabilities` float32 [batch, K] and `heatmap` float32
 [batch, 7, 7] (or [batch, 14, 14]). Two inner tensors have names, too: `resized` float32 [batch, 224, 224, 3], the
 resized image, and `feature_map` float32 [batch, 512, 7, 7] (or 14), the backbone's output.
 """
@@ -18,7 +18,7 @@ import onnx
 import tensorflow as tf
 from tf2onnx import constants, convert
 
-from covid_tfds.common.files import atomic, to_json
+from covid_tfds.common.files import atomic
 from export.graph.canonical import canonicalize
 from export.graph.network import Network
 from export.graph.onnx_resize import resize_bilinear
@@ -46,14 +46,14 @@ def write_onnx(network: Network, info: ModelInfo, path: Path) -> None:
     """
     converted = _convert(network)
     model = canonicalize(converted, OUTPUTS, {_find_feature_map(converted.graph): FEATURE_MAP})
-    _name_axes(model.graph, network.map_shape)
+    _name_axes(model.graph, network)
     save_onnx(model, info, path)
 
 
 def save_onnx(model: onnx.ModelProto, info: ModelInfo, path: Path) -> None:
     """Write a model with its metadata once ONNX's full check passes and ONNX Runtime loads it; else their error."""
     del model.metadata_props[:]
-    for key, value in sorted(to_json(info).items()):
+    for key, value in sorted(info.to_json().items()):
         model.metadata_props.add(key=key, value=json.dumps(value, sort_keys=True, ensure_ascii=False))
     onnx.checker.check_model(model, full_check=True)
     with atomic(path) as temporary:
@@ -89,8 +89,12 @@ def _find_feature_map(graph: onnx.GraphProto) -> str:
     return pools[-1].output[0]
 
 
-def _name_axes(graph: onnx.GraphProto, map_shape: tuple[int, int]) -> None:
-    shapes = {"image": (*AXES, 3), "probabilities": ("batch", 2), "heatmap": ("batch", *map_shape)}
+def _name_axes(graph: onnx.GraphProto, network: Network) -> None:
+    shapes = {
+        "image": (*AXES, 3),
+        "probabilities": ("batch", network.classes),
+        "heatmap": ("batch", *network.map_shape),
+    }
     for value in (*graph.input, *graph.output):
         shape = value.type.tensor_type.shape
         shape.Clear()

@@ -1,7 +1,7 @@
 """Write the SavedModel: two signatures over one set of weights.
 
-serving_default   image [batch, height, width, 3] uint8 -> probabilities [batch, 2]
-serving_bytes     image_bytes [batch] encoded JPEG or PNG files -> probabilities [batch, 2], NaN for what is neither
+serving_default   image [batch, height, width, 3] uint8 -> probabilities [batch, K]
+serving_bytes     image_bytes [batch] encoded JPEG or PNG files -> probabilities [batch, K], NaN for what is neither
 """
 
 from __future__ import annotations

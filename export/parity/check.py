@@ -1,6 +1,6 @@
 """Compare the artefacts with the Keras model, from file to probability, stage by stage.
 
-    stages = check_parity(Reference(network), folder, images)      # about 0.6 s an image on two cores
+    parity = check_parity(Reference(network), folder, images, info)      # about 0.4 s an image on two cores
 
 The first stage that fails shows where to look: a wrong resize shows in grey levels long before it shows, faintly, in a
 probability, and hardly ever in a decision.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,119 +19,154 @@ import onnxruntime
 import tensorflow as tf
 from tqdm import tqdm
 
+from covid_tfds.common.files import read_json, sha256
 from covid_tfds.imaging import reader
 from covid_tfds.imaging.tensorflow_decoder import decode_image
-from export.file_names import ONNX, ONNX_INT8, SAVED_MODEL
-from export.graph import onnx_graph, saved_model
+from export.file_names import MODEL_JSON, ONNX, ONNX_INT8, SAVED_MODEL
+from export.graph import saved_model
+from export.graph.halves import IMAGE, RESIZED, take_part
 from export.graph.network import Network
-from export.graph.onnx_graph import OUTPUTS, RESIZED
-from export.parity.drawn_images import draw_batch
-from export.parity.reference import Reference, ReferenceAnswer, compute_log_odds
-from export.parity.stages import STAGES, Stage, Stages
+from export.graph.onnx_graph import AXES
+from export.parity.drawn_images import draw_batches
+from export.parity.reference import Reference, ReferenceAnswer, compare_log_odds
+from export.parity.stages import INT8_STAGES, STAGES, Stages
 from export.run_images import EncodedImage
-from export.runtime.model_file import open_session
-from export.runtime.predictor import Predictor
+from export.runtime.model_file import ModelError, open_session
+from export.runtime.model_info import ModelInfo
+from export.runtime.predictor import Prediction, Predictor
 
+Engine = Callable[[np.ndarray], np.ndarray]  # uint8 [batch, height, width, 3] -> probabilities [batch, K]
+BATCH = 4  # images in one call of Keras and of the SavedModel
 SMALLEST_HEAT = 1e-12  # never divide by less
 BFLOAT16_TOLERANCE = 0.05  # its 8 bits of precision move a probability by 0.005, sometimes by more
 
 
 @dataclass(frozen=True)
-class ComparedImages:
-    """Names of the images of a parity check.
+class Answers:
+    """The answers to one image: Keras's, and those of the model files by their names."""
 
-    Attributes:
-        of_the_run: Images of the run.
-        made_up: Drawn images.
-        left_out_as_exif_turns_them: Images of the run that were not compared: training ignored their EXIF orientation.
-    """
-
-    of_the_run: list[str]
-    made_up: list[str]
-    left_out_as_exif_turns_them: list[str]
+    reference: ReferenceAnswer
+    predictions: dict[str, Prediction]
 
 
 @dataclass(frozen=True)
-class ParityReport:
-    """All of parity.json.
+class Parity:
+    """The result of a parity check.
 
     Attributes:
-        verdict: "pass" if every stage passes, else "fail".
-        stages: The stages that apply.
-        images: Names of the images compared.
-        versions: Of the two engines.
+        stages: Every stage that applies: int8's only if model.int8.onnx is there, training only if an image has the
+            run's prediction.
+        drawn: The answers to the drawn images, by name.
     """
 
-    verdict: str
-    stages: list[Stage]
-    images: ComparedImages
-    versions: dict[str, str]
+    stages: Stages
+    drawn: dict[str, Answers]
 
 
-def check_parity(reference: Reference, folder: Path, images: list[EncodedImage], precision: str = "float32") -> Stages:
+@dataclass(frozen=True)
+class _Model:
+    """A model file: whole, and up to its resized image."""
+
+    name: str
+    predictor: Predictor
+    resize: onnxruntime.InferenceSession
+
+    @classmethod
+    def load(cls, path: Path) -> _Model:
+        return cls(path.name, Predictor(path), open_session(take_part(path.read_bytes(), IMAGE, [RESIZED])))
+
+
+def check_parity(
+    reference: Reference,
+    folder: Path,
+    images: list[EncodedImage],
+    info: ModelInfo,
+    precision: str = "float32",
+    calibrated_on: Collection[str] = (),
+) -> Parity:
     """Compare the artefacts in a folder with the Keras model, and with each other.
 
     Args:
         reference: The Keras model.
-        folder: Holds the SavedModel, model.onnx and maybe model.int8.onnx.
+        folder: Holds the SavedModel, model.onnx, model.json and maybe model.int8.onnx.
         images: What to compare on.
+        info: The metadata that the run says the float model has.
         precision: In which the run's predictions were computed, "float32" or "bfloat16"; the artefacts compute in
             float32.
-
-    Returns:
-        Every stage that applies: int8 only if model.int8.onnx is there, training only if an image has the run's
-        prediction.
+        calibrated_on: Names of the images that int8 is not compared on.
     """
-    stages = Stages({stage.stage: stage for stage in STAGES})
-    if not (folder / ONNX_INT8).is_file():
-        del stages["int8"]
-    if all(image.p_covid is None for image in images):
+    with_int8 = (folder / ONNX_INT8).is_file()
+    stages = Stages({stage.stage: stage for stage in (*STAGES, *(INT8_STAGES if with_int8 else ()))})
+    if all(image.probabilities is None for image in images):
         del stages["training"]
     elif precision != "float32":
         stages["training"] = dataclasses.replace(stages["training"], tolerance=BFLOAT16_TOLERANCE)
-    data = (folder / ONNX).read_bytes()
-    session = open_session(onnx_graph.expose_tensor(data, RESIZED))
+    try:
+        models = [_Model.load(folder / name) for name in (ONNX, ONNX_INT8) if (folder / name).is_file()]
+    except ModelError as error:
+        stages.add("interface", 1, str(error))
+        return Parity(stages, {})
     signatures = tf.saved_model.load(str(folder / SAVED_MODEL)).signatures
-    _check_interface(stages, open_session(data), signatures, reference.network)
+    _check_metadata(stages, folder, models, info)
+    _check_interface(stages, models, signatures, reference.network)
     if not stages["interface"].passed:
-        return stages
-    _check_batches(stages, draw_batch(), session, signatures)
-    predictors = [Predictor(folder / name) for name in (ONNX, ONNX_INT8) if (folder / name).is_file()]
-    for image in tqdm(images, desc="parity", unit="image", disable=None, leave=False):
-        pixels = decode_image(image.encoded).numpy()
-        answer = reference.predict(pixels)
-        _check_onnx(stages, answer, session.run([*OUTPUTS, RESIZED], {"image": pixels[None]}), image.name)
-        _check_saved_model(stages, answer, _serve(signatures, pixels[None])[0], image.name)
-        _check_file(stages, image, pixels, signatures, predictors)
-    return stages
+        return Parity(stages, {})
+    engines = _make_engines(models, signatures)
+    for batch in draw_batches():
+        _check_batch(stages, batch, reference.network.classes, engines)
+    drawn = {}
+    with tqdm(total=len(images), desc="parity", unit="image", disable=None, leave=False) as bar:
+        for first in range(0, len(images), BATCH):
+            some = images[first : first + BATCH]
+            pixels = [decode_image(image.encoded).numpy() for image in some]
+            expected = reference.predict(pixels)
+            encoded = tf.constant([image.encoded for image in some])
+            served = signatures[saved_model.BYTES](encoded)["probabilities"].numpy()
+            for image, answer, values, row in zip(some, expected, pixels, served, strict=True):
+                predictions = _check_image(stages, image, values, answer, row, models, calibrated_on)
+                if image.probabilities is None:
+                    # The way over pixels differs from that over bytes in the resize alone: a few images show it.
+                    over_pixels = engines[SAVED_MODEL](values[None])[0]
+                    _check_probabilities(stages, "saved_model", over_pixels, answer.probabilities, image.name)
+                    drawn[image.name] = Answers(answer, predictions)
+                bar.update()
+    return Parity(stages, drawn)
 
 
-def make_report(stages: Stages, images: list[EncodedImage], left_out: list[str]) -> ParityReport:
-    """Returns what parity.json holds."""
-    return ParityReport(
-        verdict="pass" if all(stage.passed for stage in stages.values()) else "fail",
-        stages=list(stages.values()),
-        images=ComparedImages(
-            of_the_run=[image.name for image in images if image.p_covid is not None],
-            made_up=[image.name for image in images if image.p_covid is None],
-            left_out_as_exif_turns_them=left_out,
-        ),
-        versions={"tensorflow": tf.__version__, "onnxruntime": onnxruntime.__version__},
-    )
+def _check_metadata(stages: Stages, folder: Path, models: list[_Model], info: ModelInfo) -> None:
+    """The metadata of every model file, and model.json."""
+    about = read_json(folder / MODEL_JSON)
+    expected = {MODEL_JSON: info.to_json()}
+    found = {MODEL_JSON: {key: value for key, value in about.items() if key != "files"}}
+    for model in models:
+        precision = "int8" if model.name == ONNX_INT8 else "float32"
+        expected[model.name] = dataclasses.replace(info, precision=precision).to_json()
+        found[model.name] = model.predictor.info.to_json()
+        path = folder / model.name
+        expected[f"{MODEL_JSON}: {model.name}"] = {"sha256": sha256(path), "bytes": path.stat().st_size}
+        found[f"{MODEL_JSON}: {model.name}"] = {k: about["files"][model.name][k] for k in ("sha256", "bytes")}
+    for name, wanted in expected.items():
+        for key in wanted | found[name]:
+            stages.add("metadata", wanted.get(key) != found[name].get(key), f"{name}: {key}")
 
 
-def _check_interface(stages: Stages, session: onnxruntime.InferenceSession, signatures, network: Network) -> None:
+def _check_interface(stages: Stages, models: list[_Model], signatures, network: Network) -> None:
     """Names, data types and axes of inputs and outputs."""
-    batch, height, width = onnx_graph.AXES
-    outputs = {"probabilities": (tf.float32, [None, 2])}
+    batch, height, width = AXES
+    outputs = {"probabilities": (tf.float32, [None, network.classes])}
     expected = {
-        f"{ONNX}: image": ("tensor(uint8)", [batch, height, width, 3]),
-        f"{ONNX}: probabilities": ("tensor(float)", [batch, 2]),
-        f"{ONNX}: heatmap": ("tensor(float)", [batch, *network.map_shape]),
         f"{SAVED_MODEL}: {saved_model.PIXELS}": ([tf.TensorSpec((None, None, None, 3), tf.uint8, "image")], outputs),
         f"{SAVED_MODEL}: {saved_model.BYTES}": ([tf.TensorSpec((None,), tf.string, "image_bytes")], outputs),
     }
-    found = {f"{ONNX}: {v.name}": (v.type, v.shape) for v in (*session.get_inputs(), *session.get_outputs())}
+    found = {}
+    for model in models:
+        expected |= {
+            f"{model.name}: image": ("tensor(uint8)", [batch, height, width, 3]),
+            f"{model.name}: probabilities": ("tensor(float)", [batch, network.classes]),
+            f"{model.name}: heatmap": ("tensor(float)", [batch, *network.map_shape]),
+        }
+        values = (*model.predictor.session.get_inputs(), *model.predictor.session.get_outputs())
+        found |= {f"{model.name}: {value.name}": (value.type, value.shape) for value in values}
     for name, function in signatures.items():
         inputs = list(function.structured_input_signature[1].values())
         outputs = {key: (spec.dtype, spec.shape.as_list()) for key, spec in function.structured_outputs.items()}
@@ -139,71 +175,98 @@ def _check_interface(stages: Stages, session: onnxruntime.InferenceSession, sign
         stages.add("interface", found.get(name) != expected.get(name), name)
 
 
-def _check_batches(stages: Stages, batch: np.ndarray, session: onnxruntime.InferenceSession, signatures) -> None:
-    """Different images at once, again, and one by one."""
-    engines = {
-        ONNX: lambda images: session.run(["probabilities"], {"image": images})[0],
-        SAVED_MODEL: lambda images: _serve(signatures, images),
-    }
+def _check_batch(stages: Stages, batch: np.ndarray, classes: int, engines: dict[str, Engine]) -> None:
+    """Different images at once, one by one, and the first one again."""
     for name, predict in engines.items():
-        together, again = predict(batch), predict(batch)
-        stages.add("shapes", together.shape != (len(batch), 2), f"{name}: a batch of {list(batch.shape)}")
-        for index, image in enumerate(batch):
-            where = f"{name}: image {index} of a batch"
-            expected = compute_log_odds(together[index])
-            stages.add("repeated", abs(compute_log_odds(again[index]) - expected), where)
-            stages.add("batch", abs(compute_log_odds(predict(image[None])[0]) - expected), where)
+        where = f"{name}: {list(batch.shape)}"
+        together, again = predict(batch), predict(batch[:1])
+        alone = np.concatenate([predict(image[None]) for image in batch])
+        stages.add("shapes", together.shape != (len(batch), classes) or alone.shape != together.shape, where)
+        if together.shape == alone.shape:
+            stages.add("repeated", compare_log_odds(again, alone[:1]), where)
+            for index in range(len(batch)):
+                stages.add("batch", compare_log_odds(together[index], alone[index]), f"{where}, image {index}")
 
 
-def _check_onnx(stages: Stages, expected: ReferenceAnswer, outputs: list[np.ndarray], name: str) -> None:
-    """ONNX Runtime's answer to the pixels that Keras got."""
-    shapes = [output.shape for output in outputs]
-    wanted = [(1, 2), (1, *expected.heatmap.shape), (1, *expected.resized.shape)]
-    stages.add("shapes", sum(a != b for a, b in zip(shapes, wanted, strict=True)), name)
-    if shapes != wanted:
-        return
-    probabilities, heatmap, resized = (output[0] for output in outputs)
-    stages.add("resized", _max_difference(resized, expected.resized), name)
-    stages.add("onnx", _max_difference(probabilities, expected.probabilities), name)
-    stages.add("log_odds", _log_odds_difference(probabilities, expected.probabilities), name)
-    heat_scale = max(expected.heat_scale, SMALLEST_HEAT)
-    stages.add("heatmap", _max_difference(heatmap, expected.heatmap) / heat_scale, name)
-
-
-def _check_saved_model(stages: Stages, expected: ReferenceAnswer, probabilities: np.ndarray, name: str) -> None:
-    """The SavedModel's answer to the pixels that Keras got."""
-    stages.add("saved_model", _max_difference(probabilities, expected.probabilities), name)
-    difference = _log_odds_difference(probabilities, expected.probabilities)
-    stages.add("log_odds", difference, f"{SAVED_MODEL}: {name}")
-
-
-def _check_file(
-    stages: Stages, image: EncodedImage, pixels: np.ndarray, signatures, predictors: list[Predictor]
-) -> None:
-    """The whole way from the file, with TensorFlow and without."""
+def _check_image(
+    stages: Stages,
+    image: EncodedImage,
+    pixels: np.ndarray,
+    expected: ReferenceAnswer,
+    served: np.ndarray,
+    models: list[_Model],
+    calibrated_on: Collection[str],
+) -> dict[str, Prediction]:
+    """One image: its file and its pixels, through every artefact. Returns the answers of the model files."""
+    _check_probabilities(stages, "saved_model", served, expected.probabilities, image.name)
     read = reader.decode_raster(image.encoded)
-    same_shape = read.shape == pixels.shape
-    stages.add("decoders", _max_difference(read.astype(int), pixels) if same_shape else math.inf, image.name)
-    served = signatures[saved_model.BYTES](tf.constant([image.encoded]))["probabilities"].numpy()[0]
-    predictions = [predictor.predict(read) for predictor in predictors]
-    p_covid = predictions[0].p_covid
-    stages.add("file", abs(p_covid - served[0]), image.name)
-    if image.p_covid is None:
-        return
-    stages.add("training", abs(p_covid - image.p_covid), image.name)
-    for int8 in predictions[1:]:
-        stages.add("int8", abs(p_covid - int8.p_covid), image.name)
-        flipped = (stages["int8"].flipped or 0) + (predictions[0].decision != int8.decision)
-        stages["int8"] = dataclasses.replace(stages["int8"], flipped=flipped)
+    same = read.shape == pixels.shape and np.array_equal(read, pixels)
+    stages.add("decoders", 0 if same else _compare_pixels(read, pixels), image.name)
+    try:
+        answers = {model.name: model.predictor.predict(pixels) for model in models}
+        from_file = answers[ONNX] if same else models[0].predictor.predict(read)
+    except ModelError as error:
+        stages.add("shapes", 1, f"{image.name}: {error}")
+        return {}
+    stages.add("file", _max_difference(_probabilities(from_file), served), image.name)
+    if image.probabilities is not None:
+        stages.add("training", _max_difference(_probabilities(from_file), image.probabilities), image.name)
+    for model in models:
+        (resized,) = model.resize.run([RESIZED], {IMAGE: pixels[None]})
+        heatmap = answers[model.name].heatmap
+        right = resized[0].shape == expected.resized.shape and heatmap.shape == expected.heatmap.shape
+        stages.add("shapes", not right, f"{model.name}: {image.name}")
+        if not right:
+            return answers
+        if model.name == ONNX:
+            stages.add("resized", _max_difference(resized[0], expected.resized), image.name)
+            _check_probabilities(stages, "onnx", _probabilities(answers[ONNX]), expected.probabilities, image.name)
+            stages.add("heatmap", _compare_heat(heatmap, expected), image.name)
+        else:
+            stages.add("int8_resized", _max_difference(resized[0], expected.resized), image.name)
+            if image.probabilities is not None and image.name not in calibrated_on:
+                _check_int8(stages, answers, expected, image.name)
+    return answers
 
 
-def _serve(signatures, batch: np.ndarray) -> np.ndarray:
-    return signatures[saved_model.PIXELS](image=tf.constant(batch))["probabilities"].numpy()
+def _check_int8(stages: Stages, answers: dict[str, Prediction], expected: ReferenceAnswer, name: str) -> None:
+    """int8's answer to an image that it was not calibrated on."""
+    float_answer, answer = answers[ONNX], answers[ONNX_INT8]
+    found = _probabilities(answer)
+    stages.add("int8", _max_difference(found, expected.probabilities), name)
+    scale = max(1.0, compare_log_odds(expected.probabilities, np.ones_like(expected.probabilities)))
+    stages.add("int8_log_odds", compare_log_odds(found, expected.probabilities) / scale, name)
+    stages.add("int8_heatmap", _compare_heat(answer.heatmap, expected), name)
+    flipped = (answer.decision, answer.decision_argmax) != (float_answer.decision, float_answer.decision_argmax)
+    stages["int8_decisions"] = stages["int8_decisions"].count(flipped, name)
+
+
+def _check_probabilities(stages: Stages, stage: str, found: np.ndarray, expected: np.ndarray, name: str) -> None:
+    stages.add(stage, _max_difference(found, expected), name)
+    stages.add("log_odds", compare_log_odds(found, expected), f"{stage}: {name}")
+
+
+def _make_engines(models: list[_Model], signatures) -> dict[str, Engine]:
+    def of_model(session: onnxruntime.InferenceSession) -> Engine:
+        return lambda images: session.run(["probabilities"], {IMAGE: images})[0]
+
+    return {
+        **{model.name: of_model(model.predictor.session) for model in models},
+        SAVED_MODEL: lambda images: signatures[saved_model.PIXELS](image=tf.constant(images))["probabilities"].numpy(),
+    }
+
+
+def _probabilities(prediction: Prediction) -> np.ndarray:
+    return np.asarray(list(prediction.probabilities.values()))
+
+
+def _compare_pixels(a: np.ndarray, b: np.ndarray) -> float:
+    return _max_difference(a.astype(int), b) if a.shape == b.shape else math.inf
+
+
+def _compare_heat(heatmap: np.ndarray, expected: ReferenceAnswer) -> float:
+    return _max_difference(heatmap, expected.heatmap) / max(expected.heat_scale, SMALLEST_HEAT)
 
 
 def _max_difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.max(np.abs(a - b)))
-
-
-def _log_odds_difference(a: np.ndarray, b: np.ndarray) -> float:
-    return abs(compute_log_odds(a) - compute_log_odds(b))

@@ -33,11 +33,11 @@ def draw_images() -> list[EncodedImage]:
     ]
 
 
-def draw_batch() -> np.ndarray:
-    """Draw two different colour images of one size, uint8 [2, 151, 207, 3]."""
-    first, second = (phantom.draw(index).image for index in (0, 1))
-    colours = (_to_colour(first, second), _to_colour(second, first))
-    return np.stack([np.asarray(Image.fromarray(colour).resize((207, 151))) for colour in colours])
+def draw_batches() -> list[np.ndarray]:
+    """Draw four different colour images of each of two sizes, uint8 [4, 151, 207, 3] and [4, 224, 181, 3]."""
+    greys = [phantom.draw(index).image for index in range(4)]
+    images = [Image.fromarray(_to_colour(greys[index], greys[index - 1])) for index in range(4)]
+    return [np.stack([np.asarray(image.resize(size)) for image in images]) for size in ((207, 151), (181, 224))]
 
 
 def _to_colour(grey: np.ndarray, other: np.ndarray) -> np.ndarray:

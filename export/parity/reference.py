@@ -6,6 +6,7 @@ artefacts have a closed form.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -24,7 +25,7 @@ class ReferenceAnswer:
 
     Attributes:
         resized: The resized image, float32 [side, side, 3] in 0..255.
-        probabilities: float32 [2].
+        probabilities: float32 [K].
         heatmap: float32 [h, w] >= 0.
         heat_scale: Largest absolute value of the heat map before negative values are set to 0. Differences are relative
             to it: relative to a heat map of which almost nothing is left, rounding errors would be large.
@@ -37,7 +38,7 @@ class ReferenceAnswer:
 
 
 class Reference:
-    """The trained Keras model, layer by layer. Compiled once, at the first image.
+    """The trained Keras model, layer by layer. Compiled once, at the first images.
 
     Attributes:
         network: The model's parts.
@@ -48,33 +49,36 @@ class Reference:
         self._last = network.head.get_layer("probabilities")
         self._before_softmax = keras.Model(network.head.inputs, self._last.input)
         self._readable = heatmap.find_readable_cells(network.pooling, *network.map_shape).astype(np.float32)
-        image = tf.TensorSpec((None, None, None, 3), tf.uint8)
-        self._forward = tf.function(self._trace, input_signature=[image], autograph=False)
+        resized = tf.TensorSpec((None, network.side, network.side, 3), tf.float32)
+        self._forward = tf.function(self._trace, input_signature=[resized], autograph=False)
 
-    def predict(self, image: np.ndarray) -> ReferenceAnswer:
-        """Predict one image, uint8 [height, width, 3]."""
-        resized, probabilities, cam = (tensor.numpy()[0] for tensor in self._forward(image[None]))
-        cam = cam * self._readable
-        return ReferenceAnswer(resized, probabilities, np.maximum(cam, 0), float(np.abs(cam).max()))
+    def predict(self, images: Sequence[np.ndarray]) -> list[ReferenceAnswer]:
+        """Predict images of any sizes, each uint8 [height, width, 3]."""
+        resized = np.concatenate([self.network.resize(image[None].astype(np.float32)) for image in images])
+        probabilities, cams = (tensor.numpy() for tensor in self._forward(resized))
+        cams = cams * self._readable
+        rows = zip(resized, probabilities, cams, strict=True)
+        return [ReferenceAnswer(image, p, np.maximum(cam, 0), float(np.abs(cam).max())) for image, p, cam in rows]
 
-    def _trace(self, image):
+    def _trace(self, resized):
         network = self.network
-        resized = network.resize(tf.cast(image, tf.float32))
         feature_map = network.backbone(network.scale(resized), training=False)
         with tf.GradientTape() as tape:
             tape.watch(feature_map)
             logits = self._before_softmax(feature_map, training=False) @ self._last.kernel + self._last.bias
             score = logits[:, heatmap.POSITIVE_CLASS]
         weight = tf.reduce_mean(tape.gradient(score, feature_map), axis=(1, 2), keepdims=True)
-        return resized, tf.nn.softmax(logits), tf.reduce_sum(weight * feature_map, axis=-1)
+        return tf.nn.softmax(logits), tf.reduce_sum(weight * feature_map, axis=-1)
 
 
-def compute_log_odds(probabilities: np.ndarray) -> float:
-    """Returns ln(p_0 / p_1) of float32 [2]; it shows differences that a probability near 0 or 1 hides.
+def compare_log_odds(found: np.ndarray, expected: np.ndarray) -> float:
+    """Returns the largest difference of ln(p_0 / p_k) over the other classes k, of float32 [..., K].
+
+    It shows differences that a probability near 0 or 1 hides.
 
     Example:
-        >>> compute_log_odds(np.array([0.5, 0.5]))
-        0.0
+        >>> round(compare_log_odds(np.array([1e-6, 1.0]), np.array([1e-5, 1.0])), 3)
+        2.303
     """
-    first, second = np.log(np.maximum(probabilities.astype(np.float64), TINY))
-    return float(first - second)
+    a, b = (np.log(np.maximum(probabilities.astype(np.float64), TINY)) for probabilities in (found, expected))
+    return float(np.abs((a[..., :1] - a[..., 1:]) - (b[..., :1] - b[..., 1:])).max())

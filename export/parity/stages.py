@@ -6,6 +6,9 @@ import dataclasses
 import math
 import sys
 from dataclasses import dataclass
+from pathlib import Path
+
+from export.file_names import ONNX, ONNX_INT8
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,6 @@ class Stage:
         difference: The largest difference; the largest float for one that is not a finite number.
         where: The image it was found on.
         compared: Number of comparisons.
-        flipped: Number of decisions that differ; None where decisions are not compared.
         verdict: "pass" if something was compared and all of it was within the tolerance, else "fail".
     """
 
@@ -31,7 +33,6 @@ class Stage:
     difference: float = 0.0
     where: str = ""
     compared: int = 0
-    flipped: int | None = None
     verdict: str = "fail"
 
     @property
@@ -55,12 +56,25 @@ class Stage:
         compared = self.compared + 1
         return dataclasses.replace(self, difference=difference, where=where, compared=compared, verdict=verdict)
 
+    def count(self, wrong: bool, where: str) -> Stage:
+        """Returns the stage with one more comparison, where the difference is the share of those that are wrong.
+
+        Example:
+            >>> stage = Stage("decisions", "share of changed decisions", 0.5, "Look at the weights.")
+            >>> stage.count(True, "a.png").count(False, "b.png").difference
+            0.5
+        """
+        wrong_before, compared = round(self.difference * self.compared), self.compared + 1
+        share = (wrong_before + wrong) / compared
+        verdict = "pass" if share <= self.tolerance else "fail"
+        where = where if wrong else self.where
+        return dataclasses.replace(self, difference=share, where=where, compared=compared, verdict=verdict)
+
     def __str__(self) -> str:
         if not self.compared:
             return f"{self.compares}: nothing was compared"
         sign = "<=" if self.passed else ">"
-        flipped = "" if self.flipped is None else f", {self.flipped} decisions flipped"
-        return f"{self.compares}: {self.difference:.2g} {sign} {self.tolerance:g} ({self.compared} compared{flipped})"
+        return f"{self.compares}: {self.difference:.2g} {sign} {self.tolerance:g} ({self.compared} compared)"
 
 
 # In the order in which a fault is best looked for.
@@ -68,6 +82,7 @@ STAGES = (
     Stage(
         "interface", "names, types and axes of inputs and outputs, how many are wrong", 0, "README.md describes others."
     ),
+    Stage("metadata", "metadata of the model files and model.json, how many entries are wrong", 0, "See metadata.py."),
     Stage("shapes", "shapes of outputs, how many are wrong", 0, "Conversion fixed an axis, or two are swapped."),
     Stage(
         "resized",
@@ -84,8 +99,39 @@ STAGES = (
     Stage("file", "file to probability, TensorFlow / Pillow and ONNX Runtime", 1e-5, "See decoders, saved_model, onnx"),
     Stage("heatmap", "heat map, GradientTape / ONNX Runtime, relative", 1e-3, "Closed form wrong for this head?"),
     Stage("training", "file to probability, predictions.csv / ONNX Runtime", 1e-5, "Images or model changed: retrain."),
-    Stage("int8", "file to probability, float / int8", 0.03, "Leave out --int8, or train on more calibration images."),
 )
+INT8_ADVICE = "8 bits are too few for this run's head: train on more images, or use the float model."
+# On images that int8 was not calibrated on.
+INT8_STAGES = (
+    Stage("int8_resized", "resized image, Keras / int8, grey levels", 0.1, "The resize is to stay in float."),
+    Stage("int8", "probability, Keras / int8", 0.03, INT8_ADVICE),
+    Stage("int8_log_odds", "log-odds, Keras / int8, relative above 1", 0.5, INT8_ADVICE),
+    Stage("int8_heatmap", "heat map, GradientTape / int8, relative", 0.6, INT8_ADVICE),
+    Stage("int8_decisions", "share of decisions that int8 changes", 0.02, INT8_ADVICE),
+)
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """By how much the answers of a model file may differ from the trained model's.
+
+    Attributes:
+        probabilities: Largest difference of a probability.
+        heatmap_relative_to_its_maximum: Largest difference of a heat map's cell.
+    """
+
+    probabilities: float
+    heatmap_relative_to_its_maximum: float
+
+
+def list_tolerances(folder: Path) -> dict[str, Tolerance]:
+    """Returns the tolerance of each model file that is in an export, by its name."""
+    tolerance = {stage.stage: stage.tolerance for stage in (*STAGES, *INT8_STAGES)}
+    every = {
+        ONNX: Tolerance(tolerance["onnx"], tolerance["heatmap"]),
+        ONNX_INT8: Tolerance(tolerance["int8"], tolerance["int8_heatmap"]),
+    }
+    return {name: value for name, value in every.items() if (folder / name).is_file()}
 
 
 class Stages(dict[str, Stage]):

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import CHECKSUMS, read_checksums
+
+MAX_CELLS = 1 << 20  # of a heat map; an export has 49 or 196
+ROUNDING = 1e-3  # by which probabilities may miss a sum of 1
 
 
 class ModelError(UsageError):
@@ -55,3 +61,46 @@ def open_session(model: bytes, threads: int = 0) -> onnxruntime.InferenceSession
     options.log_severity_level = 4  # fatal errors only
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def run_session(
+    session: onnxruntime.InferenceSession, outputs: Sequence[str], inputs: dict[str, np.ndarray]
+) -> list[np.ndarray]:
+    """Run a model so that Ctrl-C and SIGTERM end it, however long it takes.
+
+    Raises:
+        ModelError: If ONNX Runtime can't run it: wrong shapes inside, more memory than there is.
+    """
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4
+    with ThreadPoolExecutor(1) as pool:
+        # Python handles signals between its own instructions, in the main thread: that one waits here.
+        running = pool.submit(session.run, list(outputs), inputs, options)
+        try:
+            return running.result()
+        except Exception as error:  # ONNX Runtime raises many kinds of its own
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(f"the model can't be run by ONNX Runtime {onnxruntime.__version__}: {reason}") from error
+        except BaseException:
+            options.terminate = True
+            raise
+
+
+def check_answer(probabilities: np.ndarray, heatmap: np.ndarray | None, shape: tuple[int, int]) -> None:
+    """Raise ModelError unless a model's outputs are an answer.
+
+    Args:
+        probabilities: float32 [batch, K], K numbers in [0, 1] with a sum of 1 for each image.
+        heatmap: float32 [batch, h, w] >= 0; None where it was not computed.
+        shape: (batch, K).
+    """
+    if probabilities.shape != shape:
+        raise ModelError(f"the model gives probabilities {list(probabilities.shape)}, expected {list(shape)}")
+    if not (np.all(probabilities >= 0) and np.all(np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING)):
+        raise ModelError("the model gives numbers that are no probabilities: expected 0 to 1, with a sum of 1")
+    if heatmap is None:
+        return
+    if heatmap.ndim != 3 or len(heatmap) != shape[0] or not 0 < heatmap[0].size <= MAX_CELLS:
+        raise ModelError(f"the model gives a heat map {list(heatmap.shape)}, expected [{shape[0]}, h, w]")
+    if not (np.all(heatmap >= 0) and np.all(np.isfinite(heatmap))):
+        raise ModelError("the model gives a heat map with negative or infinite cells")

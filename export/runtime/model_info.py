@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from covid_tfds.common.files import to_json
+from export.runtime.metadata_schema import parse_field
 
 
 @dataclass(frozen=True)
@@ -15,7 +20,7 @@ class ModelInfo:
     Attributes:
         labels: Class names in the order of the probabilities; class 0 is the positive class.
         positive_class: Name of class 0.
-        threshold: Call an image positive when its probability of class 0 is at least this.
+        threshold: Operating point: decide for class 0 when its probability is at least this.
         heatmap_region: Top, left, bottom, right of the part of the image that the head reads, as fractions of its
             sides.
         intended_use: What the model may and may not be used for.
@@ -32,6 +37,7 @@ class ModelInfo:
         shortcuts_verdict: "shortcut", "not detected" or "inconclusive".
         shortcuts_because: Why the verdict is what it is, in words.
         attribution: Author and licence of the backbone's weights; None for untrained ones.
+        declined_at: Decline an image when its typicality is at most this; None where nothing is declined.
     """
 
     labels: list[str]
@@ -52,34 +58,45 @@ class ModelInfo:
     shortcuts_verdict: str | None = None
     shortcuts_because: str | None = None
     attribution: str | None = None
+    declined_at: float | None = None
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, str]) -> ModelInfo:
         """Read the metadata of an ONNX file, names to JSON texts; other names are ignored.
 
         Raises:
-            ValueError: If it lacks a field without a default, a text is no JSON, or it is not of two classes.
+            ValueError: If it lacks a field without a default, or a field is not what `metadata_schema` says.
         """
         fields = dataclasses.fields(cls)
         if missing := [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in metadata]:
             raise ValueError(f"without {', '.join(missing)} in its metadata")
-        try:
-            info = cls(**{f.name: json.loads(metadata[f.name]) for f in fields if f.name in metadata})
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"with metadata that is not JSON: {error}") from error
-        labels, positive = info.labels, info.positive_class
-        if not isinstance(labels, list) or len(labels) != 2 or labels[0] != positive:
-            raise ValueError(f"with labels {labels} and positive class {positive!r}, not two classes, positive first")
-        if not isinstance(info.threshold, int | float):
-            raise ValueError(f"with threshold {info.threshold!r}, not a number")
+        info = cls(**{f.name: parse_field(f.name, metadata[f.name]) for f in fields if f.name in metadata})
+        if info.positive_class != info.labels[0]:
+            raise ValueError(
+                f"with positive class {info.positive_class!r}, expected the first label {info.labels[0]!r}"
+            )
         return info
 
-    def decide(self, p_positive: float) -> str:
-        """Returns the label for a probability of class 0.
+    def to_json(self) -> dict[str, Any]:
+        """Returns what the ONNX file's metadata and model.json hold of it."""
+        return to_json(self) | {"declined_at": self.declined_at}
+
+    def decide(self, probabilities: Sequence[float]) -> str:
+        """Returns the label at the operating point: class 0 from the threshold on, else the likeliest other class.
 
         Example:
-            >>> info = ModelInfo(["covid", "normal"], "covid", 0.4, [0, 0, 1, 1], "A test.")
-            >>> info.decide(0.4), info.decide(0.39)
+            >>> info = ModelInfo(["covid", "normal", "pneumonia"], "covid", 0.3, [0, 0, 1, 1], "A test.")
+            >>> info.decide([0.3, 0.2, 0.5]), info.decide([0.2, 0.5, 0.3])
             ('covid', 'normal')
         """
-        return self.labels[0] if p_positive >= self.threshold else self.labels[1]
+        return self.labels[0 if probabilities[0] >= self.threshold else 1 + int(np.argmax(probabilities[1:]))]
+
+    def decide_argmax(self, probabilities: Sequence[float]) -> str:
+        """Returns the likeliest label, the first of equals.
+
+        Example:
+            >>> info = ModelInfo(["covid", "normal", "pneumonia"], "covid", 0.3, [0, 0, 1, 1], "A test.")
+            >>> info.decide_argmax([0.3, 0.2, 0.5])
+            'pneumonia'
+        """
+        return self.labels[int(np.argmax(probabilities))]

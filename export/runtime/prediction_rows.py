@@ -7,16 +7,18 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from covid_tfds.common.errors import UsageError
-from covid_tfds.common.files import atomic, format_csv_row, to_json
+from covid_tfds.common.files import atomic, format_csv_row
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.overlay import draw_overlay
 from covid_tfds.imaging.reader import read_image
 from export.runtime.image_files import ImageFile
-from export.runtime.predictor import Predictor
-
-CSV_COLUMNS = ("image", "p_covid", "decision", "warnings", "error")
+from export.runtime.model_info import ModelInfo
+from export.runtime.predictor import Prediction, Predictor
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,14 @@ class PredictionRow:
 
     Attributes:
         image: Path of the file.
-        p_covid: Probability of covid, in [0, 1].
-        decision: One of the model's labels.
+        prediction: None for an image that could not be read.
         heatmap: Path of the image under its heat map, where one was written.
-        warnings: Reasons to doubt the probability.
-        error: Why the image could not be read; all of the above but `image` are None then.
+        error: Why the image could not be read.
     """
 
     image: str
-    p_covid: float | None = None
-    decision: str | None = None
+    prediction: Prediction | None = None
     heatmap: str | None = None
-    warnings: list[str] | None = None
     error: str | None = None
 
 
@@ -49,7 +47,7 @@ def predict_row(predictor: Predictor, image: ImageFile, heatmap: Path | None) ->
         heatmap: PNG file to write with the image under its heat map.
 
     Raises:
-        UsageError: If the heat map can't be written.
+        UsageError: If the heat map can't be written, or the model gives no answer.
     """
     if image.error:
         return PredictionRow(str(image.path), error=image.error)
@@ -58,18 +56,49 @@ def predict_row(predictor: Predictor, image: ImageFile, heatmap: Path | None) ->
     except ImageError as error:
         return PredictionRow(str(image.path), error=str(error))
     prediction = predictor.predict_decoded(decoded)
-    p_covid, decision = prediction.p_covid, prediction.decision
     if heatmap:
-        info = predictor.info
-        title = f"{image.path.name}: p_covid {p_covid:.4f}, {decision} at threshold {info.threshold:.3g}"
-        with atomic(heatmap) as temporary:
-            heatmap.parent.mkdir(parents=True, exist_ok=True)
-            draw_overlay(decoded.pixels, prediction.heatmap, info.heatmap_region, title).save(temporary, "PNG")
-    return PredictionRow(str(image.path), p_covid, decision, str(heatmap) if heatmap else None, prediction.warnings)
+        _write_heatmap(heatmap, image.path.name, decoded.pixels, prediction, predictor.info)
+    return PredictionRow(str(image.path), prediction, str(heatmap) if heatmap else None)
+
+
+def _write_heatmap(path: Path, name: str, pixels: np.ndarray, prediction: Prediction, info: ModelInfo) -> None:
+    p = f"{name}: p_{info.positive_class} {prediction.probabilities[info.positive_class]:.4f}"
+    decisions = f"{prediction.decision} at threshold {info.threshold:.3g}, {prediction.decision_argmax} by argmax"
+    title = f"{p}, {decisions}. {describe_limits(info)}"
+    with atomic(path) as temporary:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_overlay(pixels, prediction.heatmap, info.heatmap_region, title).save(temporary, "PNG")
+
+
+def describe_limits(info: ModelInfo) -> str:
+    """Returns the line that belongs under every answer: the run's shortcut verdict and the intended use."""
+    return f"Shortcut verdict of the run: {info.shortcuts_verdict or 'none'}. {info.intended_use}"
+
+
+def list_columns(info: ModelInfo) -> list[str]:
+    """Returns the columns of the CSV file."""
+    return ["image", *(f"p_{label}" for label in info.labels), "decision", "decision_argmax", "warnings", "error"]
+
+
+def make_record(row: PredictionRow, info: ModelInfo) -> dict[str, Any]:
+    """Returns a row as the JSON object that is printed: only what is there."""
+    if row.prediction is None:
+        return {"image": row.image, "error": row.error}
+    prediction = row.prediction
+    return {
+        "image": row.image,
+        **{f"p_{label}": p for label, p in prediction.probabilities.items()},
+        "decision": prediction.decision,
+        "decision_argmax": prediction.decision_argmax,
+        **({"heatmap": row.heatmap} if row.heatmap else {}),
+        "warnings": prediction.warnings,
+        "shortcuts_verdict": info.shortcuts_verdict,
+        "intended_use": info.intended_use,
+    }
 
 
 @contextlib.contextmanager
-def write_csv_rows(path: Path) -> Iterator[Callable[[PredictionRow], object]]:
+def write_csv_rows(path: Path, info: ModelInfo) -> Iterator[Callable[[PredictionRow], object]]:
     """Give a function that writes one row to a CSV file; the file gets its name when the block ends well.
 
     When the work is stopped, FILE.*.incomplete keeps the rows so far.
@@ -77,13 +106,14 @@ def write_csv_rows(path: Path) -> Iterator[Callable[[PredictionRow], object]]:
     Raises:
         UsageError: If the file can't be written.
     """
+    columns = list_columns(info)
     target = Path(os.path.realpath(path))  # a link stays one
     partial = target.with_name(f"{target.name}.{os.getpid()}.incomplete")  # its own, where two processes write the same
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", newline="", encoding="utf-8", buffering=1) as file:  # written line by line
-            file.write(format_csv_row(CSV_COLUMNS, dict(zip(CSV_COLUMNS, CSV_COLUMNS, strict=True))))
-            yield lambda row: file.write(_format_row(row))
+        with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace", buffering=1) as file:
+            file.write(format_csv_row(columns, dict(zip(columns, columns, strict=True))))
+            yield lambda row: file.write(_format_row(row, info, columns))
         partial.replace(target)
     except BrokenPipeError:  # of standard output
         raise
@@ -91,6 +121,7 @@ def write_csv_rows(path: Path) -> Iterator[Callable[[PredictionRow], object]]:
         raise UsageError(f"--csv {path} can't be written: {error.strerror or error}") from error
 
 
-def _format_row(row: PredictionRow) -> str:
-    values = to_json(row) | {"warnings": "; ".join(row.warnings or [])}
-    return format_csv_row(CSV_COLUMNS, {name: value for name, value in values.items() if name in CSV_COLUMNS})
+def _format_row(row: PredictionRow, info: ModelInfo, columns: list[str]) -> str:
+    values = make_record(row, info)
+    values["warnings"] = "; ".join(values.get("warnings", []))
+    return format_csv_row(columns, {name: value for name, value in values.items() if name in columns})

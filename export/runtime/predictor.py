@@ -11,7 +11,7 @@ import onnxruntime
 
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import DecodedImage, read_image
-from export.runtime.model_file import ModelError, open_session, read_model
+from export.runtime.model_file import ModelError, check_answer, open_session, read_model, run_session
 from export.runtime.model_info import ModelInfo
 from export.runtime.plausibility import find_warnings
 
@@ -24,16 +24,25 @@ class Prediction:
     """The model's answer for one image.
 
     Attributes:
-        p_covid: Probability of covid, in [0, 1].
-        decision: One of the labels: covid when p_covid is at least the model's threshold.
-        heatmap: float32 [h, w] >= 0, in units of the covid logit; its cells divide the whole image evenly.
-        warnings: Reasons to doubt the probability.
+        probabilities: Probability of each label, in [0, 1], in the order of the labels.
+        decision: The label at the operating point: class 0 when its probability is at least the model's threshold, else
+            the likeliest of the others.
+        decision_argmax: The likeliest label.
+        heatmap: float32 [h, w] >= 0, in units of the logit of class 0; its cells divide the whole image evenly.
+        warnings: Reasons to doubt the probabilities.
+        typicality: How typical the image is of the training images, in (0, 1]; None for a model without that output.
+        distance: Its distance to the nearest training images; None for a model without that output.
+        declined: Whether the image is so atypical that the model has no answer to it.
     """
 
-    p_covid: float
+    probabilities: dict[str, float]
     decision: str
+    decision_argmax: str
     heatmap: np.ndarray
     warnings: list[str]
+    typicality: float | None = None
+    distance: float | None = None
+    declined: bool = False
 
 
 class Predictor:
@@ -46,6 +55,7 @@ class Predictor:
 
     Attributes:
         info: The model's metadata, see `ModelInfo`.
+        session: The model in ONNX Runtime.
 
     Raises:
         ModelError: If the file is damaged or not made by `python -m export`.
@@ -55,8 +65,8 @@ class Predictor:
         >>> predictor.info.labels  # doctest: +SKIP
         ['covid', 'normal']
         >>> prediction = predictor.predict_file("golden/grey-wide.png")  # doctest: +SKIP
-        >>> prediction.decision == predictor.info.decide(prediction.p_covid)  # doctest: +SKIP
-        True
+        >>> list(prediction.probabilities), prediction.decision in predictor.info.labels  # doctest: +SKIP
+        (['covid', 'normal'], True)
         >>> prediction.heatmap.shape, prediction.warnings  # doctest: +SKIP
         ((7, 7), [])
     """
@@ -64,18 +74,18 @@ class Predictor:
     def __init__(self, path: str | Path):
         data = read_model(path)
         try:
-            self._session = open_session(data)
+            self.session = open_session(data)
         except Exception as error:  # ONNX Runtime raises many kinds of its own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             runtime = f"ONNX Runtime {onnxruntime.__version__}"
             raise ModelError(f"{path} can't be loaded by {runtime}: {reason}") from error
         expected = f"expected a model of `python -m export`, got {path}"
-        inputs = {value.name: value.type for value in self._session.get_inputs()}
-        outputs = {value.name for value in self._session.get_outputs()}
-        if inputs != {"image": "tensor(uint8)"} or not set(OUTPUTS) <= outputs:
-            raise ModelError(f"{expected} with inputs {inputs} and outputs {sorted(outputs)}.")
+        inputs = {value.name: value.type for value in self.session.get_inputs()}
+        outputs = {value.name: value.type for value in self.session.get_outputs()}
+        if inputs != {"image": "tensor(uint8)"} or {outputs.get(name) for name in OUTPUTS} != {"tensor(float)"}:
+            raise ModelError(f"{expected} with inputs {inputs} and outputs {outputs}.")
         try:
-            self.info = ModelInfo.from_metadata(self._session.get_modelmeta().custom_metadata_map)
+            self.info = ModelInfo.from_metadata(self.session.get_modelmeta().custom_metadata_map)
         except ValueError as error:
             raise ModelError(f"{expected} {error}.") from error
 
@@ -87,12 +97,21 @@ class Predictor:
 
         Raises:
             ValueError: For an array of another data type or shape.
+            ModelError: If the model gives no answer, or one that is none: another shape, NaN, no probabilities.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
             raise ValueError(f"expected uint8 [height, width, 3], got {image.dtype} {list(image.shape)}")
-        probabilities, heatmap = self._session.run(OUTPUTS, {"image": image[None]})
-        p_covid = float(probabilities[0, 0])
-        return Prediction(p_covid, self.info.decide(p_covid), heatmap[0], find_warnings(image))
+        labels = self.info.labels
+        probabilities, heatmap = run_session(self.session, OUTPUTS, {"image": image[None]})
+        check_answer(probabilities, heatmap, (1, len(labels)))
+        p = probabilities[0].tolist()
+        return Prediction(
+            probabilities=dict(zip(labels, p, strict=True)),
+            decision=self.info.decide(p),
+            decision_argmax=self.info.decide_argmax(p),
+            heatmap=heatmap[0],
+            warnings=find_warnings(image),
+        )
 
     def predict_decoded(self, image: DecodedImage) -> Prediction:
         """Predict what `read_image` read; its notes become warnings."""

@@ -37,7 +37,16 @@ def test_help_names_the_intended_use(capsys):
 
 
 def test_an_export_holds_these_files(exported):
-    names = {"saved_model", "model.onnx", "model.int8.onnx", "golden", "parity.json", "README.md", "SHA256SUMS"}
+    names = {
+        "saved_model",
+        "model.onnx",
+        "model.int8.onnx",
+        "model.json",
+        "golden",
+        "parity.json",
+        "README.md",
+        "SHA256SUMS",
+    }
     assert {entry.name for entry in exported.iterdir()} == names
     assert not exported.with_name("export.incomplete").exists()
 
@@ -135,4 +144,4 @@ def test_predictions_of_the_run_are_what_is_compared(trained_run):
     with (trained_run / file_names.PREDICTIONS).open(newline="") as file:
         written = {row["image_id"]: float(row["p_covid"]) for row in csv.DictReader(file)}
     images = read_run_images(load(trained_run), load(trained_run).predictions)
-    assert {image.name: image.p_covid for image in images} == written
+    assert {image.name: image.probabilities[0] for image in images} == written

@@ -11,9 +11,9 @@ import pytest
 from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.common.files import CHECKSUMS, read_checksums, read_json, sha256
 from export import page
-from export.file_names import ONNX, PAGE, PARITY
-from export.parity.check import ComparedImages, ParityReport
+from export.file_names import ONNX, ONNX_INT8, PAGE, PARITY
 from export.parity.golden import GoldenCase
+from export.parity.report import ComparedImages, ParityReport
 from export.runtime.predictor import Predictor
 
 
@@ -90,10 +90,11 @@ def test_has_the_facts_an_app_developer_needs(text):
 
 @pytest.mark.parametrize("attribution", [None, "By Simonyan and Zisserman, CC BY 4.0."])
 def test_names_the_authors_of_trained_weights(exported, tmp_path, attribution):
-    folder = shutil.copytree(exported, tmp_path / "export", ignore=shutil.ignore_patterns("saved_model"))
+    folder = shutil.copytree(exported, tmp_path / "export", ignore=shutil.ignore_patterns("saved_model", ONNX_INT8))
     info = dataclasses.replace(Predictor(exported / ONNX).info, attribution=attribution)
-    report = ParityReport("pass", [], ComparedImages([], [], []), {})
-    page.write_page(folder, info, report, [GoldenCase("grey-wide.png", 1, 1, "", [], [0.5, 0.5], [])], (7, 7), 10)
+    report = ParityReport("pass", [], ComparedImages([], [], [], []), {})
+    case = GoldenCase("grey-wide.png", 1, 1, "", True, [], [0.5, 0.5], [], {})
+    page.write_page(folder, info, report, [case], (7, 7), 10)
     assert ("Simonyan" in (folder / PAGE).read_text(encoding="utf-8")) == (attribution is not None)
 
 

@@ -47,12 +47,26 @@ def lines(capsys):
 def test_prints_a_line_an_image(model, images, capsys):
     assert predict.main([model, str(images)]) == 0
     out, err = lines(capsys)
-    assert out[0].split() == ["p_covid", "decision", "image"]
-    p_covid, decision, name = out[1].split()
+    assert out[0].split() == ["p_covid", "p_normal", "decision", "decision_argmax", "image"]
+    p_covid, p_normal, decision, decision_argmax, name = out[1].split()
     assert decision == ("covid" if float(p_covid) >= 0.4 else "normal")
-    assert [line.split()[2] for line in out[1:]] == [str(images / "image.png"), str(images / "more" / "image.png")]
+    assert decision_argmax == ("covid" if float(p_covid) >= float(p_normal) else "normal")
+    assert [line.split()[4] for line in out[1:3]] == [str(images / "image.png"), str(images / "more" / "image.png")]
     assert name == str(images / "image.png")
     assert err == []
+
+
+def test_the_foot_shows_verdict_and_intended_use(model, images, capsys):
+    assert predict.main([model, str(images)]) == 0
+    out, _ = lines(capsys)
+    assert len(out) == 4
+    assert "shortcut" in out[-1]
+    assert INTENDED_USE in out[-1]
+    assert predict.main([model, str(images), "--json"]) == 0
+    for line in lines(capsys)[0]:
+        row = json.loads(line)
+        assert row["shortcuts_verdict"] == "shortcut"
+        assert row["intended_use"] == INTENDED_USE
 
 
 def test_json_and_csv_hold_the_same_predictions(model, images, tmp_path, capsys):
@@ -70,8 +84,11 @@ def test_json_and_csv_hold_the_same_predictions(model, images, tmp_path, capsys)
             assert line["error"] == row["error"]
             assert line["p_covid"] == ""
         else:
-            assert float(line["p_covid"]) == row["p_covid"]
-            assert line["decision"] == row["decision"]
+            for name in ("p_covid", "p_normal"):
+                assert float(line[name]) == row[name]
+            assert row["p_covid"] + row["p_normal"] == pytest.approx(1)
+            for name in ("decision", "decision_argmax"):
+                assert line[name] == row[name]
     assert len(err) == 1
     assert err[0].startswith(f"error: {images / 'broken.png'}: expected JPEG")
     assert not list(table.parent.glob("*.incomplete"))
@@ -101,7 +118,7 @@ def test_the_other_images_are_still_predicted(model, images, tmp_path, capsys):
     bad = [half, bomb, empty, tmp_path / "zero.jpg", tmp_path / "missing.png"]
     assert predict.main([model, *map(str, bad[:3]), str(good), *map(str, bad[3:])]) == 1
     out, err = lines(capsys)
-    assert len(out) == 2
+    assert len(out) == 3
     assert len(err) == len(bad)
     for path, line in zip(bad, err, strict=True):
         assert line.startswith(f"error: {path}: ")

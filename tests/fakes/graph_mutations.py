@@ -77,6 +77,27 @@ def resize_by(mode: str, transform: str, antialias: bool = False):
     return mutate
 
 
+def spoil_third_image(model: onnx.ModelProto) -> None:
+    """The third and later images of a batch get a probability of 0.5 for each of two classes."""
+    for node in model.graph.node:
+        for place, name in enumerate(node.output):
+            if name == "probabilities":
+                node.output[place] = "right"
+    zero, two, end = ("first", 0), ("third", 2), ("end", 1 << 40)
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray([at]), name) for name, at in (zero, two, end))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0), "nothing"))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.5), "half"))
+    model.graph.node.extend(
+        [
+            helper.make_node("Slice", ["right", "first", "third", "first"], ["two"]),
+            helper.make_node("Slice", ["right", "third", "end", "first"], ["rest"]),
+            helper.make_node("Mul", ["rest", "nothing"], ["zeros"]),
+            helper.make_node("Add", ["zeros", "half"], ["halves"]),
+            helper.make_node("Concat", ["two", "halves"], ["probabilities"], axis=0),
+        ]
+    )
+
+
 def _after_resize(model: onnx.ModelProto, operator: str, constant: np.ndarray, **attributes) -> None:
     for node in model.graph.node:
         for place, name in enumerate(node.input):

@@ -96,7 +96,7 @@ def predictor(models: Path) -> Callable[[list[Path]], dict[str, str]]:
 
     def one(file: Path) -> str:
         try:
-            outcome = model.predict_file(file).p_covid
+            outcome = sum(model.predict_file(file).probabilities.values())
         except ImageError as error:
             outcome = str(error)
         assert "\n" not in outcome if isinstance(outcome, str) else math.isfinite(outcome)

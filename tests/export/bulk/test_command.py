@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas
 import pytest
 from PIL import Image
@@ -22,10 +23,11 @@ from covid_tfds.common.errors import INTENDED_USE, UsageError
 from covid_tfds.common.parts import run_parts
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import read_image
-from export.bulk import __main__, inputs, model, part
+from export.bulk import __main__, inputs, part
 from export.bulk.inputs import FilePart
 from export.bulk.output import Output
 from export.file_names import ONNX, ONNX_INT8
+from export.graph import halves
 from export.runtime.model_file import open_session
 from export.runtime.predictor import ModelError, Predictor
 from tests.fakes.cluster import cluster_of
@@ -73,8 +75,10 @@ def assert_as_predictor(output, path, names):
     assert sorted(found.index) == sorted(names)
     for name in names:
         expected = predictor.predict_file(name)
-        assert found.p_covid[name] == pytest.approx(expected.p_covid, abs=1e-6)
+        for label, p in expected.probabilities.items():
+            assert found[f"p_{label}"][name] == pytest.approx(p, abs=1e-6)
         assert found.decision[name] == expected.decision
+        assert found.decision_argmax[name] == expected.decision_argmax
         assert found.warnings[name] == "; ".join(expected.warnings)
     assert found.p_covid.std() > 1e-4
 
@@ -252,7 +256,7 @@ def test_examples_of_a_tfds_dataset(path, films, tmp_path, capsys):
     found, predictor = rows(tmp_path / "output"), Predictor(path)
     assert sorted(found.index) == [file.stem for file in sorted(files, key=lambda file: file.stem)]
     for file in files:
-        assert found.p_covid[file.stem] == pytest.approx(predictor.predict_file(file).p_covid, abs=1e-6)
+        assert found.p_covid[file.stem] == pytest.approx(predictor.predict_file(file).probabilities["covid"], abs=1e-6)
     assert bulk(path, "covid_tfds/phantom", tmp_path / "other", *flags) == 2
     assert "tfds build covid_tfds/phantom" in capsys.readouterr().err
 
@@ -291,9 +295,9 @@ def test_exit_code_2_when_nothing_could_be_read(path, films, tmp_path):
 
 
 def test_a_model_without_the_inner_tensor_is_refused():
-    graph = model.onnx.helper.make_graph([], "g", [], [])
+    graph = onnx.helper.make_graph([], "g", [], [])
     with pytest.raises(ModelError, match="inner tensor 'resized'"):
-        model.take_half(model.onnx.helper.make_model(graph).SerializeToString(), model.IMAGE, model.RESIZED)
+        halves.take_part(onnx.helper.make_model(graph).SerializeToString(), halves.IMAGE, [halves.RESIZED])
 
 
 def names(pattern):
@@ -308,11 +312,11 @@ def test_a_pattern_names_files_as_they_are(films):
 def test_the_halves_together_are_the_whole(path):
     data = Path(path).read_bytes()
     image = np.asarray(Image.fromarray(phantom.draw(3).image).convert("RGB"))
-    first = open_session(model.take_half(data, model.IMAGE, model.RESIZED), 1)
-    second = open_session(model.take_half(data, model.RESIZED, model.PROBABILITIES), 1)
-    (resized,) = first.run(None, {model.IMAGE: image[None]})
-    (probabilities,) = second.run(None, {model.RESIZED: resized})
-    assert probabilities[0, 0] == pytest.approx(Predictor(path).predict(image).p_covid, abs=1e-6)
+    first = open_session(halves.take_part(data, halves.IMAGE, [halves.RESIZED]), 1)
+    second = open_session(halves.take_part(data, halves.RESIZED, [halves.PROBABILITIES]), 1)
+    (resized,) = first.run(None, {halves.IMAGE: image[None]})
+    (probabilities,) = second.run(None, {halves.RESIZED: resized})
+    assert probabilities[0, 0] == pytest.approx(Predictor(path).predict(image).probabilities["covid"], abs=1e-6)
     assert resized.shape == (1, 224, 224, 3)
 
 

@@ -91,7 +91,7 @@ def test_other_recipes_convert_and_agree(recipe, side, read, tmp_path):
     whole = vgg16.assemble_model(preprocessing.build_preprocessing(recipe.scaling), backbone, head)
     image = np.random.default_rng(5).integers(0, 256, (301, 187, 3)).astype(np.uint8)
     # Untrained, a head on features of this size is sure of everything.
-    while abs(odds := reference.compute_log_odds(np.asarray(whole(image[None].astype(np.float32)))[0])) > 2:
+    while abs(odds := np.subtract(*np.log(np.asarray(whole(image[None].astype(np.float32)))[0]))) > 2:
         last = head.get_layer("probabilities")
         last.set_weights([weight / abs(odds) for weight in last.get_weights()])
     whole.save(tmp_path / "model.keras")
@@ -99,7 +99,7 @@ def test_other_recipes_convert_and_agree(recipe, side, read, tmp_path):
     onnx_graph.write_onnx(network, INFO, tmp_path / "model.onnx")
     session = open_session((tmp_path / "model.onnx").read_bytes())
     probabilities, heat = session.run(onnx_graph.OUTPUTS, {"image": image[None]})
-    truth = reference.Reference(network).predict(image)
+    truth = reference.Reference(network).predict([image])[0]
     assert 0.01 < truth.probabilities[0] < 0.99
     np.testing.assert_allclose(probabilities[0], truth.probabilities, atol=1e-5)
     assert heat.shape == (1, side, side)

@@ -11,13 +11,14 @@ import pytest
 
 from covid_tfds.common.files import read_json, to_json
 from export import __main__, exporting
-from export.file_names import ONNX, PARITY, SAVED_MODEL
+from export.file_names import MODEL_JSON, ONNX, PARITY, SAVED_MODEL
 from export.graph import onnx_graph, saved_model
+from export.graph.metadata import collect_metadata, write_model_json
 from export.graph.network import Network
 from export.parity import check
 from export.parity.drawn_images import draw_images
 from export.parity.reference import Reference
-from export.parity.stages import STAGES, Stage
+from export.parity.stages import INT8_STAGES, STAGES, Stage
 from export.runtime.predictor import Predictor
 from tests.fakes import graph_mutations as mutations
 from trainer.run_folder import file_names
@@ -39,8 +40,21 @@ def broken(exported, tmp_path):
     return tmp_path
 
 
-def failed(reference, folder) -> list[str]:
-    return [name for name, stage in check.check_parity(reference, folder, IMAGES).items() if not stage.passed]
+@pytest.fixture(scope="module")
+def info(trained_run, reference):
+    return collect_metadata(load(trained_run), reference.network)
+
+
+@pytest.fixture
+def failed(reference, broken, info):
+    """Finds the stages that fail."""
+
+    def find() -> list[str]:
+        write_model_json(broken, info, {ONNX: 1e-5})
+        stages = check.check_parity(reference, broken, IMAGES, info).stages
+        return [name for name, stage in stages.items() if not stage.passed]
+
+    return find
 
 
 def mutate(folder, mutation) -> None:
@@ -59,11 +73,13 @@ def test_the_runs_probabilities_are_not_saturated(trained_run):
 def test_a_good_export_passes_every_stage(exported):
     result = read_json(exported / PARITY)
     assert result["verdict"] == "pass"
-    assert {stage["stage"] for stage in result["stages"]} == {stage.stage for stage in STAGES}
+    assert {stage["stage"] for stage in result["stages"]} == {stage.stage for stage in (*STAGES, *INT8_STAGES)}
     for stage in result["stages"]:
         assert stage["compared"] > 0, stage
         assert stage["difference"] <= stage["tolerance"], stage
+    assert result["int8"] == "pass"
     assert len(result["images"]["of_the_run"]) == 8
+    assert len(result["images"]["calibrated_on"]) == 20
     assert len(result["images"]["made_up"]) == len(draw_images())
 
 
@@ -91,20 +107,20 @@ def test_agreement_is_far_tighter_than_the_tolerances(exported):
     ],
     ids=["bgr", "scale-256", "biases-zeroed", "weight-noise", "height-width", "nearest", "align-corners", "antialias"],
 )
-def test_a_fault_in_the_graph_fails(reference, broken, mutation, stage):
+def test_a_fault_in_the_graph_fails(failed, broken, mutation, stage):
     mutate(broken, mutation)
-    found = failed(reference, broken)
+    found = failed()
     assert found[0] == stage
     assert {"onnx", "log_odds", "file"} <= set(found)
 
 
-def test_a_right_resize_put_in_as_a_mutation_passes(reference, broken):
+def test_a_right_resize_put_in_as_a_mutation_passes(failed, broken):
     """The resize put in by hand, in the right mode, passes: so it is the mode that the others fail for."""
     mutate(broken, mutations.resize_by("linear", "half_pixel"))
-    assert failed(reference, broken) == []
+    assert failed() == []
 
 
-def test_dropout_left_on_fails(reference, broken, tmp_path):
+def test_dropout_left_on_fails(reference, failed, broken, tmp_path):
     network = reference.network
 
     def loud(maps, training):
@@ -113,7 +129,7 @@ def test_dropout_left_on_fails(reference, broken, tmp_path):
     with_dropout = dataclasses.replace(network, head=_Called(network.head, loud))
     (broken / SAVED_MODEL).unlink()
     saved_model.write_saved_model(with_dropout, broken / SAVED_MODEL)
-    found = failed(reference, broken)
+    found = failed()
     assert found[0] == "saved_model"
     assert {"repeated", "file"} <= set(found)
     # What tf2onnx makes of dropout is no valid graph, and it does not say so itself.
@@ -135,11 +151,34 @@ class _Called:
         return getattr(self._model, name)
 
 
-def test_a_wrong_interface_ends_the_check(reference, broken):
+@pytest.mark.parametrize(
+    ("key", "value"), [("threshold", "0.5"), ("heatmap_region", "[0, 0, 0.5, 0.5]"), ("labels", '["covid", "other"]')]
+)
+def test_other_metadata_than_the_runs_fails(failed, broken, key, value):
+    def change(model):
+        next(prop for prop in model.metadata_props if prop.key == key).value = value
+
+    mutate(broken, change)
+    assert failed() == ["metadata"]
+
+
+def test_other_facts_in_model_json_fail(reference, broken, info):
+    write_model_json(broken, dataclasses.replace(info, threshold=info.threshold + 0.1), {ONNX: 1e-5})
+    found = check.check_parity(reference, broken, IMAGES, info).stages
+    assert not found["metadata"].passed
+    assert found["metadata"].where == f"{MODEL_JSON}: threshold"
+
+
+def test_a_fault_from_the_third_image_of_a_batch_on_fails(failed, broken):
+    mutate(broken, mutations.spoil_third_image)
+    assert "batch" in failed()
+
+
+def test_a_wrong_interface_ends_the_check(reference, broken, info):
     mutate(broken, lambda model: _rename(model, "heatmap", "cam"))
-    found = check.check_parity(reference, broken, IMAGES)
+    found = check.check_parity(reference, broken, IMAGES, info).stages
     assert not found["interface"].passed
-    assert found["interface"].where == "model.onnx: heatmap"
+    assert "'cam'" in found["interface"].where
     assert found["onnx"].compared == 0
 
 
@@ -150,9 +189,10 @@ def _rename(model, old, new):
         value.name = new if value.name == old else value.name
 
 
-def test_other_predictions_than_the_models_fail(reference, broken):
-    image = dataclasses.replace(IMAGES[0], p_covid=0.123)
-    found = check.check_parity(reference, broken, [image])
+def test_other_predictions_than_the_models_fail(reference, broken, info):
+    write_model_json(broken, info, {ONNX: 1e-5})
+    image = dataclasses.replace(IMAGES[0], probabilities=(0.123, 0.877))
+    found = check.check_parity(reference, broken, [image], info).stages
     assert [name for name, stage in found.items() if not stage.passed] == ["training"]
 
 

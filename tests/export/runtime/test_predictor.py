@@ -36,7 +36,10 @@ def golden(exported) -> list[dict]:
 def test_gives_the_golden_answers(exported, predictor):
     for case in golden(exported):
         prediction = predictor.predict_file(exported / "golden" / case["file"])
-        assert prediction.p_covid == pytest.approx(case["probabilities"][0], abs=1e-5)
+        assert list(prediction.probabilities.values()) == pytest.approx(case["probabilities"], abs=1e-5)
+        answer = case["answers"][ONNX]
+        assert list(prediction.probabilities.values()) == pytest.approx(answer["probabilities"], abs=1e-6)
+        assert (prediction.decision, prediction.decision_argmax) == (answer["decision"], answer["decision_argmax"])
         expected = np.asarray(case["heatmap"])
         assert prediction.heatmap.shape == expected.shape
         np.testing.assert_allclose(prediction.heatmap, expected, atol=1e-3 * max(expected.max(), 1e-3))
@@ -46,7 +49,7 @@ def test_predictions_are_those_of_predictions_csv(trained_run, predictor):
     run = load(trained_run)
     for row in run.predictions[::6]:
         prediction = predictor.predict_file(Path(run.config.data.dataset) / row.image_id)
-        assert prediction.p_covid == pytest.approx(row.p_covid, abs=1e-5)
+        assert prediction.probabilities["covid"] == pytest.approx(row.p_covid, abs=1e-5)
         assert prediction.decision == ("covid" if row.p_covid >= 0.4 else "normal")
 
 
@@ -69,7 +72,8 @@ def test_reads_the_int8_model(exported, predictor):
     small = Predictor(exported / ONNX_INT8)
     assert small.info == dataclasses.replace(predictor.info, precision="int8")
     image = exported / "golden" / "grey-wide.png"
-    assert small.predict_file(image).p_covid == pytest.approx(predictor.predict_file(image).p_covid, abs=0.05)
+    p_covid, expected = (one.predict_file(image).probabilities["covid"] for one in (small, predictor))
+    assert p_covid == pytest.approx(expected, abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -135,17 +139,29 @@ def test_a_missing_model_is_refused(tmp_path):
         Predictor(tmp_path / "model.onnx")
 
 
-def other_model(path, **metadata):
-    """A valid ONNX model that is not ours."""
-    values = [
-        helper.make_tensor_value_info(name, TensorProto.UINT8, ["n"]) for name in ("image", "probabilities", "heatmap")
+def other_model(path, probabilities=(0.25, 0.75), heatmap=((0.0, 1.0),), **metadata):
+    """A valid ONNX model that is not ours and gives the same answer to every image."""
+    answers = {"probabilities": [probabilities], "heatmap": [heatmap]}
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in answers]
+    nodes = [
+        helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(np.asarray(value, np.float32)))
+        for name, value in answers.items()
     ]
-    nodes = [helper.make_node("Identity", ["image"], [name]) for name in ("probabilities", "heatmap")]
-    graph = helper.make_graph(nodes, "g", values[:1], values[1:])
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", "h", "w", 3])
+    graph = helper.make_graph(nodes, "g", [image], values)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     helper.set_model_props(model, metadata)
     onnx.save(model, path)
     return model
+
+
+METADATA = {
+    "labels": '["covid", "normal"]',
+    "positive_class": '"covid"',
+    "threshold": "0.5",
+    "heatmap_region": "[0, 0, 1, 1]",
+    "intended_use": '"A test."',
+}
 
 
 def test_a_model_of_another_program_is_refused(tmp_path):
@@ -167,15 +183,74 @@ def test_a_model_of_another_program_is_refused(tmp_path):
         ({"positive_class": '"flu"'}, "'flu'"),
         ({"positive_class": '"normal"'}, "'normal'"),
         ({"threshold": '"x"'}, "threshold 'x'"),
+        ({"threshold": "NaN"}, "threshold nan"),
+        ({"threshold": "1e999"}, "threshold inf"),
+        ({"threshold": "null"}, "threshold None"),
+        ({"threshold": "[0.5]"}, "threshold"),
+        ({"threshold": "true"}, "threshold True"),
+        ({"threshold": "1" * 5000}, "threshold"),
+        ({"labels": '["covid", "covid"]'}, "labels"),
+        ({"labels": '["covid", 3]'}, "labels"),
+        ({"labels": '["covid", ["normal"]]'}, "labels"),
+        ({"labels": '["covid", "' + "n" * 300 + '"]'}, "labels"),
+        ({"heatmap_region": '["0", "0", "1", "1"]'}, "heatmap_region"),
+        ({"heatmap_region": "[0, 0, 1e9, 1]"}, "heatmap_region"),
+        ({"heatmap_region": "[0, 0, 1]"}, "heatmap_region"),
+        ({"heatmap_region": "[0.5, 0, 0.5, 1]"}, "heatmap_region"),
+        ({"intended_use": "{}"}, "intended_use"),
+        ({"notes": '"text"'}, "notes"),
+        ({"dataset": "[" * 100_000}, "dataset"),
+        ({"dataset": '{"a":' * 20 + "0" + "}" * 20}, "dataset"),
+        ({"recipe": '"' + "x" * (1 << 21) + '"'}, "recipe"),
+        ({"shortcuts_verdict": '"none"'}, "shortcuts_verdict"),
+        ({"temperature": "-1"}, "temperature"),
+        ({"declined_at": '"0.01"'}, "declined_at"),
     ],
 )
 def test_a_model_with_wrong_metadata_is_refused(tmp_path, changed, named):
     path = tmp_path / "other.onnx"
-    right = {"labels": '["covid", "normal"]', "positive_class": '"covid"', "threshold": "0.5"}
-    other_model(path, **{**right, "heatmap_region": "[]", "intended_use": '""', **changed})
+    other_model(path, **METADATA | changed)
     with pytest.raises(ModelError, match=named) as caught:
         Predictor(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "p", "decisions"),
+    [
+        (["a", "b", "c", "d"], [0.2, 0.1, 0.4, 0.3], ("c", "c")),
+        (["a", "b", "c", "d"], [0.3, 0.1, 0.2, 0.4], ("a", "d")),
+        (["a", "b", "c", "d"], [0.1, 0.3, 0.3, 0.3], ("b", "b")),
+    ],
+)
+def test_four_classes_and_both_rules(tmp_path, labels, p, decisions):
+    path = tmp_path / "four.onnx"
+    other_model(path, p, **METADATA | {"labels": json.dumps(labels), "positive_class": '"a"', "threshold": "0.3"})
+    prediction = Predictor(path).predict(np.zeros((4, 4, 3), np.uint8))
+    # 0.3 in 32 bits is a little more than 0.3.
+    assert (prediction.decision, prediction.decision_argmax) == decisions
+    assert prediction.probabilities == pytest.approx(dict(zip(labels, p, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        ({"probabilities": (np.nan, 0.5)}, "no probabilities"),
+        ({"probabilities": (-0.5, 1.5)}, "no probabilities"),
+        ({"probabilities": (0.5, 0.9)}, "no probabilities"),
+        ({"probabilities": (0.2, 0.3, 0.5)}, r"\[1, 3\], expected \[1, 2\]"),
+        ({"probabilities": ((0.2, 0.8),)}, r"\[1, 1, 2\]"),
+        ({"heatmap": (1.0, 2.0)}, r"heat map \[1, 2\]"),
+        ({"heatmap": ((np.inf, 2.0),)}, "heat map"),
+        ({"heatmap": ((-1.0, 2.0),)}, "heat map"),
+        ({"heatmap": np.zeros((2000, 2000))}, "heat map"),
+    ],
+)
+def test_an_answer_that_is_none_is_an_error(tmp_path, answer, named):
+    path = tmp_path / "other.onnx"
+    other_model(path, **answer, **METADATA)
+    with pytest.raises(ModelError, match=named):
+        Predictor(path).predict(np.zeros((4, 4, 3), np.uint8))
 
 
 @pytest.mark.parametrize("inside", ["initializer", "attribute", "subgraph"])
