@@ -16,11 +16,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from covid_tfds.common.errors import SourceError
+from covid_tfds.common.lazy import import_on_use
 
 if TYPE_CHECKING:
     from covid_tfds.covid_tfds_dataset_builder import Builder, phantom_config
+    from covid_tfds.datasets import load_examples
+    from covid_tfds.examples import DatasetRequest
 
-__all__ = ["Builder", "SourceError", "__version__", "phantom_config"]
+__all__ = ["Builder", "DatasetRequest", "SourceError", "__version__", "load_examples", "phantom_config"]
 
 try:
     __version__ = version("covid-tfds")
@@ -28,7 +31,13 @@ except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+unknown"
 
 _BUILDER_MODULE = "covid_tfds.covid_tfds_dataset_builder"
-_LAZY = ("Builder", "phantom_config")
+_MODULES = {
+    "Builder": _BUILDER_MODULE,
+    "phantom_config": _BUILDER_MODULE,
+    "load_examples": "covid_tfds.datasets",
+    "DatasetRequest": "covid_tfds.examples",
+}
+_import_name = import_on_use(__name__, _MODULES)
 _failure: Exception | None = None
 
 
@@ -51,12 +60,10 @@ if importlib.util.find_spec("tensorflow_datasets"):
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _failure is not None:
+    if _failure is not None and _MODULES.get(name) == _BUILDER_MODULE:
         raise _failure
-    return getattr(importlib.import_module(_BUILDER_MODULE), name)
+    return _import_name(name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_MODULES})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from trainer.run_folder import file_names
 from trainer.run_folder.caveats import list_caveats
 from trainer.run_folder.details import save, save_config
 from trainer.run_folder.keras_file import save_model
-from trainer.run_folder.run import default_output
+from trainer.run_folder.run import Run, default_output
 from trainer.validation.assemble import assemble_run
 from trainer.validation.validate import apply_temperature, validate_recipe
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from trainer.tuning.summary import SearchSummary
 
 
-def train(config: Config) -> Path:
-    """Trains, validates and writes a run, prints its results, and returns the run folder.
+def train(config: Config) -> Run:
+    """Trains, validates and writes a run, prints its results, and returns the run.
 
     Args:
         config: The flags. A stopped run with the same flags goes on where it was.
@@ -74,7 +75,7 @@ def train(config: Config) -> Path:
     print(
         f"Run folder: {output}\nPlot to open: {output / file_names.PLOT}\nReport to open: {output / file_names.REPORT}"
     )
-    return output
+    return dataclasses.replace(run, path=output)
 
 
 def help_search(config: Config) -> None:

@@ -58,10 +58,11 @@ def _reason(error: OSError) -> str:
 
 
 def write_checksums(folder: Path, unlisted: Iterable[str] = ()) -> None:
-    """Write SHA256SUMS, as `sha256sum -c` reads it: all files in the folder and below except `unlisted`."""
+    """Write SHA256SUMS, as `sha256sum -c` reads it: all files in the folder and below except `unlisted` files and folders."""
     passed_over = {CHECKSUMS, *unlisted}
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in passed_over)
-    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    listed = [path for path in files if passed_over.isdisjoint(path.parts)]
+    lines = [f"{sha256(folder / path)}  {path.as_posix()}\n" for path in listed]
     write_text(folder / CHECKSUMS, "".join(lines))
 
 

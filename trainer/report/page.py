@@ -20,8 +20,15 @@ from trainer.run_folder.run import Run
 from trainer.run_folder.saliency import SaliencyImage
 
 
-def render(run: Run, details: RunDetails, facts: dict[str, Any]) -> str:
-    """Returns the HTML of a run's report. facts: see `collect_facts`."""
+def render(run: Run, details: RunDetails, facts: dict[str, Any], plots: dict[str, str]) -> str:
+    """Returns the HTML of a run's report.
+
+    Args:
+        run: The run.
+        details: What only the report shows.
+        facts: See `collect_facts`.
+        plots: See `draw_plots`.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trainer.report"),
         autoescape=True,
@@ -32,7 +39,7 @@ def render(run: Run, details: RunDetails, facts: dict[str, Any]) -> str:
     environment.filters["as_dict"] = dataclasses.asdict
     return environment.get_template("report.html").render(
         **facts,
-        plots={name: _uri("image/svg+xml", svg.encode()) for name, svg in _draw_plots(run, details).items()},
+        plots={name: _uri("image/svg+xml", svg.encode()) for name, svg in plots.items()},
         tuning_plot=_uri("image/png", details.tuning_plot) if details.tuning_plot else None,
         gallery=_list_gallery(details),
         validated=name_cross_validation(run.metrics).capitalize(),
@@ -40,8 +47,8 @@ def render(run: Run, details: RunDetails, facts: dict[str, Any]) -> str:
     )
 
 
-def _draw_plots(run: Run, details: RunDetails) -> dict[str, str]:
-    """The SVG text of each plot."""
+def draw_plots(run: Run, details: RunDetails) -> dict[str, str]:
+    """Returns the SVG text of each plot of the report, by name."""
     metrics, best = run.metrics, choose_best_metrics(run.metrics)
     bars, sets, bins = _list_bars(metrics.shortcuts), _list_series(run, details), metrics.calibration
     return {

@@ -21,8 +21,11 @@ def write_plots(run: Run, details: RunDetails, features: Features, network: kera
 
 
 def write_report(run: Run, details: RunDetails) -> None:
-    """Writes report.html, report.json and MODEL_CARD.md into the run's folder, over older ones. About a second."""
-    facts = collect_facts(run, details)
+    """Writes report.html, plots/, report.json and MODEL_CARD.md into the run's folder, over older ones. About a second."""
+    facts, drawn = collect_facts(run, details), page.draw_plots(run, details)
+    (run.path / file_names.PLOTS).mkdir(exist_ok=True)
+    for name, svg in drawn.items():
+        write_text(run.path / file_names.PLOTS / f"{name}.svg", svg)
     write_result(run.path / file_names.REPORT_JSON, facts)
-    write_text(run.path / file_names.REPORT, page.render(run, details, facts))
+    write_text(run.path / file_names.REPORT, page.render(run, details, facts, drawn))
     write_text(run.path / file_names.MODEL_CARD, model_card.render(facts))

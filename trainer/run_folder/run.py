@@ -13,7 +13,7 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import CHECKSUMS, read_json, verify
 from covid_tfds.common.new_folder import INCOMPLETE, LOCK, destination
 from trainer.config import Config
-from trainer.run_folder import file_names
+from trainer.run_folder import display, file_names
 from trainer.run_folder.environment import Environment
 from trainer.run_folder.predictions import Prediction
 from trainer.run_folder.results import RunMetrics
@@ -42,6 +42,23 @@ class Run:
     def model_path(self) -> Path:
         """The full Keras model: [batch, height, width, 3] in 0..255 -> [batch, 2], covid first."""
         return self.path / file_names.MODEL
+
+    @property
+    def report(self) -> display.ShownFiles:
+        """report.html, which a notebook shows in a frame."""
+        return display.ShownFiles((self.path / file_names.REPORT,))
+
+    @property
+    def heat_maps(self) -> display.ShownFiles:
+        """The images that were drawn under their heat maps, those of the test split first."""
+        return display.ShownFiles(tuple(sorted((self.path / file_names.OVERLAYS).glob("*.jpg"))))
+
+    def plot(self, name: str) -> display.ShownFiles:
+        """Returns a plot of the report, which a notebook shows: see `display.find_plot`."""
+        return display.find_plot(self.path, name)
+
+    def _repr_html_(self) -> str:
+        return display.render_metrics(self.metrics)
 
 
 def load(path: str | Path) -> Run:
