@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from covid_tfds import layouts, tf_data
+from covid_tfds.common import logs
 from covid_tfds.common.errors import SourceError, UsageError
 from covid_tfds.examples import FACTS, FULL_CONFIG, DatasetRequest, Examples
 
@@ -48,9 +49,11 @@ def prepare(request: DatasetRequest) -> tfds.core.DatasetBuilder:
     Raises:
         UsageError: If images can't be fetched, or the prepared dataset is damaged.
     """
-    import tensorflow_datasets as tfds
+    with logs.silenced():
+        import tensorflow  # noqa: F401 - TFDS imports it later, and noisily
+        import tensorflow_datasets as tfds
 
-    import covid_tfds
+        import covid_tfds
 
     config = covid_tfds.phantom_config(request.num_examples) if request.num_examples else request.config
     name = config if isinstance(config, str) else config.name

@@ -25,6 +25,7 @@ MIN_EXAMPLES = 10
 POSITIVE_CLASS = "covid"
 FACTS = ("source", "finding", "view", "sex", "license")
 UNKNOWN = ""
+SHOWN = 4  # images of a class in a notebook
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,24 @@ class Examples:
         columns = (self.image_id, self.groups, self.labels, self.split, self.sha256)
         table = sorted([str(value) for value in row] for row in zip(*columns, strict=True))
         return hashlib.sha256(json.dumps(table).encode()).hexdigest()
+
+    def _repr_html_(self) -> str:
+        """The first images of each class, for a notebook, with what the publisher states of them."""
+        from covid_tfds.imaging import gallery, reader  # imported late: only a notebook needs them
+
+        rows = np.concatenate([np.flatnonzero(self.is_class(name))[:SHOWN] for name in self.class_names])
+        pixels = [
+            reader.decode_image(encoded, self.image_id[row]).pixels
+            for encoded, row in zip(self.read(rows), rows, strict=True)
+        ]
+        captions = [self._caption(row) for row in rows]
+        counts = ", ".join(f"{np.sum(self.is_class(name))} {name}" for name in self.class_names)
+        return f"<p>{len(self)} images: {counts}</p>{gallery.render_gallery(zip(pixels, captions, strict=True))}"
+
+    def _caption(self, row: int) -> str:
+        stated = {name: self.facts[name][row] for name in ("finding", "view")}
+        known = [f"{name} {value}" for name, value in stated.items() if value != UNKNOWN]
+        return ", ".join([f"labelled {self.class_names[self.labels[row]]}", *known])
 
     def subset(self, rows: np.ndarray) -> Examples:
         """Returns the examples of some rows, int [m], in that order. Other images can't be read from the result."""

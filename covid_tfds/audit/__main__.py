@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from covid_tfds.common import cli, logs
+from covid_tfds.common import cli
 from covid_tfds.common.files import write_json, write_text
 from covid_tfds.common.flags import from_namespace
 from covid_tfds.common.new_folder import clear, new_folder
@@ -57,9 +57,6 @@ def _audit(options: argparse.Namespace) -> int:
 
     request = from_namespace(DatasetRequest, options)
     request.validate()
-    if not request.dataset:  # a folder is read without TensorFlow
-        with logs.silenced():
-            import tensorflow  # noqa: F401
     examples = load_examples(request)
     output = options.output or Path("audits") / f"{request.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     with new_folder(output) as folder:

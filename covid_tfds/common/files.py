@@ -58,7 +58,7 @@ def _reason(error: OSError) -> str:
 
 
 def write_checksums(folder: Path, unlisted: Iterable[str] = ()) -> None:
-    """Write SHA256SUMS, as `sha256sum -c` reads it: all files in the folder and below except `unlisted` files and folders."""
+    """Write SHA256SUMS, as `sha256sum -c` reads it: all files below the folder but `unlisted` files and folders."""
     passed_over = {CHECKSUMS, *unlisted}
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     listed = [path for path in files if passed_over.isdisjoint(path.parts)]

@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from covid_tfds.common import logs
+
 
 def import_on_use(package: str, module_of: dict[str, str]) -> Callable[[str], Any]:
     """Returns a `__getattr__` for the `__init__` of a package.
@@ -26,6 +28,7 @@ def import_on_use(package: str, module_of: dict[str, str]) -> Callable[[str], An
     def get(name: str) -> Any:
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(module_of[name]), name)
+        with logs.silenced():
+            return getattr(importlib.import_module(module_of[name]), name)
 
     return get

@@ -21,7 +21,7 @@ def write_plots(run: Run, details: RunDetails, features: Features, network: kera
 
 
 def write_report(run: Run, details: RunDetails) -> None:
-    """Writes report.html, plots/, report.json and MODEL_CARD.md into the run's folder, over older ones. About a second."""
+    """Writes report.html, plots/, report.json and MODEL_CARD.md into the run's folder, over older ones."""
     facts, drawn = collect_facts(run, details), page.draw_plots(run, details)
     (run.path / file_names.PLOTS).mkdir(exist_ok=True)
     for name, svg in drawn.items():
