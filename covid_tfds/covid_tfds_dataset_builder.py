@@ -40,28 +40,34 @@ class CovidConfig(tfds.core.BuilderConfig):
     num_examples: int | None = None
 
 
-def phantom_config(num_examples: int) -> CovidConfig:
+PHANTOM_LABELS = {"phantom": ("covid", "normal"), "phantom_three_classes": ("covid", "normal", "pneumonia")}
+
+
+def phantom_config(num_examples: int, name: str = "phantom") -> CovidConfig:
     """Returns a `phantom` config of another size.
 
     Args:
-        num_examples: How many radiographs to draw, half of them with opacities; at least 10, so that no split is empty.
+        num_examples: How many radiographs to draw, equally many of each class; at least 10, so that no split is empty.
+        name: "phantom" or "phantom_three_classes".
 
     Returns:
-        The config `phantom_<num_examples>`, whose prepared data lies beside that of `phantom`, never in its place.
+        The config `<name>_<num_examples>`, whose prepared data lies beside that of `<name>`, never in its place.
 
     Raises:
-        ValueError: If `num_examples` is below 10.
+        ValueError: If `num_examples` is below 10, or below 15 with three classes.
 
     Example:
         >>> builder = tfds.builder("covid_tfds", config=phantom_config(2000))
         >>> builder.builder_config.name
         'phantom_2000'
     """
-    if num_examples < 10:
-        raise ValueError(f"phantom_config: num_examples is {num_examples}, expected 10 or more")
+    labels = PHANTOM_LABELS[name]
+    if num_examples < (least := 5 * len(labels)):
+        raise ValueError(f"phantom_config: num_examples is {num_examples}, expected {least} or more")
     return CovidConfig(
-        name=f"phantom_{num_examples}",
+        name=f"{name}_{num_examples}",
         description=f"{num_examples} drawn radiographs, for trying things out: they teach nothing medical.",
+        labels=labels,
         num_examples=num_examples,
     )
 
@@ -94,6 +100,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             name="phantom",
             description="50 drawn radiographs, for trying things out: they teach nothing medical.",
             num_examples=50,
+        ),
+        CovidConfig(
+            name="phantom_three_classes",
+            description="60 drawn radiographs of three classes, for trying things out: they teach nothing medical.",
+            labels=PHANTOM_LABELS["phantom_three_classes"],
+            num_examples=60,
         ),
         CovidConfig(
             name="curated",
@@ -181,7 +193,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if self.builder_config.num_examples is None:
             yield from _published(split, manifest.read_manifest(self.builder_config.name), files)
         else:
-            yield from _drawn(split, self.builder_config.num_examples)
+            yield from _drawn(split, self.builder_config)
 
     def _beam_splits(self, dl_manager: tfds.download.DownloadManager) -> dict:
         # Imported late: Beam takes a second, and only this config needs it.
@@ -223,13 +235,14 @@ def _published(
             yield row.file_name, {"image": files[row.image_id]} | {name: getattr(row, name) for name in FROM_MANIFEST}
 
 
-def _drawn(split: str, num_examples: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _drawn(split: str, config: CovidConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     from covid_tfds import phantom  # imported late: SciPy takes half a second, and --help needs none of it
 
-    for index in range(num_examples):
-        if phantom.split_of(index) != split:
+    findings = {"covid": "drawn opacities", "normal": "none", "pneumonia": "drawn consolidation"}
+    for index in range(config.num_examples or 0):
+        if phantom.split_of(index, config.labels) != split:
             continue
-        radiograph = phantom.draw(index)
+        radiograph = phantom.draw(index, config.labels)
         png = phantom.encode_png(radiograph.image)
         drawn = {name: getattr(radiograph, name) for name in ("image_id", "label", "view", "sex", "age")}
         yield (
@@ -239,7 +252,7 @@ def _drawn(split: str, num_examples: int) -> Iterator[tuple[str, dict[str, Any]]
                 "image": png,
                 "patient_id": radiograph.image_id,
                 "source": "phantom",
-                "finding": "drawn opacities" if radiograph.label == "covid" else "none",
+                "finding": findings[radiograph.label],
                 "offset_days": np.nan,
                 "license": "MIT",
                 "doi": "",

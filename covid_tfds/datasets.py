@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from covid_tfds import layouts, tf_data
+from covid_tfds.classes import choose_classes
 from covid_tfds.common import logs
 from covid_tfds.common.errors import SourceError, UsageError
+from covid_tfds.conflicts import leave_out_conflicts, write_conflicts
 from covid_tfds.examples import FACTS, FULL_CONFIG, DatasetRequest, Examples
 
 if TYPE_CHECKING:
@@ -35,9 +37,16 @@ def load_examples(request: DatasetRequest) -> Examples:
     """Loads a dataset; a builder config is downloaded and prepared first if it is not there.
 
     Raises:
-        UsageError: If images can't be fetched, the prepared dataset is damaged, or the folder has another layout.
+        UsageError: If images can't be fetched, the prepared dataset is damaged, the folder has another layout, a class
+            is not there, or the file of --exclude or --conflicts can't be read or written.
     """
-    return layouts.read_folder(Path(request.dataset)) if request.dataset else _read_prepared(prepare(request))
+    examples = layouts.read_dataset(request) if request.dataset else _read_prepared(prepare(request))
+    examples = choose_classes(examples, request)
+    if request.exclude:
+        examples = leave_out_conflicts(examples, Path(request.exclude))
+    if request.conflicts:
+        write_conflicts(examples, Path(request.conflicts))
+    return examples
 
 
 def prepare(request: DatasetRequest) -> tfds.core.DatasetBuilder:
@@ -55,7 +64,9 @@ def prepare(request: DatasetRequest) -> tfds.core.DatasetBuilder:
 
         import covid_tfds
 
-    config = covid_tfds.phantom_config(request.num_examples) if request.num_examples else request.config
+    config = request.config
+    if request.num_examples:
+        config = covid_tfds.phantom_config(request.num_examples, request.config)
     name = config if isinstance(config, str) else config.name
     with _naming_damage(Path(request.data_dir or tfds.core.constants.DATA_DIR, covid_tfds.Builder.name, name)):
         builder = covid_tfds.Builder(config=config, data_dir=request.data_dir)

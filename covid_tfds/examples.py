@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ import numpy as np
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.flags import add_flag, flag
+from covid_tfds.common.names import printable
 
-BUILDER_CONFIGS = ("phantom", "curated", "source_matched", "as_published")
 FULL_CONFIG = "kermany_covid_full"  # large: built only when it is named
-MIN_EXAMPLES = 10
+# Configs that are drawn, with the least number of images.
+PHANTOM_CONFIGS = {"phantom": 10, "phantom_three_classes": 15}
+BUILDER_CONFIGS = (*PHANTOM_CONFIGS, "curated", "source_matched", "as_published", FULL_CONFIG)
 POSITIVE_CLASS = "covid"
 FACTS = ("source", "finding", "view", "sex", "license")
 UNKNOWN = ""
@@ -38,13 +41,24 @@ class DatasetRequest:
     """
 
     config: str = flag("curated", "builder config of covid_tfds (default: %(default)s)", choices=BUILDER_CONFIGS)
-    num_examples: int | None = flag(None, "how many radiographs to draw for --config phantom (default: 50)", type=int)
+    num_examples: int | None = flag(None, "how many radiographs to draw for a phantom config (default: 50)", type=int)
     dataset: str | None = flag(
         None,
-        "folder with one sub-folder of .jpg, .jpeg or .png files per class ('covid' and one other), used instead of "
-        "--config; an optional patients.csv (path,patient_id) in it names the patient of each image",
-        metavar="DIR",
+        "your own folder or table of images, used instead of --config; covid_tfds/MANUAL.md lists the layouts",
+        metavar="PATH",
     )
+    classes: str | None = flag(None, "classes to use, separated by commas (default: all)", metavar="A,B")
+    positive_class: str | None = flag(None, "the class to detect (default: the one called COVID-19)", metavar="NAME")
+    columns: str | None = flag(
+        None, "columns of a table under names that are not recognized, such as label=Target", metavar="WHAT=NAME,..."
+    )
+    patient_pattern: str | None = flag(
+        None, r"regular expression whose group is the patient in a file's name, such as 'person(\d+)'", metavar="REGEX"
+    )
+    conflicts: str | None = flag(
+        None, "CSV file to write: pairs of files with the same bytes under two labels", metavar="FILE"
+    )
+    exclude: str | None = flag(None, "a file that --conflicts wrote: leave out both files of each pair", metavar="FILE")
     manual_dir: str | None = flag(
         None, "folder with radiographs that you already have; covid_tfds/MANUAL.md lists the layouts", metavar="DIR"
     )
@@ -54,8 +68,11 @@ class DatasetRequest:
 
     @property
     def name(self) -> str:
-        """The builder config's name, or the folder's, for file names and titles."""
-        return Path(self.dataset).resolve().name or "dataset" if self.dataset else self.config
+        """The builder config's name, or that of the folder or table, for file names and titles."""
+        if not self.dataset:
+            return self.config
+        path = Path(self.dataset).resolve()
+        return printable(path.name if path.is_dir() else path.stem) or "dataset"
 
     def validate(self) -> None:
         """Checks what can be checked before anything is read.
@@ -63,33 +80,52 @@ class DatasetRequest:
         Raises:
             UsageError: If fields contradict each other, or a folder is not there.
         """
+        least = PHANTOM_CONFIGS.get(self.config, 10)
         if self.num_examples is not None and (
-            self.config != "phantom" or self.dataset or self.num_examples < MIN_EXAMPLES
+            self.config not in PHANTOM_CONFIGS or self.dataset or self.num_examples < least
         ):
-            raise UsageError(f"--num_examples needs --config phantom and must be at least {MIN_EXAMPLES}.")
-        if self.dataset is not None and not Path(self.dataset).is_dir():
-            raise UsageError(
-                f"--dataset {self.dataset}: no such folder. Expected DIR/covid/*.jpg and DIR/<other>/*.jpg."
-            )
+            raise UsageError(f"--num_examples needs --config phantom and must be at least {least}.")
+        if self.dataset is not None and not Path(self.dataset).exists():
+            raise UsageError(f"--dataset {self.dataset}: no such folder or table.")
+        for name in ("columns", "patient_pattern", "conflicts", "exclude"):
+            if getattr(self, name) is not None and not self.dataset:
+                raise UsageError(f"--{name} applies to --dataset only: add it, or leave out --{name}.")
+        if self.patient_pattern is not None:
+            _check_pattern(self.patient_pattern)
+        if self.exclude is not None and not Path(self.exclude).is_file():
+            raise UsageError(f"--exclude {self.exclude}: no such file. --conflicts FILE writes one.")
         if self.manual_dir is not None and not Path(self.manual_dir).is_dir():
             raise UsageError(f"--manual_dir {self.manual_dir}: no such folder.")
 
 
-def add_dataset_flags(
-    parser: argparse.ArgumentParser, configs: tuple[str, ...] = BUILDER_CONFIGS, required: bool = False
-) -> None:
+def _check_pattern(pattern: str) -> None:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise UsageError(f"--patient_pattern {pattern}: no regular expression: {error}.") from error
+    if groups != 1:
+        raise UsageError(f"--patient_pattern {pattern}: expected one group, such as 'person(\\d+)', got {groups}.")
+
+
+def add_dataset_flags(parser: argparse.ArgumentParser, required: bool = False) -> None:
     """Adds the flags of DatasetRequest to a parser.
 
     Args:
         parser: The command's parser.
-        configs: Builder configs that the command accepts.
         required: Whether --config or --dataset must be given.
     """
     which = parser.add_mutually_exclusive_group(required=required)
-    changes = {"config": {"choices": configs}}
     for field in dataclasses.fields(DatasetRequest):
         group = which if field.name in ("config", "dataset") else parser
-        add_flag(group, field, **changes.get(field.name, {}))
+        add_flag(group, field)
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """A file or folder of a dataset that is not used, and why."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -108,7 +144,14 @@ class Examples:
         sha256: str [n], hex digest of each encoded image.
         facts: What the publisher states, by name: each of FACTS as str [n], UNKNOWN where not stated, and "age" in
             years as float [n], NaN where not stated.
-        read: `read(rows)` yields the encoded images of `rows`, int [m], in that order, without reading all others.
+        read: `read(rows)` yields the encoded images of `rows`, int [m], in that order, without reading all others. The
+            bytes are those of `sha256`: a file that was changed since is refused.
+        given_split: Whether the dataset came with its split; False for a folder that is split here.
+        layout: How a folder or table was understood; empty for a builder config.
+        passed_over: Files and folders that are not used.
+        notes: What a person should know of the files, in one line each.
+        read_masks: `read_masks(rows)` yields the lung mask of each image of `rows`, bool [height, width], or None where
+            an image has none; None if the dataset has no masks.
     """
 
     name: str
@@ -122,6 +165,11 @@ class Examples:
     sha256: np.ndarray
     facts: dict[str, np.ndarray]
     read: Callable[[np.ndarray], Iterator[bytes]]
+    given_split: bool = True
+    layout: str = ""
+    passed_over: tuple[PassedOver, ...] = ()
+    notes: tuple[str, ...] = ()
+    read_masks: Callable[[np.ndarray], Iterator[np.ndarray | None]] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -134,10 +182,34 @@ class Examples:
         """Returns whether each image is of a class, bool [n]. The only place where labels are compared."""
         return self.labels == self.class_names.index(name)
 
+    @property
+    def positive_class(self) -> str:
+        """The name of class 0."""
+        return self.class_names[0]
+
+    @property
+    def has_split(self) -> bool:
+        """Whether each image has a split."""
+        return bool(np.all(self.split != UNKNOWN))
+
     @functools.cached_property
     def groups(self) -> np.ndarray:
-        """What splits and folds must keep together, str [n]: the patient or, where unknown, the image alone."""
-        return np.where(self.patient_id == UNKNOWN, self.image_id, self.patient_id)
+        """What splits and folds must keep together, str [n]: a patient's images and those with the same bytes.
+
+        A group is named after its patient, the first of several, or, where the patient is unknown, after the image.
+        """
+        names = np.where(self.patient_id == UNKNOWN, self.image_id, self.patient_id)
+        _, group = np.unique(names, return_inverse=True)  # numbers in the order of the names
+        _, same_bytes = np.unique(self.sha256, return_inverse=True)
+        lowest = group
+        while True:
+            before = lowest
+            for part in (same_bytes, group):
+                least = np.full(len(lowest), len(lowest))
+                np.minimum.at(least, part, lowest)
+                lowest = least[part]
+            if np.array_equal(before, lowest):
+                return np.unique(names)[lowest] if len(names) else names
 
     @property
     def patients_known(self) -> bool:
@@ -182,4 +254,5 @@ class Examples:
             **{name: getattr(self, name)[rows] for name in columns},
             facts={name: values[rows] for name, values in self.facts.items()},
             read=lambda part: self.read(rows[part]),
+            read_masks=None if self.read_masks is None else lambda part: self.read_masks(rows[part]),
         )

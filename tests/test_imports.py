@@ -24,6 +24,7 @@ FLOORS = {
         ["kermany_full", "building"],
         ["covid_tfds_dataset_builder"],
         ["examples"],
+        ["classes", "conflicts"],
         ["layouts"],
         ["datasets"],
         ["audit"],

@@ -17,7 +17,7 @@ from pathlib import Path
 from covid_tfds.common import cli, logs
 from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.common.flags import add_flag, from_namespace
-from covid_tfds.examples import BUILDER_CONFIGS, FULL_CONFIG, DatasetRequest, add_dataset_flags
+from covid_tfds.examples import DatasetRequest, add_dataset_flags
 from trainer import config
 
 EPILOG = """\
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_dataset_flags(result, (*BUILDER_CONFIGS, FULL_CONFIG))
+    add_dataset_flags(result)
     for field in dataclasses.fields(config.Config):
         if field.name in OF_FEATURES:
             add_flag(result, field)

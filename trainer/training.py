@@ -13,6 +13,7 @@ import tensorflow as tf
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.new_folder import clear, new_folder
 from covid_tfds.examples import Examples
+from covid_tfds.layouts import describe_examples
 from trainer import fine_tune, recipes
 from trainer.config import Config
 from trainer.features.backbone_features import Backbone, Features, default_folder
@@ -48,6 +49,7 @@ def train(config: Config) -> Run:
         clear(folder, file_names.KEPT)
         examples, backbone = _load(config)
         save_config(folder, config)
+        print(describe_examples(examples))
         for caveat in list_caveats(config, examples):
             print(caveat)
         recipe, search_summary = _choose_recipe(folder, config, examples, backbone)

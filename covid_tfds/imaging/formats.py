@@ -1,6 +1,8 @@
 """Detect the type of an image file from its bytes, and decide which of the two decoders reads it."""
 
+import contextlib
 import io
+from pathlib import Path
 
 from PIL import ExifTags, Image
 
@@ -10,7 +12,12 @@ PNG_SIZE_AT, PNG_BIT_DEPTH_AT = 16, 24
 # Where a PNG may keep the EXIF orientation: a chunk of its own, or text.
 PNG_EXIF_CHUNKS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 DICOM_AT, DICOM_MAGIC = 128, b"DICM"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".dcm", ".dicom")
+TIFF_STARTS = (b"II*\0", b"MM\0*")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff"),
+    *(".dcm", ".dicom", ".ima"),
+)
+HEAD = 132  # bytes that tell the type of a file
 
 
 def is_jpeg(encoded: bytes) -> bool:
@@ -26,6 +33,29 @@ def is_png(encoded: bytes) -> bool:
 def is_dicom(encoded: bytes) -> bool:
     """Returns whether bytes start like a DICOM file (132 bytes are enough)."""
     return encoded[DICOM_AT : DICOM_AT + len(DICOM_MAGIC)] == DICOM_MAGIC
+
+
+def is_tiff(encoded: bytes) -> bool:
+    """Returns whether bytes start like a TIFF."""
+    return encoded.startswith(TIFF_STARTS)
+
+
+def is_image(encoded: bytes) -> bool:
+    """Returns whether bytes, at least HEAD of them, start like an image of a type that is read."""
+    is_webp = encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP"
+    is_bmp = encoded[:2] == b"BM" and encoded[6:10] == b"\0\0\0\0"
+    return is_jpeg(encoded) or is_png(encoded) or is_tiff(encoded) or is_webp or is_bmp or is_dicom(encoded)
+
+
+def looks_like_image(path: Path) -> bool:
+    """Returns whether a regular file is to be read as an image: by its suffix, else by its first bytes."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    if path.name == "DICOMDIR":
+        return False
+    with contextlib.suppress(OSError), path.open("rb") as opened:
+        return is_image(opened.read(HEAD))
+    return False
 
 
 def is_plain(encoded: bytes) -> bool:

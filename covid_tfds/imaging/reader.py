@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,15 +77,24 @@ def read_image(path: str | Path) -> DecodedImage:
         (3, 4, 3)
     """
     path = Path(path)
+    return decode_image(read_bytes(path), path.name)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a regular file, or what a link to one names, up to the size limit; raises ImageError."""
     try:
-        if path.exists() and not path.is_file():
-            raise ImageError("expected an image file, got a folder or a device")
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise ImageError(f"expected at most {MAX_BYTES >> 20} MB, got {size >> 20} MB")
-        encoded = path.read_bytes()
-    except OSError as error:
+        # Not blocking: a pipe without a writer would wait for ever.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError("expected an image file, got a folder or a device")
+            if status.st_size > MAX_BYTES:
+                raise ImageError(f"expected at most {MAX_BYTES >> 20} MB, got {status.st_size >> 20} MB")
+            return file.read()
+    except IsADirectoryError as error:
+        raise ImageError("expected an image file, got a folder") from error
+    except (OSError, ValueError) as error:
         raise ImageError(f"can't be opened: {describe_error(error)}") from error
-    return decode_image(encoded, path.name)
 
 
 def decode_image(encoded: bytes, name: str) -> DecodedImage:

@@ -14,6 +14,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from covid_tfds.common.errors import SourceError
 from covid_tfds.kermany_full.places import COMMIT, LAYOUTS, METADATA, Files, Place, read_file
 from covid_tfds.sources import manifest
+from covid_tfds.sources.patient_names import kermany_patient
 
 COVID = "covid-chestxray-dataset"
 KERMANY = "chest-xray-pneumonia"
@@ -23,8 +24,6 @@ FRONTAL = ("PA", "AP", "AP Supine")
 KERMANY_COUNTS = {"NORMAL": 1349 + 234, "PNEUMONIA": 3883 + 390}
 # Pages that show one patient: the repository lists some such cases under several patient numbers.
 CASE_PAGES = ("eurorad.org/case/", "radiopaedia.org/cases/", "sirm.org/20", "rad2share.com/")
-# Kaggle's IM-0115-0001, NORMAL2-IM-0315-0001 and person1_bacteria_2; Mendeley's NORMAL-1049278-0001.
-KERMANY_PATIENT = re.compile(r"((?:NORMAL2-)?IM-\d+)-|(person\d+)_|(?:NORMAL|BACTERIA|VIRUS)-(\d+)-")
 SEED = 42
 TENTHS = ("train",) * 8 + ("validation", "test")
 NAMED_IN_ERRORS = 10
@@ -160,7 +159,7 @@ def _kermany_features(files: Files) -> Iterator[tuple[str, dict[str, Any]]]:
             f"{KERMANY}: {_format_counts(counts)} found (in {where} and similar), expected "
             f"{_format_counts(KERMANY_COUNTS)}. Complete the copy, or remove it: the archive is then fetched {LAYOUTS}"
         )
-    patients = {path: _kermany_patient(path) for path in sorted(files)}
+    patients = {path: kermany_patient(path) for path in sorted(files)}
     if nameless := [path for path, patient in patients.items() if not patient]:
         raise SourceError(
             f"{KERMANY}: names without a patient: {_name_some(nameless)}. Expected names such as Kaggle's "
@@ -182,11 +181,6 @@ def _kermany_features(files: Files) -> Iterator[tuple[str, dict[str, Any]]]:
             "doi": "10.17632/rscbjbr9sj.2",
         }
         yield path, features
-
-
-def _kermany_patient(path: str) -> str:
-    match = KERMANY_PATIENT.match(path.rpartition("/")[2])
-    return next(filter(None, match.groups())) if match else ""
 
 
 def _find_identical(images: list[ListedImage]) -> list[list[ListedImage]]:

@@ -6,6 +6,6 @@ Example:
     ('covid', 'normal')
 """
 
-from covid_tfds.phantom.drawing import LABELS, Radiograph, draw, draw_by_id, encode_png, split_of
+from covid_tfds.phantom.drawing import LABELS, THREE_LABELS, Radiograph, draw, draw_by_id, encode_png, split_of
 
-__all__ = ["LABELS", "Radiograph", "draw", "draw_by_id", "encode_png", "split_of"]
+__all__ = ["LABELS", "THREE_LABELS", "Radiograph", "draw", "draw_by_id", "encode_png", "split_of"]

@@ -1,8 +1,9 @@
 """Draw chest radiographs by a program.
 
 An image takes about 30 ms on one core. A healthy chest is drawn first (`anatomy`), then its exposure is chosen, and
-only then the label matters: `covid` adds hazy, mostly peripheral and basal opacities to both lungs. So an image and its
-twin of the other label agree in every pixel outside the lungs, and nothing there can tell the classes apart.
+only then the label matters: `covid` adds hazy, mostly peripheral and basal opacities to both lungs, `pneumonia` a dense
+consolidation of one lobe, ending at a fissure. So an image and its twin of another label agree in every pixel outside
+the lungs, and nothing there can tell the classes apart.
 
 The drawings imitate the look of radiographs, not their physics, and nothing medical can be learned from them.
 """
@@ -21,6 +22,8 @@ from covid_tfds.phantom.anatomy import SIDES, WALL_X, WALL_Y, Chest, draw_chest
 from covid_tfds.phantom.plane import Plane, ramp
 
 LABELS = ("covid", "normal")
+THREE_LABELS = (*LABELS, "pneumonia")
+PREFIXES = {"phantom": LABELS, "phantom3": THREE_LABELS}
 SEED = 3
 # Attenuation an opacity must add to count as one: below it is a soft edge that nobody would outline.
 VISIBLE = 0.03
@@ -31,10 +34,11 @@ class Radiograph:
     """One drawn radiograph.
 
     Attributes:
-        image_id: "phantom-" and the index in five digits or more.
-        label: One of LABELS.
+        image_id: "phantom-", or "phantom3-" where there are three classes, and the index in five digits or more.
+        label: One of THREE_LABELS.
         image: uint8 [height, width], grey, 0 black to 255 white; 375 to 470 wide, about 340 to 550 high.
         opacity_mask: bool [height, width], True where opacities were drawn; all False when normal.
+        lung_mask: bool [height, width], True in the lungs beside the heart.
         sex: "F" or "M".
         age: Years, 21 to 85.
         view: Always "PA".
@@ -44,23 +48,28 @@ class Radiograph:
     label: str
     image: np.ndarray
     opacity_mask: np.ndarray
+    lung_mask: np.ndarray
     sex: str
     age: int
     view: str = "PA"
 
 
-def draw(index: int) -> Radiograph:
-    """Draw radiograph number `index`: even ones are "covid", odd ones "normal".
+def draw(index: int, labels: tuple[str, ...] = LABELS) -> Radiograph:
+    """Draw radiograph number `index`; its label is the next of `labels` in turn.
 
-    It depends on nothing but the index, so the first images of a large set are those of a small one. Other versions of
-    NumPy, SciPy or Pillow may round single pixels otherwise.
+    It depends on nothing but the index and the label, so the first images of a large set are those of a small one.
+    Other versions of NumPy, SciPy or Pillow may round single pixels otherwise.
+
+    Args:
+        index: 0 or more.
+        labels: LABELS or THREE_LABELS.
 
     Raises:
         ValueError: If the index is negative.
     """
     if index < 0:
         raise ValueError(f"phantom.draw: index is {index}, expected 0 or more")
-    return _draw(index, LABELS[index % 2])
+    return _draw(index, labels[index % len(labels)], labels)
 
 
 def draw_by_id(image_id: str) -> Radiograph:
@@ -69,15 +78,21 @@ def draw_by_id(image_id: str) -> Radiograph:
     Raises:
         ValueError: If no drawn radiograph has this name.
     """
-    match = re.fullmatch(r"phantom-(\d{5,})", image_id)
-    if match is None or image_id != _name(int(match[1])):
-        raise ValueError(f"{image_id!r} is no phantom image: expected 'phantom-' and five digits, as in {_name(7)!r}")
-    return draw(int(match[1]))
+    match = re.fullmatch(r"(phantom3?)-(\d{5,})", image_id)
+    if match is None or image_id != _name(int(match[2]), PREFIXES[match[1]]):
+        raise ValueError(f"{image_id!r} is no phantom image: expected a name such as 'phantom-00007'")
+
+    return draw(int(match[2]), PREFIXES[match[1]])
 
 
-def split_of(index: int) -> str:
-    """Returns the split, "train" or "test", of radiograph number `index`: of ten, one of each class is for testing."""
-    return "test" if index % 10 >= 8 else "train"
+def split_of(index: int, labels: tuple[str, ...] = LABELS) -> str:
+    """Returns the split, "train" or "test", of radiograph number `index`: of five of a class, the last is for testing.
+
+    Example:
+        >>> [split_of(index) for index in range(10)].count("test"), split_of(14, THREE_LABELS)
+        (2, 'test')
+    """
+    return "test" if index // len(labels) % 5 == 4 else "train"
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -87,20 +102,23 @@ def encode_png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _name(index):
-    return f"phantom-{index:05d}"
+def _name(index, labels):
+    prefix = next(name for name, its_labels in PREFIXES.items() if its_labels == labels)
+    return f"{prefix}-{index:05d}"
 
 
-def _draw(index, label):
+def _draw(index, label, labels=LABELS):
     rng = np.random.default_rng([SEED, index])
     patient = draw_chest(rng)
     exposure = _expose(rng, patient.plane)
     if label == "covid":
-        haze = _haze(rng, patient)
+        added = _haze(rng, patient)
+    elif label == "pneumonia":
+        added = _consolidation(rng, patient)
     else:
-        haze = np.zeros_like(patient.attenuation)
-    image = _develop(patient.attenuation + haze, exposure)
-    return Radiograph(_name(index), label, image, haze > VISIBLE, patient.sex, patient.age)
+        added = np.zeros_like(patient.attenuation)
+    image = _develop(patient.attenuation + added, exposure)
+    return Radiograph(_name(index, labels), label, image, added > VISIBLE, patient.lungs, patient.sex, patient.age)
 
 
 @dataclass(frozen=True)
@@ -154,11 +172,29 @@ def _haze(rng: np.random.Generator, patient: Chest) -> np.ndarray:
             radius_x, radius_y = rng.uniform(0.11, 0.20), rng.uniform(0.13, 0.23)
             shape = np.exp(-(((plane.x - x) / radius_x) ** 2)) * np.exp(-(((plane.y - y) / radius_y) ** 2))
             patches += rng.uniform(0.6, 1.0) * shape
+    return 0.19 * np.minimum(patches, 1) * np.maximum(0.95 + 0.18 * _texture(rng, plane), 0) * _inside(patient)
+
+
+def _consolidation(rng: np.random.Generator, patient: Chest) -> np.ndarray:
+    """Returns the attenuation that a filled lobe adds, float32 [height, width], 0 outside one lung."""
+    plane = patient.plane
+    side = rng.choice(SIDES)
+    fissure = rng.uniform(0.46, 0.60) + rng.uniform(-0.15, 0.30) * (np.abs(plane.x) - 0.3)
+    below = plane.y - fissure if rng.random() < 0.65 else fissure - plane.y
+    lobe = ramp(below, -0.012, 0.012) * (side * plane.x > 0)
+    return rng.uniform(0.20, 0.26) * lobe * np.maximum(0.95 + 0.08 * _texture(rng, plane), 0) * _inside(patient)
+
+
+def _texture(rng: np.random.Generator, plane: Plane) -> np.ndarray:
+    """Returns uneven density, float32 [height, width], 0 on average."""
     noise = rng.standard_normal((plane.height // 2 + 1, plane.width // 2 + 1), dtype=np.float32)
     fine, coarse = (gaussian_filter(noise, radius * plane.unit_x / 2, truncate=3) for radius in (0.008, 0.035))
-    texture = plane.enlarge(fine / fine.std() + 0.8 * coarse / coarse.std())
-    inside = patient.lungs * np.clip(2 * plane.blur(patient.lungs.astype(np.float32), 0.012) - 1, 0, 1)
-    return 0.19 * np.minimum(patches, 1) * np.maximum(0.95 + 0.18 * texture, 0) * inside
+    return plane.enlarge(fine / fine.std() + 0.8 * coarse / coarse.std())
+
+
+def _inside(patient: Chest) -> np.ndarray:
+    """Returns 1 inside the lungs, falling to 0 at their edges, float32 [height, width]."""
+    return patient.lungs * np.clip(2 * patient.plane.blur(patient.lungs.astype(np.float32), 0.012) - 1, 0, 1)
 
 
 def _develop(attenuation: np.ndarray, exposure: _Exposure) -> np.ndarray:

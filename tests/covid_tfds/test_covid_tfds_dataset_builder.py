@@ -109,11 +109,18 @@ def test_real_bytes_arrive_untouched(config, manual_dir, tmp_path):
 
 
 def test_configs_and_their_labels():
-    assert list(covid_tfds.Builder.builder_configs) == ["phantom", "curated", "source_matched", "as_published"]
+    others = {
+        "phantom": ["normal"],
+        "phantom_three_classes": ["normal", "pneumonia"],
+        "curated": ["normal"],
+        "source_matched": ["other"],
+        "as_published": ["normal"],
+    }
+    assert list(covid_tfds.Builder.builder_configs) == list(others)
     assert covid_tfds.Builder.DEFAULT_BUILDER_CONFIG_NAME == "curated"
-    for name, other in zip(covid_tfds.Builder.builder_configs, ["normal", "normal", "other", "normal"], strict=True):
+    for name in others:
         features = covid_tfds.Builder(config=name, data_dir="/nowhere").info.features
-        assert features["label"].names == ["covid", other]
+        assert features["label"].names == ["covid", *others[name]]
         assert {key: feature.tf_dtype for key, feature in features.items()} == FEATURES
         assert features["image"].shape == (None, None, 3)
 

@@ -1,13 +1,13 @@
 import numpy as np
 
-from covid_tfds import datasets, layouts
+from covid_tfds import datasets
 from covid_tfds.examples import DatasetRequest
 from trainer.features import pipelines
 from trainer.recipes import Augmentation
 
 
 def test_no_pipeline_waits_for_the_autotuner(phantom_folder):
-    examples, rows = layouts.read_folder(phantom_folder), np.array([1, 4])
+    examples, rows = datasets.load_examples(DatasetRequest(dataset=str(phantom_folder))), np.array([1, 4])
     for dataset in (
         pipelines.eval_pipeline(examples, rows, 2),
         pipelines.train_pipeline(examples, rows, Augmentation(rotation=5.0), 2, seed=1),

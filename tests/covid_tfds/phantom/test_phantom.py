@@ -219,3 +219,23 @@ def test_untrained_backbone_features_show_the_disease(radiographs, is_covid, bac
         assert cross_validated_auroc(maps.mean((1, 2)), is_covid, seed) > 0.9
         # All that an AveragePooling2D((4, 4)) leaves of a 7 x 7 map.
         assert cross_validated_auroc(maps[:, :4, :4].mean((1, 2)), is_covid, seed) > 0.85
+
+
+def test_a_lobe_is_consolidated_in_one_lung():
+    for index in range(2, 30, 3):
+        drawn = phantom.draw(index, phantom.THREE_LABELS)
+        assert (drawn.label, drawn.image_id) == ("pneumonia", f"phantom3-{index:05d}")
+        assert drawn.lung_mask.any()
+        assert not (drawn.opacity_mask & ~drawn.lung_mask).any()
+        viewers_left = healthy(index).plane.x < 0
+        shares = sorted(
+            (drawn.opacity_mask & side).sum() / (drawn.lung_mask & side).sum() for side in (viewers_left, ~viewers_left)
+        )
+        assert shares[0] == 0
+        assert 0.15 < shares[1] < 0.9
+
+
+def test_three_classes_have_ids_of_their_own():
+    drawn = phantom.draw_by_id("phantom3-00001")
+    assert drawn.image_id == "phantom3-00001"
+    assert [phantom.split_of(index, phantom.THREE_LABELS) for index in range(15)].count("test") == 3

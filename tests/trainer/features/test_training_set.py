@@ -28,7 +28,7 @@ def test_the_seed_decides_the_split(phantom_folder):
 
 def test_a_patient_is_kept_on_one_side():
     patients = [f"{'covid' if row < 10 else 'normal'}-{row // 2}" for row in range(20)]
-    examples = training_set.split_folder(make_examples([0] * 10 + [1] * 10, patient_id=np.asarray(patients)), seed=42)
+    examples = training_set.draw_split(make_examples([0] * 10 + [1] * 10, patient_id=np.asarray(patients)), seed=42)
     sides = [set(examples.patient_id[examples.rows(split)]) for split in SPLITS]
     assert all(sides)
     assert not sides[0] & sides[1]
@@ -37,7 +37,7 @@ def test_a_patient_is_kept_on_one_side():
 def test_a_class_of_four_patients_cannot_be_split():
     examples = make_examples([0] * 5 + [1] * 5, patient_id=np.asarray(list("aabcdefghi")))
     with pytest.raises(UsageError, match="'covid' has fewer than 5 patients"):
-        training_set.split_folder(examples, seed=42)
+        training_set.draw_split(examples, seed=42)
 
 
 def test_a_class_that_a_split_lacks_is_named(monkeypatch):

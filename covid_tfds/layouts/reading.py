@@ -1,0 +1,124 @@
+"""Turn the images that a layout found into `Examples`: each file is read once, for its hash and its header."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from covid_tfds.common import progress
+from covid_tfds.common.errors import UsageError
+from covid_tfds.examples import FACTS, UNKNOWN, DatasetRequest, Examples
+from covid_tfds.imaging.limits import ImageError
+from covid_tfds.imaging.reader import read_bytes, read_image
+from covid_tfds.layouts.found import FoundImage, Layout
+
+THREADS = 4  # reading waits for the disk, and hashing needs no lock
+SHOW_PROGRESS_FROM = 2000  # files; fewer take a second or two
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What the bytes of a file say: its hash."""
+
+    sha256: str
+
+
+def to_examples(layout: Layout, request: DatasetRequest) -> Examples:
+    """Returns the images of a layout, sorted by class and name.
+
+    Raises:
+        UsageError: If a file can't be read, or two images have one name.
+    """
+    class_names = tuple(sorted({image.label for image in layout.images}))
+    images = sorted(layout.images, key=lambda image: (class_names.index(image.label), image.name))
+    names = [image.name for image in images]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UsageError(f"--dataset {request.dataset}: two files are called {twice[0]}. Rename one.")
+    files = _inspect(images)
+    sha256 = np.asarray([file.sha256 for file in files])
+    split = _texts(image.split for image in images)
+    return Examples(
+        name=request.name,
+        version="folder",
+        description="",
+        class_names=class_names,
+        image_id=_texts(names),
+        patient_id=_texts(image.patient_id for image in images),
+        labels=np.asarray([class_names.index(image.label) for image in images], dtype=np.int64),
+        split=split,
+        sha256=sha256,
+        facts=_collect_facts(images),
+        read=lambda rows: (_read_unchanged(images[row], str(sha256[row])) for row in rows),
+        given_split=bool((split != UNKNOWN).any()),
+        layout=layout.what,
+        passed_over=tuple(layout.passed_over),
+        notes=layout.notes,
+        read_masks=_mask_reader(images),
+    )
+
+
+def _texts(values) -> np.ndarray:
+    return np.asarray(list(values), dtype=np.str_)
+
+
+def _collect_facts(images: Sequence[FoundImage]) -> dict[str, np.ndarray]:
+    facts = {name: _texts(image.facts.get(name, UNKNOWN) for image in images) for name in FACTS}
+    return facts | {"age": np.asarray([image.facts.get("age", np.nan) for image in images], dtype=np.float64)}
+
+
+def _inspect(images: Sequence[FoundImage]) -> list[FileFacts]:
+    """Reads every file once."""
+    results = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        answers = pool.map(_inspect_file, images)
+        if len(images) < SHOW_PROGRESS_FROM:
+            return list(answers)
+        with progress.Line(len(images), "reading files", "image") as line:
+            for facts in answers:
+                results.append(facts)
+                line.advance()
+    return results
+
+
+def _inspect_file(image: FoundImage) -> FileFacts:
+    return FileFacts(hashlib.sha256(_read(image.path)).hexdigest())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_bytes(path)
+    except ImageError as error:
+        raise UsageError(f"{path}: {error}. Repair or remove it.") from error
+
+
+def _read_unchanged(image: FoundImage, sha256: str) -> bytes:
+    """The bytes of a file; those of another file than the one that was hashed would poison the feature cache."""
+    encoded = _read(image.path)
+    if hashlib.sha256(encoded).hexdigest() != sha256:
+        raise UsageError(f"{image.path} has changed since this command began. Give the same command again.")
+    return encoded
+
+
+def _mask_reader(images: Sequence[FoundImage]):
+    if not any(image.mask for image in images):
+        return None
+
+    def read_masks(rows: np.ndarray) -> Iterator[np.ndarray | None]:
+        return (_read_mask(images[row].mask) for row in rows)
+
+    return read_masks
+
+
+def _read_mask(path: Path | None) -> np.ndarray | None:
+    if path is None:
+        return None
+    try:
+        return read_image(path).pixels[..., 0] > 127
+    except ImageError as error:
+        raise UsageError(f"{path}, a lung mask: {error}. Repair or remove it.") from error
