@@ -108,7 +108,8 @@ def _read_prepared(builder: tfds.core.DatasetBuilder) -> Examples:
         labels=np.asarray([record["label"] for record in records], dtype=np.int64),
         split=split,
         sha256=texts["sha256"],
-        facts={name: texts[name] for name in FACTS} | {"age": np.asarray([float(record["age"]) for record in records])},
+        facts={name: texts[name] for name in FACTS}
+        | {"age": np.asarray([float(record["age"]) for record in records]), "year": np.full(len(records), np.nan)},
         read=lambda rows: _read_images(builder, split, rows),
     )
 

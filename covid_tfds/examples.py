@@ -143,7 +143,7 @@ class Examples:
         split: str [n], "train", "validation" or "test"; UNKNOWN in a folder that is not split yet.
         sha256: str [n], hex digest of each encoded image.
         facts: What the publisher states, by name: each of FACTS as str [n], UNKNOWN where not stated, and "age" in
-            years as float [n], NaN where not stated.
+            years and the study's "year" as float [n], NaN where not stated.
         read: `read(rows)` yields the encoded images of `rows`, int [m], in that order, without reading all others. The
             bytes are those of `sha256`: a file that was changed since is refused.
         given_split: Whether the dataset came with its split; False for a folder that is split here.

@@ -9,7 +9,7 @@ from covid_tfds.audit import near_duplicates
 from covid_tfds.audit.validity import tabulate_facts
 from covid_tfds.examples import Examples
 from covid_tfds.imaging.limits import ImageError
-from covid_tfds.imaging.reader import decode_jpeg_or_png, read_header
+from covid_tfds.imaging.reader import decode_image, read_header
 
 
 def describe_images(examples: Examples) -> tuple[pd.DataFrame, dict[tuple[int, int], float]]:
@@ -45,4 +45,4 @@ def describe_images(examples: Examples) -> tuple[pd.DataFrame, dict[tuple[int, i
 
 def to_grey(encoded: bytes) -> Image.Image:
     """Decode an image to mode "L", as a person sees it; raises ImageError."""
-    return Image.fromarray(decode_jpeg_or_png(encoded)).convert("L")
+    return Image.fromarray(decode_image(encoded).pixels).convert("L")

@@ -12,6 +12,8 @@ PNG_SIZE_AT, PNG_BIT_DEPTH_AT = 16, 24
 # Where a PNG may keep the EXIF orientation: a chunk of its own, or text.
 PNG_EXIF_CHUNKS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 DICOM_AT, DICOM_MAGIC = 128, b"DICM"
+# Its first element then is of group 2 or 8, element 0, 1, 5, 8 or 10 hexadecimal, little endian.
+DICOM_WITHOUT_PREAMBLE = tuple(bytes((group, 0, element, 0)) for group in (2, 8) for element in (0, 1, 5, 8, 16))
 TIFF_STARTS = (b"II*\0", b"MM\0*")
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff"),
@@ -31,8 +33,8 @@ def is_png(encoded: bytes) -> bool:
 
 
 def is_dicom(encoded: bytes) -> bool:
-    """Returns whether bytes start like a DICOM file (132 bytes are enough)."""
-    return encoded[DICOM_AT : DICOM_AT + len(DICOM_MAGIC)] == DICOM_MAGIC
+    """Returns whether bytes start like a DICOM file, or like an old one without preamble (132 bytes are enough)."""
+    return encoded[DICOM_AT : DICOM_AT + len(DICOM_MAGIC)] == DICOM_MAGIC or encoded.startswith(DICOM_WITHOUT_PREAMBLE)
 
 
 def is_tiff(encoded: bytes) -> bool:

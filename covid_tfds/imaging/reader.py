@@ -1,8 +1,8 @@
 """Read image files without TensorFlow: by Pillow and NumPy, and by pydicom for DICOM.
 
-JPEG and PNG come out bit for bit as training saw them: JPEG by the slow integer DCT, which is Pillow's default; of 16
-bits the high byte; transparent parts over black, (colour * alpha + 127) // 255. The EXIF orientation, which
-TensorFlow's decoder ignores, is applied, so that a radiograph photographed sideways is upright.
+Training reads the same pixels (`tensorflow_decoder.decode_any_image`). JPEG by the slow integer DCT, which is Pillow's
+default; of 16 bits the high byte, of 12 bits kept in 16 the upper 8 of the 12; transparent parts over black,
+(colour * alpha + 127) // 255; upright by the EXIF orientation.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from covid_tfds.common.errors import describe_error
-from covid_tfds.imaging.dicom import decode_dicom
-from covid_tfds.imaging.formats import PNG_BIT_DEPTH_AT, is_dicom, is_jpeg, is_png
+from covid_tfds.imaging.dicom import decode_dicom, read_dicom_header
+from covid_tfds.imaging.formats import PNG_BIT_DEPTH_AT, is_dicom, is_image, is_jpeg, is_png, is_tiff
 from covid_tfds.imaging.limits import MAX_BYTES, ImageError, check_scans, check_size, too_large
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-EXPECTED = "expected JPEG, PNG, WebP, BMP or DICOM"
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+EXPECTED = "expected JPEG, PNG, WebP, BMP, TIFF or DICOM"
+TWELVE_BITS = "holds values of 12 bits in 16: the upper 8 of the 12 are used"
+TIFF_PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
 # Sum of the luminance quantization table of quality 50 (ITU-T T.81, table K.1); libjpeg scales it for other qualities.
 QUALITY_50 = 3688
 
@@ -46,7 +48,7 @@ class Header(NamedTuple):
     """What a file says of its image.
 
     Attributes:
-        format: `JPEG`, `PNG`, `WEBP` or `BMP`.
+        format: `JPEG`, `PNG`, `WEBP`, `BMP`, `TIFF` or `DICOM`.
         channels: As stored: 1 grey or palette, 2 grey and alpha, 3 colour, 4 colour and alpha or CMYK.
         width, height: As stored, in pixels.
         jpeg_quality: 1 to 100, as libjpeg was given it; 100 for other formats. Below 25 it comes out a little high, as
@@ -64,7 +66,7 @@ def read_image(path: str | Path) -> DecodedImage:
     """Read an image file; its type is detected from its bytes.
 
     Args:
-        path: JPEG, PNG, WebP, BMP or DICOM file.
+        path: JPEG, PNG, WebP, BMP, TIFF or DICOM file.
 
     Raises:
         ImageError: If the file can't be opened, is damaged, too large, or of another kind.
@@ -97,27 +99,55 @@ def read_bytes(path: Path) -> bytes:
         raise ImageError(f"can't be opened: {describe_error(error)}") from error
 
 
-def decode_image(encoded: bytes, name: str) -> DecodedImage:
+def decode_image(encoded: bytes, name: str = "") -> DecodedImage:
     """Decode the bytes of a file of any kind that `read_image` takes.
 
     Args:
         encoded: The whole file.
-        name: Its name; matters only where it ends in .dcm or .dicom.
+        name: Its name; matters only for the message about bytes of no known kind that are called .dcm or .dicom.
 
     Raises:
         ImageError: As `read_image`.
     """
-    if is_dicom(encoded) or name.lower().endswith((".dcm", ".dicom")):
+    if is_dicom(encoded) or (name.lower().endswith((".dcm", ".dicom")) and not is_image(encoded)):
         return DecodedImage(*decode_dicom(encoded))
-    return DecodedImage(decode_raster(encoded), [])
+    return _decode_raster(encoded)
 
 
 def decode_raster(encoded: bytes) -> np.ndarray:
-    """Decode JPEG, PNG, WebP or BMP to uint8 [height, width, 3]; raises ImageError."""
+    """Decode JPEG, PNG, WebP, BMP or TIFF to uint8 [height, width, 3]; raises ImageError."""
+    return _decode_raster(encoded).pixels
+
+
+def _decode_raster(encoded: bytes) -> DecodedImage:
     with _opened(encoded) as image:
         image.load()
+        upright = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):
+            grey = np.asarray(upright).astype(np.uint16)
+            is_negative = image.format == "TIFF" and image.tag_v2.get(TIFF_PHOTOMETRIC) == WHITE_IS_ZERO
+            return _to_8_bits(grey, image.info.get("transparency"), is_negative)
+        if image.mode == "CMYK":
+            # Adobe stores inks negative, and Pillow takes every JPEG for Adobe's.
+            is_positive = image.format != "JPEG" or "adobe" in image.info
+            return DecodedImage(_mix_inks(np.asarray(upright), is_positive), [])
         png_bits = encoded[PNG_BIT_DEPTH_AT] if image.format == "PNG" else 8
-        return _over_black(ImageOps.exif_transpose(image), png_bits)
+        return DecodedImage(_over_black(upright, png_bits), [])
+
+
+def find_notes(encoded: bytes) -> list[str]:
+    """Returns the notes that `decode_image` gives on a file that is no DICOM; [] for a damaged one.
+
+    Only 16-bit files are decoded for that: what is to be said of them depends on their pixels.
+    """
+    if not (is_png(encoded) or is_tiff(encoded)):
+        return []
+    try:
+        with _opened(encoded) as image:
+            has_16_bits = image.mode.startswith("I;16")
+        return _decode_raster(encoded).notes if has_16_bits else []
+    except ImageError:
+        return []
 
 
 def decode_jpeg_or_png(encoded: bytes) -> np.ndarray:
@@ -128,7 +158,10 @@ def decode_jpeg_or_png(encoded: bytes) -> np.ndarray:
 
 
 def read_header(encoded: bytes) -> Header:
-    """Read the head of a JPEG, PNG, WebP or BMP; raises ImageError."""
+    """Read the head of any file that `read_image` takes; raises ImageError."""
+    if is_dicom(encoded):
+        dicom = read_dicom_header(encoded)
+        return Header("DICOM", dicom.channels, dicom.width, dicom.height, 100.0)
     with _opened(encoded) as image:
         return Header(image.format or "", len(image.getbands()), *image.size, _jpeg_quality(image))
 
@@ -147,6 +180,10 @@ def _opened(encoded: bytes) -> Iterator[Image.Image]:
             check_size(*image.size)
             if is_jpeg(encoded):
                 check_scans(encoded)
+            if image.format == "TIFF" and (pages := getattr(image, "n_frames", 1)) != 1:
+                raise ImageError(f"expected a TIFF with one image, got {pages}")
+            if image.mode in ("I", "F"):
+                raise ImageError("expected 8 or 16 bits a pixel without a sign, got 32 bits or signed values")
             yield image
     except ImageError:
         raise
@@ -156,6 +193,24 @@ def _opened(encoded: bytes) -> Iterator[Image.Image]:
         raise ImageError(f"{EXPECTED}, got bytes that start with {encoded[:8]!r}") from error
     except Exception as error:  # Pillow's plugins raise many kinds for damaged files
         raise ImageError(f"damaged: {describe_error(error)}") from error
+
+
+def _mix_inks(cmyk: np.ndarray, is_positive: bool) -> np.ndarray:
+    """Turn inks, uint8 [height, width, 4], into RGB; positive: 255 is all ink."""
+    light = 255 - cmyk.astype(np.uint16) if is_positive else cmyk.astype(np.uint16)
+    return (light[..., :3] * light[..., 3:] // 255).astype(np.uint8)
+
+
+def _to_8_bits(grey: np.ndarray, transparent: int | None, is_negative: bool) -> DecodedImage:
+    """Turn uint16 [height, width] into pixels; Pillow's own conversion would cut everything above 255 to white."""
+    has_12_bits = 256 <= grey.max() <= 4095
+    if is_negative:
+        grey = (4095 if has_12_bits else 65535) - grey
+    upper = grey >> (4 if has_12_bits else 8)
+    if transparent is not None:
+        upper = np.where(grey == transparent, 0, upper)
+    pixels = np.repeat(upper.astype(np.uint8)[..., None], 3, axis=-1)
+    return DecodedImage(pixels, [TWELVE_BITS] if has_12_bits else [])
 
 
 def _jpeg_quality(image: Image.Image) -> float:
@@ -168,15 +223,6 @@ def _jpeg_quality(image: Image.Image) -> float:
 
 def _over_black(image: Image.Image, png_bits: int) -> np.ndarray:
     """Convert any Pillow image to RGB over black; `png_bits` are those of a sample, 8 for other formats."""
-    transparent = image.info.get("transparency")
-    if image.mode.startswith("I;16"):
-        # Pillow's own conversion would cut everything above 255 to white.
-        grey = np.asarray(image).astype(np.uint16)
-        high = np.where(grey == transparent, 0, grey >> 8) if transparent is not None else grey >> 8
-        return np.repeat(high.astype(np.uint8)[..., None], 3, axis=-1)
-    if image.mode == "CMYK":
-        cmyk = 255 - np.asarray(image).astype(np.uint16)
-        return (cmyk[..., :3] * cmyk[..., 3:] // 255).astype(np.uint8)
     if not image.has_transparency_data:
         return np.array(image.convert("RGB"))
     if image.mode == "RGB" and png_bits == 16:

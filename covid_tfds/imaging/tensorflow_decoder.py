@@ -12,9 +12,11 @@ bit for bit the same (`reader`, compared in `tests/covid_tfds/imaging/test_reade
 The limits are those of `limits`, read from the file's head before it is decoded.
 """
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from covid_tfds.imaging import formats, reader
 from covid_tfds.imaging.formats import JPEG_START, PNG_BIT_DEPTH_AT, PNG_SIZE_AT, PNG_START
 from covid_tfds.imaging.limits import JPEG_SCAN, MAX_PIXELS, MAX_SCANS
 
@@ -46,6 +48,40 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     )
     image.set_shape([None, None, 3])
     return image
+
+
+def decode_any_image(encoded: tf.Tensor) -> tf.Tensor:
+    """Decode a file of any kind that is read: what training takes.
+
+    Plain JPEGs and PNGs are decoded by TensorFlow, all others by `reader`; see `formats.is_plain`. Runs in tf.data and
+    eagerly; a SavedModel can't hold it.
+
+    Args:
+        encoded: string scalar, the bytes of the file.
+
+    Returns:
+        uint8 tensor [height, width, 3], the pixels that `reader.decode_image` gives.
+
+    Raises:
+        tf.errors.InvalidArgumentError, tf.errors.UnknownError: If it can't be decoded.
+    """
+    # Stateless, so that tf.data may run several at a time under deterministic ops, too.
+    is_plain = tf.numpy_function(lambda file: formats.is_plain(_to_bytes(file)), [encoded], tf.bool, stateful=False)
+    image = tf.cond(
+        tf.ensure_shape(is_plain, ()),
+        lambda: decode_image(encoded),
+        lambda: tf.numpy_function(_decode_by_reader, [encoded], tf.uint8, stateful=False),
+    )
+    return tf.ensure_shape(image, (None, None, 3))
+
+
+def _decode_by_reader(encoded: bytes | np.ndarray) -> np.ndarray:
+    return reader.decode_image(_to_bytes(encoded)).pixels
+
+
+def _to_bytes(encoded: bytes | np.ndarray) -> bytes:
+    """What TensorFlow gives a NumPy function: bytes inside a graph, an array without axes outside."""
+    return encoded if isinstance(encoded, bytes) else encoded.item()
 
 
 def image_decoder() -> tfds.decode.Decoder:

@@ -29,6 +29,8 @@ def read_covidx(folder: Path, listing: Listing) -> Layout | None:
     for parts, split in lists.items():
         by_name = {file[-1]: file for file, its_split in files.items() if its_split == split}
         for number, line in enumerate(_read_lines(folder / parts[0]), start=1):
+            if not line:
+                continue
             if not (words := _parse(line, by_name)):
                 missing.append(PassedOver(f"{parts[0]}, line {number}", f"no such file: {printable(line)[:80]}"))
                 continue
@@ -60,7 +62,7 @@ def _read_lines(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.") from error
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in lines]
 
 
 def _parse(line: str, files: dict[str, tuple[str, ...]]) -> tuple[str, str, str, str] | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +15,33 @@ import numpy as np
 from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
 from covid_tfds.examples import FACTS, UNKNOWN, DatasetRequest, Examples
+from covid_tfds.imaging.dicom import read_dicom_header
+from covid_tfds.imaging.formats import is_dicom
 from covid_tfds.imaging.limits import ImageError
-from covid_tfds.imaging.reader import read_bytes, read_image
+from covid_tfds.imaging.reader import find_notes, read_bytes, read_image
+from covid_tfds.layouts.dicom_facts import describe_header, make_pseudonym
 from covid_tfds.layouts.found import FoundImage, Layout
 
+ONE_PATIENT = "all DICOM files state the same PatientID: their patients are taken as unknown"
 THREADS = 4  # reading waits for the disk, and hashing needs no lock
 SHOW_PROGRESS_FROM = 2000  # files; fewer take a second or two
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What the bytes of a file say: its hash."""
+    """What the bytes of a file say.
+
+    Attributes:
+        sha256: Their hash.
+        notes: What a person should know of the image.
+        patient_id: The pseudonym of a DICOM file's patient.
+        facts: What a DICOM file states.
+    """
 
     sha256: str
+    notes: tuple[str, ...] = ()
+    patient_id: str = UNKNOWN
+    facts: Mapping[str, str | float] = field(default_factory=dict)
 
 
 def to_examples(layout: Layout, request: DatasetRequest) -> Examples:
@@ -41,6 +56,7 @@ def to_examples(layout: Layout, request: DatasetRequest) -> Examples:
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UsageError(f"--dataset {request.dataset}: two files are called {twice[0]}. Rename one.")
     files = _inspect(images)
+    images, patient_notes = _add_headers(images, files)
     sha256 = np.asarray([file.sha256 for file in files])
     split = _texts(image.split for image in images)
     return Examples(
@@ -58,7 +74,7 @@ def to_examples(layout: Layout, request: DatasetRequest) -> Examples:
         given_split=bool((split != UNKNOWN).any()),
         layout=layout.what,
         passed_over=tuple(layout.passed_over),
-        notes=layout.notes,
+        notes=(*layout.notes, *patient_notes, *_count_notes(images, files)),
         read_masks=_mask_reader(images),
     )
 
@@ -69,7 +85,32 @@ def _texts(values) -> np.ndarray:
 
 def _collect_facts(images: Sequence[FoundImage]) -> dict[str, np.ndarray]:
     facts = {name: _texts(image.facts.get(name, UNKNOWN) for image in images) for name in FACTS}
-    return facts | {"age": np.asarray([image.facts.get("age", np.nan) for image in images], dtype=np.float64)}
+    numbers = {name: [image.facts.get(name, np.nan) for image in images] for name in ("age", "year")}
+    return facts | {name: np.asarray(values, dtype=np.float64) for name, values in numbers.items()}
+
+
+def _add_headers(images: Sequence[FoundImage], files: Sequence[FileFacts]) -> tuple[list[FoundImage], list[str]]:
+    """Adds what headers state where no name and no table does; returns notes on the patients, too."""
+    patients = {file.patient_id for file in files} - {UNKNOWN}
+    is_useless = len(patients) == 1 and sum(file.patient_id != UNKNOWN for file in files) > 1
+    added = [
+        dataclasses.replace(
+            image,
+            patient_id=image.patient_id or (UNKNOWN if is_useless else file.patient_id),
+            facts={**file.facts, **image.facts},
+        )
+        for image, file in zip(images, files, strict=True)
+    ]
+    return added, [ONE_PATIENT] if is_useless else []
+
+
+def _count_notes(images: Sequence[FoundImage], files: Sequence[FileFacts]) -> list[str]:
+    """Each note once, with the number of images that it is about, and one of them."""
+    names = defaultdict(list)
+    for image, file in zip(images, files, strict=True):
+        for note in file.notes:
+            names[note].append(image.name)
+    return [f"{len(several)} image(s), such as {several[0]}: {note}" for note, several in names.items()]
 
 
 def _inspect(images: Sequence[FoundImage]) -> list[FileFacts]:
@@ -87,7 +128,15 @@ def _inspect(images: Sequence[FoundImage]) -> list[FileFacts]:
 
 
 def _inspect_file(image: FoundImage) -> FileFacts:
-    return FileFacts(hashlib.sha256(_read(image.path)).hexdigest())
+    encoded = _read(image.path)
+    sha256 = hashlib.sha256(encoded).hexdigest()
+    if not is_dicom(encoded):
+        return FileFacts(sha256, tuple(find_notes(encoded)))
+    try:
+        header = read_dicom_header(encoded)
+    except ImageError:  # named where the image is decoded
+        return FileFacts(sha256)
+    return FileFacts(sha256, tuple(header.notes), make_pseudonym(header.patient_id), describe_header(header))
 
 
 def _read(path: Path) -> bytes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from covid_tfds.classes import split_names
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.names import printable
 from covid_tfds.examples import UNKNOWN, PassedOver
+from covid_tfds.layouts.ages import parse_age
 from covid_tfds.layouts.class_folders import MASKS, SPLITS
 from covid_tfds.layouts.file_index import FileIndex
 from covid_tfds.layouts.files import join, list_files
@@ -144,15 +144,3 @@ def _describe_image(folder: Path, file: Path, values: dict[str, str]) -> FoundIm
         facts=facts,
         mask=_find_file(folder, values.get("mask", "")),
     )
-
-
-def parse_age(text: str) -> float | None:
-    """Returns an age in years: of "63", "63.5", DICOM's "063Y" or "006M"; None for other text.
-
-    Example:
-        >>> [parse_age(text) for text in ("63", "063Y", "006M", "", "old")]
-        [63.0, 63.0, 0.5, None, None]
-    """
-    match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*([YyMmWwDd]?)", text.strip())
-    years = {"": 1, "Y": 1, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
-    return float(match[1]) * years[match[2].upper()] if match else None

@@ -11,7 +11,8 @@ def make_examples(labels, encoded=None, **columns) -> Examples:
     """Images of the classes 0, covid, and 1, normal; columns: whatever the case is about, others are filled in."""
     count = len(labels)
     encoded = [f"image {row}".encode() for row in range(count)] if encoded is None else encoded
-    facts = {name: np.full(count, UNKNOWN) for name in FACTS} | {"age": np.full(count, np.nan)}
+    facts = {name: np.full(count, UNKNOWN) for name in FACTS}
+    facts |= {"age": np.full(count, np.nan), "year": np.full(count, np.nan)}
     usual = {
         "name": "made up",
         "version": "1",

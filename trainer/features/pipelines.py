@@ -2,7 +2,7 @@
 
     for images in eval_pipeline(examples, examples.rows("test"), batch_size=8): ...
 
-Every image is decoded by covid_tfds.imaging.tensorflow_decoder and resized by the model's own first layer. Datasets of
+Every image is decoded by `decode_any_image` and resized by the model's own first layer. Datasets of
 any size stream.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 from collections.abc import Callable, Iterator, Sequence
 
 import keras
@@ -20,7 +19,9 @@ import tensorflow as tf
 from covid_tfds import tf_data
 from covid_tfds.common.errors import UsageError
 from covid_tfds.examples import Examples
-from covid_tfds.imaging.tensorflow_decoder import decode_image
+from covid_tfds.imaging.limits import ImageError
+from covid_tfds.imaging.reader import decode_image
+from covid_tfds.imaging.tensorflow_decoder import decode_any_image
 from trainer.models.heads import one_hot
 from trainer.models.preprocessing import build_preprocessing
 from trainer.recipes import Augmentation
@@ -101,7 +102,7 @@ def _decode_and_resize() -> Callable[[tf.Tensor], tf.Tensor]:
     signature = [tf.TensorSpec((), tf.string)]
 
     def decode_and_resize(encoded):
-        return resize(tf.cast(decode_image(encoded), tf.float32))
+        return resize(tf.cast(decode_any_image(encoded), tf.float32))
 
     return tf.function(decode_and_resize, input_signature=signature, autograph=False)
 
@@ -129,19 +130,22 @@ def undecodable(examples: Examples) -> dict[str, str]:
     bad = {}
     for name, encoded in zip(examples.image_id, examples.read(np.arange(len(examples))), strict=True):
         try:
-            decode_image(encoded)
-        except tf.errors.InvalidArgumentError as error:
-            bad[str(name)] = _reason(error)
+            decode_any_image(encoded)
+        except tf.errors.OpError as error:
+            bad[str(name)] = _reason(encoded, error)
     return bad
+
+
+def _reason(encoded: bytes, error: tf.errors.OpError) -> str:
+    """Why an image can't be decoded, in the words of the reader; else TensorFlow's first line."""
+    try:
+        decode_image(encoded)
+    except ImageError as reason:
+        return str(reason)
+    return error.message.strip().splitlines()[0]
 
 
 def listed(texts: Sequence[str]) -> str:
     """Returns the first texts in one line, and how many more there are."""
     more = [f"and {len(texts) - MOST_NAMED} more"] if len(texts) > MOST_NAMED else []
     return "; ".join([*texts[:MOST_NAMED], *more])
-
-
-def _reason(error: tf.errors.InvalidArgumentError) -> str:
-    """What the decoder says, in one line and without TensorFlow's names of nodes."""
-    line = re.sub(r"\{\{.*?\}\}", "", error.message).strip().splitlines()[0].split(" [Op:")[0]
-    return re.sub(r"[\[\]]", "", line.removeprefix("assertion failed: "))

@@ -9,37 +9,19 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
-from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian
 
 from covid_tfds.imaging import dicom, reader
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import read_image
+from tests.fakes import dicom as dicom_files
 
 RAMP = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)
 
 
 def radiograph(stored=RAMP, bits=12, **changes) -> bytes:
     """A DICOM radiograph with these stored values."""
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
-    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.Modality = "CR"
-    dataset.Rows, dataset.Columns = stored.shape[:2]
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.PixelRepresentation = int(stored.dtype.kind == "i")
-    dataset.BitsAllocated = 8 * stored.dtype.itemsize
-    dataset.BitsStored, dataset.HighBit = bits, bits - 1
-    dataset.PixelData = stored.tobytes()
-    for name, value in changes.items():
-        setattr(dataset, name, value)
-    buffer = io.BytesIO()
-    pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
-    return buffer.getvalue()
+    return dicom_files.radiograph(stored, bits, **changes)
 
 
 def grey(encoded: bytes) -> np.ndarray:
@@ -132,6 +114,84 @@ def test_what_is_no_single_grey_image_is_refused(encoded, message):
 def test_other_modalities_get_a_note():
     assert dicom.decode_dicom(radiograph())[1] == []
     assert dicom.decode_dicom(radiograph(Modality="MR"))[1] == ["the file's modality is MR, not a radiograph's"]
+
+
+def lookup_table(entries, bits):
+    table = pydicom.Dataset()
+    table.LUTDescriptor = [len(entries), 0, bits]
+    table.LUTData = entries.astype(np.uint16).tobytes()
+    table["LUTData"].VR = "OW"
+    return Sequence([table])
+
+
+def test_a_lookup_table_of_12_bits_that_says_16():
+    entries = np.arange(4096)[::-1]
+    said_16, said_12 = (grey(radiograph(VOILUTSequence=lookup_table(entries, bits))) for bits in (16, 12))
+    np.testing.assert_array_equal(said_16, said_12)
+    assert said_16[0, 0] == 255
+
+
+@pytest.mark.parametrize("width", [0, 0.5])
+def test_a_window_without_width_is_none_and_noted(width):
+    encoded = radiograph(WindowCenter=100, WindowWidth=width)
+    np.testing.assert_array_equal(grey(encoded), grey(radiograph()))
+    assert len(dicom.decode_dicom(encoded)[1]) == 1
+
+
+def test_a_narrow_window_of_the_exact_kind_is_applied():
+    """PS3.3 C.11.2.1.3.2: (x - c) / w + 0.5 between the ends."""
+    encoded = radiograph(
+        RescaleSlope=1 / 4096, RescaleIntercept=0, WindowCenter=0.5, WindowWidth=0.8, VOILUTFunction="LINEAR_EXACT"
+    )
+    expected = np.clip((RAMP / 4096 - 0.5) / 0.8 + 0.5, 0, 1) * 255
+    np.testing.assert_allclose(grey(encoded), expected, atol=0.6)
+
+
+@pytest.mark.parametrize(("vr", "value"), [("US", 63536), ("SS", -2000)])
+def test_padding_is_found_with_either_sign(vr, value):
+    stored = np.linspace(0, 1000, 256).reshape(16, 16).astype(np.int16)
+    stored[0] = -2000
+    encoded = io.BytesIO(radiograph(stored, 16))
+    dataset = pydicom.dcmread(encoded)
+    dataset.add_new("PixelPaddingValue", vr, value)
+    pydicom.dcmwrite(encoded := io.BytesIO(), dataset)
+    pixels = grey(encoded.getvalue())
+    assert not pixels[0].any()
+    assert pixels[1:].min() == 0
+    assert pixels.max() == 255
+    np.testing.assert_array_equal(pixels[1:], np.rint((stored[1:] - stored[1:].min()) / np.ptp(stored[1:]) * 255))
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+def test_the_presentation_shape_inverse_turns_once(kind):
+    inverse = grey(radiograph(PhotometricInterpretation=kind, PresentationLUTShape="INVERSE"))
+    np.testing.assert_array_equal(inverse, grey(radiograph(PhotometricInterpretation="MONOCHROME1")))
+
+
+def test_a_colour_file_in_shades_of_grey_is_read():
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    colours = np.repeat(levels[..., None], 3, axis=-1)
+    about = {"PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, "Modality": "SC"}
+    np.testing.assert_array_equal(grey(radiograph(colours, 8, **about)), levels)
+    colours[3, 3] = (200, 10, 10)
+    with pytest.raises(ImageError, match="RGB"):
+        dicom.decode_dicom(radiograph(colours, 8, **about))
+
+
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [
+        ({"ViewPosition": "LL"}, "LL"),
+        ({"BodyPartExamined": "HAND"}, "HAND"),
+        ({"PresentationIntentType": "FOR PROCESSING"}, "FOR PROCESSING"),
+        ({"BurnedInAnnotation": "YES"}, "text"),
+    ],
+)
+def test_images_that_are_no_frontal_chests_for_the_eye_get_a_note(header, named):
+    (note,) = dicom.decode_dicom(radiograph(**header))[1]
+    assert named in note
+    assert dicom.read_dicom_header(radiograph(**header)).notes == [note]
+    assert dicom.decode_dicom(radiograph(ViewPosition="AP", BodyPartExamined="CHEST", BurnedInAnnotation="NO"))[1] == []
 
 
 @pytest.mark.parametrize(

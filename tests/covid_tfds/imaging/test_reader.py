@@ -12,10 +12,13 @@ from PIL import ExifTags, Image
 from covid_tfds.imaging import formats, reader
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import read_image
-from covid_tfds.imaging.tensorflow_decoder import decode_image
+from covid_tfds.imaging.tensorflow_decoder import decode_any_image, decode_image
 from export.parity.drawn_images import draw_images
+from tests.fakes.dicom import radiograph
 
 SHAPE = (37, 53)
+TURNED = Image.Exif()
+TURNED[ExifTags.Base.Orientation] = 6  # turn a quarter clockwise to see it upright
 
 
 def noise(*channels, high=256, dtype=np.uint8):
@@ -142,11 +145,64 @@ def test_the_images_of_the_parity_check_differ_in_kind():
     assert min(min(image.size) for image in opened) < 100
 
 
-@pytest.mark.parametrize("file_format", ["WEBP", "BMP"])
-def test_formats_that_training_does_not_know(tmp_path, file_format):
-    path = tmp_path / "image"
-    Image.fromarray(noise(3)).save(path, file_format, **({"lossless": True} if file_format == "WEBP" else {}))
-    np.testing.assert_array_equal(read_image(path).pixels, noise(3))
+ONLY_BY_READER = {
+    "webp": encode(Image.fromarray(noise(3)), "WEBP", lossless=True),
+    "bmp": encode(Image.fromarray(noise(3)), "BMP"),
+    "tiff": encode(Image.fromarray(noise(3)), "TIFF"),
+    "tiff-16": encode(Image.fromarray(noise(high=65536, dtype=np.uint16)), "TIFF"),
+    "png-12-in-16": encode(Image.fromarray(noise(high=4096, dtype=np.uint16)), "PNG"),
+    "jpeg-turned": encode(Image.fromarray(noise(3)), "JPEG", exif=TURNED),
+    "png-turned": encode(Image.fromarray(noise(3)), "PNG", exif=TURNED),
+    "dicom": radiograph(noise(high=4096, dtype=np.uint16), PhotometricInterpretation="MONOCHROME1"),
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *ONLY_BY_READER])
+def test_training_and_predictor_read_the_same_pixels(kind):
+    encoded = (KINDS | ONLY_BY_READER)[kind]
+    in_tf_data = tf.data.Dataset.from_tensors(encoded).map(decode_any_image)
+    expected = reader.decode_image(encoded).pixels
+    for pixels in (*in_tf_data, decode_any_image(encoded)):
+        np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("kind", ["webp", "bmp", "tiff"])
+def test_lossless_formats_keep_the_pixels(kind):
+    np.testing.assert_array_equal(reader.decode_raster(ONLY_BY_READER[kind]), noise(3))
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+@pytest.mark.parametrize(("highest", "shift"), [(4095, 4), (256, 4), (4096, 8), (65535, 8), (200, 8)])
+def test_values_of_12_bits_in_16_are_shifted_by_4(file_format, highest, shift):
+    values = noise(high=highest, dtype=np.uint16)
+    values[0, 0] = highest
+    encoded = encode(Image.fromarray(values), file_format)
+    image = reader.decode_image(encoded)
+    np.testing.assert_array_equal(image.pixels[..., 1], values >> shift)
+    assert image.notes == reader.find_notes(encoded) == ([reader.TWELVE_BITS] if shift == 4 else [])
+
+
+def test_a_tiff_in_which_white_is_zero():
+    values = noise(high=65536, dtype=np.uint16)
+    encoded = encode(Image.fromarray(values), "TIFF", tiffinfo={262: 0})
+    np.testing.assert_array_equal(reader.decode_raster(encoded)[..., 0], (65535 - values) >> 8)
+
+
+def test_inks_without_adobes_mark_are_not_negative():
+    adobe = KINDS["jpeg-cmyk"]
+    at = adobe.index(b"\xff\xee")
+    plain = adobe[:at] + adobe[at + 2 + int.from_bytes(adobe[at + 2 : at + 4], "big") :]
+    assert b"Adobe" not in plain
+    np.testing.assert_array_equal(reader.decode_raster(plain), decode_image(plain).numpy())
+    assert (reader.decode_raster(plain) != reader.decode_raster(adobe)).any()
+
+
+def test_files_with_several_pages_or_32_bits_are_refused():
+    several = encode(Image.fromarray(noise()), "TIFF", save_all=True, append_images=[Image.fromarray(noise())])
+    with pytest.raises(ImageError, match="got 2"):
+        reader.decode_raster(several)
+    with pytest.raises(ImageError, match="32 bits"):
+        reader.decode_raster(encode(Image.fromarray(noise().astype(np.float32)), "TIFF"))
 
 
 def test_webp_is_seen_over_black_where_it_is_transparent():
@@ -175,7 +231,7 @@ def test_the_exif_orientation_is_respected(file_format):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "expected JPEG, PNG, WebP, BMP or DICOM, got an empty file"),
+        (b"", "expected JPEG, PNG, WebP, BMP, TIFF or DICOM, got an empty file"),
         (b"not an image at all", "got bytes that start with b'not an i'"),
         (encode(Image.fromarray(noise(3)), "GIF"), "got bytes that start with b'GIF8"),
         (KINDS["jpeg-420"][: len(KINDS["jpeg-420"]) // 2], "damaged: "),
