@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 from covid_tfds.common import cli, logs
-from covid_tfds.common.errors import INTENDED_USE
-from export.file_names import PAGE
+from covid_tfds.common.errors import INTENDED_USE, UsageError
+from export.file_names import PAGE, WEB
+from export.web.assemble import MODELS, WebRequest
+from export.web.runtime_files import get_runtime
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,18 +22,32 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    web = _request_web(options)
     # Imported late: TensorFlow takes seconds, and --help needs none of it.
     with logs.silenced():
         from export import exporting
 
     output = _output(options)
     try:
-        exporting.export_run(options.run_dir, output, options.int8)
+        exporting.export_run(options.run_dir, output, options.int8, web)
     except exporting.ParityError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"Exported: {output}\nPage to read first: {output / PAGE}")
+    if web:
+        print(f"In the browser: python -m export.serve {output / WEB}")
     return 0
+
+
+def _request_web(options: argparse.Namespace) -> WebRequest | None:
+    """Returns what web/ is made of, fetched before the work of minutes begins; None without --web."""
+    if not options.web:
+        if options.web_model or options.web_runtime:
+            raise UsageError("--web_model and --web_runtime belong to --web: give that, too.")
+        return None
+    if options.web_model == "int8" and not options.int8:
+        raise UsageError("--web_model int8 needs a model in 8 bits: give --int8, too.")
+    return WebRequest(get_runtime(options.web_runtime), options.web_model)
 
 
 def _output(options: argparse.Namespace) -> Path:
@@ -48,6 +64,14 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="finished run folder of `python -m trainer`")
     result.add_argument("--int8", action="store_true", help="make model.int8.onnx, too: a quarter of the size, faster")
+    result.add_argument("--web", action="store_true", help="make web/, too: a page that runs the model in the browser")
+    result.add_argument("--web_model", choices=MODELS, help="for the page (default: int8 where it is made, else float)")
+    result.add_argument(
+        "--web_runtime",
+        type=Path,
+        metavar="DIR",
+        help="unpacked copy of ONNX Runtime Web for the page (default: fetched with npm)",
+    )
     result.add_argument(
         "--output",
         type=Path,

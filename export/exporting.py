@@ -24,6 +24,7 @@ from export.parity.report import ParityReport, find_failed, make_report
 from export.parity.stages import Stages, list_tolerances
 from export.run_images import choose_calibration_rows, leave_out_turned, read_run_images, sample_evenly
 from export.runtime.model_info import ModelInfo
+from export.web.assemble import WebRequest, write_web
 from trainer.run_folder.run import load
 
 MAX_RUN_IMAGES = 100  # compared in the parity check; more images of the same kinds show nothing new
@@ -37,13 +38,14 @@ class Int8Error(ParityError):
     """The int8 model does not; the export is whole without it."""
 
 
-def export_run(run_dir: Path, output: Path, int8: bool) -> ParityReport:
+def export_run(run_dir: Path, output: Path, int8: bool, web: WebRequest | None = None) -> ParityReport:
     """Export a run.
 
     Args:
         run_dir: A finished run folder.
         output: Folder to make.
         int8: Whether to write the int8 model, too.
+        web: What to write the page for the browser with; None for no page.
 
     Raises:
         UsageError: For bad input.
@@ -84,6 +86,8 @@ def export_run(run_dir: Path, output: Path, int8: bool) -> ParityReport:
             (folder / ONNX_INT8).unlink()
             _write_model_json(folder, info)
         cases = write_golden(folder / GOLDEN, parity.drawn, info.labels, list_tolerances(folder))
+        if web:
+            write_web(folder, web)
         n_train = sum(row.split == "train" for row in run.predictions)
         write_page(folder, info, report, cases, network.map_shape, n_train)
     if missed:

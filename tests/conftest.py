@@ -3,12 +3,12 @@
 import os
 import random
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
+
+from tests.fakes.once import make_once
 
 SEED = 42
 
@@ -31,15 +31,6 @@ def shared(tmp_path_factory) -> Path:
         folder = folder.parent  # the process's own lies in that of the whole run
     (folder / "shared").mkdir(exist_ok=True)
     return folder / "shared"
-
-
-def make_once(shared: Path, name: str, make: Callable[[], object]) -> None:
-    """Have the first process that comes here make something; the others wait for it and take it as it is."""
-    done = shared / f"{name}.done"
-    with FileLock(shared / f"{name}.lock"):
-        if not done.exists():
-            make()
-            done.touch()
 
 
 @pytest.fixture(scope="session")

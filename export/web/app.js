@@ -1,0 +1,158 @@
+// The page: takes images, has worker.js predict one at a time, and shows the results. No network after loading.
+
+import { findFiles, formatCsv, withPaths } from "./files.js";
+import * as view from "./view.js";
+
+const { byId } = view;
+const root = document.documentElement;
+const rows = []; // one {file, path, result, error, line} an image, in the order of the table
+const waiting = []; // those not predicted yet
+let model, shown, busy;
+
+/** Asks the worker to do something; resolves to its answer. */
+const ask = (() => {
+  // From a blob, so that the worker, too, is under the page's Content-Security-Policy, whatever the server sends.
+  const source = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
+  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  const worker = new Worker(url, { type: "module" });
+  const open = new Map();
+  let last = 0;
+  worker.onmessage = ({ data: { id, value, error } }) => {
+    const [resolve, reject] = open.get(id);
+    open.delete(id);
+    if (error === undefined) resolve(value);
+    else reject(new Error(error));
+  };
+  worker.onerror = (event) => {
+    for (const [, reject] of open.values()) reject(new Error(event.message || "the worker can't be started"));
+    open.clear();
+  };
+  return (action, argument) =>
+    new Promise((resolve, reject) => {
+      open.set(++last, [resolve, reject]);
+      worker.postMessage({ id: last, action, argument });
+    });
+})();
+
+async function start() {
+  const status = byId("status");
+  try {
+    const response = await fetch("model.json");
+    if (!response.ok) throw new Error(`model.json can't be loaded: the server answers ${response.status}`);
+    const info = await response.json();
+    const [[name, file]] = Object.entries(info.files);
+    model = { info, name, ...file };
+    view.describeModel(model);
+    for (const row of rows) view.fillLine(row, model, show); // dropped before the page was ready
+    status.textContent = `Loading the model (${Math.round(model.bytes / 1e6)} MB) ...`;
+    const runtime = await ask("load", info);
+    view.describeRuntime(model, runtime);
+    status.textContent = "Testing this browser on drawn images with known answers ...";
+    const test = await ask("testItself");
+    if (test.failed) throw new Error(`this browser does not give the right answers: ${test.failed}`);
+    status.textContent = view.describeTest(test, runtime);
+    root.dataset.selftest = "passed";
+    work();
+  } catch (error) {
+    root.dataset.selftest = "failed";
+    status.textContent = `No answers are given: ${error.message}.`;
+    for (const input of document.querySelectorAll("#drop input, #drop button")) input.disabled = true;
+  }
+}
+
+/** Puts files into the table and predicts them, one after the other. given: [{file, path}]. */
+function take(given) {
+  if (root.dataset.selftest === "failed" || !given.length) return;
+  shown = undefined; // the first of the new ones is shown
+  for (const { file, path } of given) {
+    const row = { file, path, line: byId("table").tBodies[0].insertRow() };
+    rows.push(row);
+    waiting.push(row);
+    if (model) view.fillLine(row, model, show);
+  }
+  byId("all").hidden = false;
+  showProgress();
+  work();
+}
+
+async function work() {
+  if (busy || root.dataset.selftest !== "passed") return;
+  busy = true;
+  for (let row; (row = waiting.shift()); ) {
+    try {
+      row.result = await ask("predict", row.file);
+    } catch (error) {
+      row.error = error.message;
+    }
+    if (!rows.includes(row)) continue; // cleared meanwhile
+    view.fillLine(row, model, show);
+    showProgress();
+    byId("announcement").textContent = view.describeRow(row, model);
+    if (!shown) await show(row);
+  }
+  busy = false;
+}
+
+function showProgress() {
+  const done = rows.filter(({ result, error }) => result || error).length;
+  byId("progress_line").hidden = done === rows.length;
+  byId("progress").max = rows.length;
+  byId("progress").value = done;
+  byId("progress_text").textContent = `${done} of ${rows.length} images done`;
+}
+
+/** Shows one row's result in full; its pixels are read again, so that none are kept. */
+async function show(row) {
+  shown = row;
+  for (const other of rows) other.line.setAttribute("aria-current", other === row);
+  view.showResult(row, model);
+  if (!row.result) return;
+  const bitmaps = await ask("draw", row.file).catch(() => null); // a file that was moved meanwhile
+  if (bitmaps && shown === row) view.drawImages(row, model, bitmaps);
+  for (const bitmap of Object.values(bitmaps ?? {})) bitmap.close();
+}
+
+function downloadCsv() {
+  const url = URL.createObjectURL(new Blob([formatCsv(rows, model)], { type: "text/csv" }));
+  view.make("a", "", { href: url, download: "predictions.csv" }).click();
+  URL.revokeObjectURL(url);
+}
+
+function clear() {
+  rows.length = waiting.length = 0;
+  shown = undefined;
+  byId("table").tBodies[0].replaceChildren();
+  byId("result").hidden = byId("all").hidden = byId("progress_line").hidden = true;
+}
+
+async function takeExamples() {
+  const { cases } = await (await fetch("golden/golden.json")).json();
+  const files = await Promise.all(
+    cases.map(async ({ file }) => new File([await (await fetch(`golden/${file}`)).blob()], file)),
+  );
+  take(withPaths(files));
+}
+
+for (const id of ["files", "folder"]) {
+  byId(id).onchange = ({ target }) => {
+    take(withPaths(target.files));
+    target.value = ""; // so that the same choice can be made again
+  };
+}
+byId("folder_label").hidden = !("webkitdirectory" in byId("folder"));
+byId("examples").onclick = takeExamples;
+byId("download").onclick = downloadCsv;
+byId("clear").onclick = clear;
+byId("opacity").oninput = ({ target }) => (byId("heat").style.opacity = target.value / 100);
+document.addEventListener("paste", ({ clipboardData }) => take(withPaths(clipboardData.files)));
+for (const [kind, dragging] of Object.entries({ dragover: true, dragleave: false, drop: false })) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    document.body.classList.toggle("dragging", dragging);
+  });
+}
+document.addEventListener("drop", async ({ dataTransfer }) => {
+  const entries = [...dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+  take((await Promise.all(entries.map(findFiles))).flat());
+});
+start();

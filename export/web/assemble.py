@@ -1,0 +1,47 @@
+"""Write web/: a page that runs an exported model in the browser, with everything that it needs."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from covid_tfds.common.files import read_json, write_json
+from export.file_names import GOLDEN, MODEL_JSON, ONNX, ONNX_INT8, WEB
+
+PAGE_FILES = Path(__file__).parent
+SUFFIXES = (".html", ".css", ".js", ".txt")
+MODELS = {"float": ONNX, "int8": ONNX_INT8}
+
+
+@dataclass(frozen=True)
+class WebRequest:
+    """What to write web/ with.
+
+    Attributes:
+        runtime: The files of ONNX Runtime Web by name.
+        model: A key of MODELS; None for the int8 model where there is one, else the float model.
+    """
+
+    runtime: dict[str, bytes]
+    model: str | None = None
+
+
+def write_web(folder: Path, request: WebRequest) -> str:
+    """Write `web/` into an export and return the name of the model file in it."""
+    there = [name for name in (ONNX_INT8, ONNX) if (folder / name).is_file()]
+    wanted = MODELS[request.model] if request.model else there[0]
+    model = wanted if wanted in there else there[0]
+    web = folder / WEB
+    (web / "runtime").mkdir(parents=True)
+    for file in PAGE_FILES.iterdir():
+        if file.suffix in SUFFIXES:
+            shutil.copyfile(file, web / file.name)
+    for name, content in request.runtime.items():
+        (web / "runtime" / name).write_bytes(content)
+    shutil.copyfile(folder / model, web / model)
+    shutil.copytree(folder / GOLDEN, web / GOLDEN)
+    info = read_json(folder / MODEL_JSON)
+    # The page takes the one file that is listed.
+    write_json(web / MODEL_JSON, info | {"files": {model: info["files"][model]}})
+    return model

@@ -1,0 +1,141 @@
+// Read an image file to the pixels that the model takes: what covid_tfds/imaging/reader.py gives, bit for bit.
+
+const MAX_BYTES = 512 * 2 ** 20;
+const MAX_PIXELS = 50e6; // a radiograph has 4 to 20 million
+const MAX_SCANS = 100; // a progressive JPEG has 10 as libjpeg writes it
+const KINDS = { JPEG: readJpegSize, PNG: readPngSize, WebP: readWebpSize, BMP: readBmpSize };
+
+/** A file that can't be read as an image: the message says what was expected and what came. */
+export class ImageError extends Error {}
+
+/**
+ * Returns {width, height, rgb}: rgb is a Uint8Array of height x width x 3, row by row, 0 black to 255 white.
+ * Throws ImageError for a file that is damaged, too large, or of another kind.
+ */
+export async function readImage(file) {
+  if (file.size > MAX_BYTES) throw new ImageError(`expected at most 512 MB, got ${Math.round(file.size / 2 ** 20)} MB`);
+  const bytes = new Uint8Array(await file.arrayBuffer().catch(() => fail("can't be opened")));
+  const kind = findKind(bytes, file.name ?? "");
+  const view = new DataView(bytes.buffer);
+  let size;
+  try {
+    size = KINDS[kind](view);
+  } catch (error) {
+    if (error instanceof ImageError) throw error;
+    throw new ImageError(`damaged: the file ends within its head`); // RangeError of DataView
+  }
+  const [width, height] = size;
+  if (width < 1 || height < 1) throw new ImageError(`expected an image, got ${width} x ${height} pixels`);
+  if (width * height > MAX_PIXELS) throw new ImageError(`expected at most 50 million pixels, got ${width} x ${height}`);
+  if (kind === "JPEG") checkJpeg(bytes);
+  if (kind === "WebP" && isTurnedWebp(view)) throw new ImageError("a WebP file that its EXIF orientation turns, which browsers don't do: save it as PNG");
+  return decode(new Blob([bytes], { type: `image/${kind.toLowerCase()}` }));
+}
+
+function findKind(bytes, name) {
+  if (bytes.length === 0) throw new ImageError("expected JPEG, PNG, WebP or BMP, got an empty file");
+  const starts = (text, at = 0) => [...text].every((letter, index) => bytes[at + index] === letter.charCodeAt(0));
+  if (starts("DICM", 128) || /\.(dcm|dicom)$/i.test(name)) throw new ImageError(convertFirst("DICOM", name));
+  if (starts("II*\0") || starts("MM\0*")) throw new ImageError(convertFirst("TIFF", name));
+  if (starts("\xff\xd8\xff")) return "JPEG";
+  if (starts("\x89PNG\r\n\x1a\n")) return "PNG";
+  if (starts("RIFF") && starts("WEBP", 8)) return "WebP";
+  if (starts("BM")) return "BMP";
+  throw new ImageError("expected JPEG, PNG, WebP or BMP, got another kind of file");
+}
+
+function convertFirst(kind, name) {
+  const given = /^[\w.-]+$/.test(name) ? name : "FILE";
+  return (
+    `${kind} is not read by browsers. Convert it to PNG with this project and drop that: ` +
+    `python -m export.predict MODEL ${given} --save_png DIR`
+  );
+}
+
+const fail = (message) => {
+  throw new ImageError(message);
+};
+
+function readPngSize(view) {
+  return [view.getUint32(16), view.getUint32(20)];
+}
+
+function readBmpSize(view) {
+  if (view.getUint32(14, true) === 12) return [view.getUint16(18, true), view.getUint16(20, true)]; // of OS/2
+  return [view.getInt32(18, true), Math.abs(view.getInt32(22, true))];
+}
+
+function readWebpSize(view) {
+  const chunk = String.fromCharCode(...[12, 13, 14, 15].map((at) => view.getUint8(at)));
+  const uint24 = (at) => view.getUint16(at, true) + view.getUint8(at + 2) * 65536;
+  if (chunk === "VP8X") return [uint24(24) + 1, uint24(27) + 1];
+  if (chunk === "VP8 ") return [view.getUint16(26, true) & 0x3fff, view.getUint16(28, true) & 0x3fff];
+  const bits = view.getUint32(21, true);
+  return [(bits & 0x3fff) + 1, ((bits >>> 14) & 0x3fff) + 1];
+}
+
+/** Whether the EXIF orientation of a WebP file is not upright. */
+function isTurnedWebp(view) {
+  for (let at = 12; at + 8 <= view.byteLength; at += 8 + view.getUint32(at + 4, true) + (view.getUint32(at + 4, true) % 2)) {
+    if (view.getUint32(at) === 0x45584946) return readOrientation(view, at + 8) !== 1; // "EXIF"
+  }
+  return false;
+}
+
+/** The orientation in EXIF data, 1 for upright. */
+function readOrientation(view, at) {
+  const start = view.getUint32(at) === 0x45786966 ? at + 6 : at; // some writers put "Exif\0\0" before the data
+  const little = view.getUint16(start) === 0x4949;
+  const folder = start + view.getUint32(start + 4, little);
+  for (let entry = 0; entry < view.getUint16(folder, little); entry += 1) {
+    const place = folder + 2 + 12 * entry;
+    if (view.getUint16(place, little) === 0x0112) return view.getUint16(place + 8, little);
+  }
+  return 1;
+}
+
+function readJpegSize(view) {
+  for (let at = 2; ; ) {
+    while (view.getUint8(at) !== 0xff) at += 1;
+    while (view.getUint8(at) === 0xff) at += 1;
+    const marker = view.getUint8(at);
+    const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
+    if (isFrame) return [view.getUint16(at + 6), view.getUint16(at + 4)];
+    at += 1 + view.getUint16(at + 1);
+  }
+}
+
+function checkJpeg(bytes) {
+  let scans = 0;
+  for (let at = bytes.indexOf(0xff); at >= 0; at = bytes.indexOf(0xff, at + 1)) scans += bytes[at + 1] === 0xda;
+  if (scans > MAX_SCANS) throw new ImageError(`expected a JPEG of at most 100 scans, got ${scans}`);
+}
+
+/** Decode upright, without the file's colour profile, over black. */
+async function decode(blob) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+  } catch {
+    throw new ImageError("damaged: the browser can't decode it");
+  }
+  const { width, height } = bitmap;
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "black";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  let rgba;
+  try {
+    rgba = context.getImageData(0, 0, width, height).data;
+  } catch {
+    throw new ImageError(`too large for this browser: ${width} x ${height} pixels`);
+  }
+  const rgb = new Uint8Array(width * height * 3);
+  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
+    rgb[to] = rgba[from];
+    rgb[to + 1] = rgba[from + 1];
+    rgb[to + 2] = rgba[from + 2];
+  }
+  return { width, height, rgb };
+}

@@ -1,0 +1,120 @@
+// The worker of app.js: keeps the model and answers one request at a time, so that the page stays responsive.
+
+import { readImage, ImageError } from "./image.js";
+import { decide, findWarnings, resizeImage, SIDE } from "./prediction.js";
+import * as ort from "./runtime/ort.wasm.min.mjs";
+
+const HERE = new URL(".", import.meta.url).href;
+const LONGEST = 1000; // pixels of the longer side of an image as it is shown
+const ACTIONS = { load, testItself, predict, draw };
+let session, info;
+
+self.onmessage = async ({ data: { id, action, argument } }) => {
+  try {
+    const value = await ACTIONS[action](argument);
+    self.postMessage({ id, value }, Object.values(value).filter((part) => part instanceof ImageBitmap));
+  } catch (error) {
+    const message = error instanceof ImageError ? error.message : `unexpected: ${error.message ?? error}`;
+    self.postMessage({ id, error: message });
+  }
+};
+
+/** Loads the model that model.json names. Returns what about it and the runtime is worth knowing. */
+async function load(given) {
+  info = given;
+  const [name, { sha256 }] = Object.entries(info.files)[0];
+  ort.env.wasm.wasmPaths = `${HERE}runtime/`;
+  // Threads need shared memory, which browsers give to pages with the headers COOP and COEP only.
+  ort.env.wasm.numThreads = self.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
+  const model = await download(name);
+  const digest = await hash(model);
+  if (digest && digest !== sha256) throw new Error(`${name} is damaged: its SHA-256 is not that of model.json`);
+  session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+  const { numThreads: threads } = ort.env.wasm;
+  return { verified: Boolean(digest), threads, isolated: self.crossOriginIsolated, version: ort.env.versions.web };
+}
+
+async function download(name) {
+  const response = await fetch(HERE + name);
+  if (!response.ok) throw new Error(`${name} can't be loaded: the server answers ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+/** SHA-256 in hexadecimal; null where the browser has none to offer: over plain HTTP, but on this machine itself. */
+async function hash(bytes) {
+  if (!self.crypto.subtle) return null;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Returns the prediction of an image file as plain values. */
+async function predict(file) {
+  const start = performance.now();
+  const image = await readImage(file);
+  const { width, height } = image;
+  const outputs = await run(image);
+  const typicality = outputs.typicality?.data[0] ?? null;
+  const probabilities = [...outputs.probabilities.data];
+  if (!probabilities.every(Number.isFinite)) throw new Error("the model's answer is not a number");
+  return {
+    probabilities,
+    ...decide(info, probabilities, typicality),
+    typicality,
+    distance: outputs.distance?.data[0] ?? null,
+    heatmap: { rows: outputs.heatmap.dims[1], columns: outputs.heatmap.dims[2], cells: [...outputs.heatmap.data] },
+    warnings: [...(image.notes ?? []), ...findWarnings(image)],
+    width,
+    height,
+    seconds: (performance.now() - start) / 1000,
+  };
+}
+
+async function run({ width, height, rgb }) {
+  return session.run({ image: new ort.Tensor("uint8", rgb, [1, height, width, 3]) });
+}
+
+/** Returns two bitmaps of an image file: as read, and as the network sees it. */
+async function draw(file) {
+  const image = await readImage(file);
+  const scale = Math.min(1, LONGEST / Math.max(image.width, image.height));
+  const [width, height] = [image.width, image.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const whole = makeCanvas(image.width, image.height, image.rgb);
+  const small = new OffscreenCanvas(width, height);
+  const context = small.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(whole, 0, 0, width, height);
+  const seen = makeCanvas(SIDE, SIDE, resizeImage(image));
+  return { image: small.transferToImageBitmap(), seen: seen.transferToImageBitmap() };
+}
+
+function makeCanvas(width, height, rgb) {
+  const canvas = new OffscreenCanvas(width, height);
+  const data = new ImageData(width, height);
+  for (let from = 0, to = 0; from < rgb.length; from += 3, to += 4) {
+    for (const channel of [0, 1, 2]) data.data[to + channel] = rgb[from + channel];
+    data.data[to + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(data, 0, 0);
+  return canvas;
+}
+
+/** Compares this browser's answers with the right ones of golden/. Returns the largest difference and what failed. */
+async function testItself() {
+  const golden = JSON.parse(new TextDecoder().decode(await download("golden/golden.json")));
+  const [name] = Object.keys(info.files);
+  const cases = golden.cases.filter((one) => one.self_test);
+  let [largest, failed] = [0, cases.length ? "" : "golden.json marks no image"];
+  let tolerance = 0;
+  for (const one of cases) {
+    const image = await readImage(new File([await download(`golden/${one.file}`)], one.file));
+    const outputs = await run(image);
+    const expected = one.answers[name];
+    tolerance = expected.tolerance;
+    const difference = Math.max(...expected.probabilities.map((p, k) => Math.abs(p - outputs.probabilities.data[k])));
+    largest = Math.max(largest, difference);
+    const digest = await hash(image.rgb);
+    if (digest && digest !== one.rgb_sha256) failed ||= `${one.file} has other pixels in this browser`;
+    if (!(difference <= tolerance)) failed ||= `${one.file} has another probability, by ${difference.toPrecision(2)}`;
+  }
+  return { failed, largest, tolerance, count: cases.length };
+}

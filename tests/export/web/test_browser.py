@@ -1,0 +1,275 @@
+"""The page in a real browser: the same answers as Python, no request elsewhere, and no bad file stops it."""
+
+import functools
+import hashlib
+import http.server
+import json
+import re
+import shutil
+import threading
+
+import pytest
+from PIL import Image
+
+from covid_tfds.common.files import read_json
+from covid_tfds.imaging.reader import decode_image
+from export.file_names import GOLDEN, GOLDEN_ANSWERS, MODEL_JSON, ONNX, ONNX_INT8
+from export.runtime.predictor import Predictor
+from tests.fakes import browser, image_kinds
+
+MOST_RISE = 100 * 2**20  # bytes; each image takes 40 while it is read
+
+
+@pytest.fixture(scope="module", params=[ONNX, ONNX_INT8])
+def web(request, webs):
+    """The folder web/ with one of the model files."""
+    return webs[request.param]
+
+
+@pytest.fixture(scope="module")
+def page(web, tmp_path_factory):
+    """The page, ready."""
+    with browser.serve(web) as address, browser.open_browser(tmp_path_factory.mktemp("browser")) as opened:
+        assert opened.open(address) == "passed"
+        yield opened
+
+
+@pytest.fixture
+def model(web):
+    info = read_json(web / MODEL_JSON)
+    ((name, file),) = info["files"].items()
+    return Predictor(web / name), info, file["tolerance"]
+
+
+def write_kinds(folder):
+    files = {folder / name: content for name, content in image_kinds.draw_kinds().items()}
+    for file, content in files.items():
+        file.write_bytes(content)
+    return [file for file in files if file.name != "turned-8.webp"]
+
+
+def compare(rows, files, predictor, info, tolerance):
+    """The last rows are Python's answers to the files."""
+    for row, file in zip(rows[-len(files) :], files, strict=True):
+        expected = predictor.predict_file(file)
+        assert row["image"] == file.name
+        assert row["error"] == "", row
+        for label in info["labels"]:
+            assert float(row[f"p_{label}"]) == pytest.approx(expected.probabilities[label], abs=tolerance), file.name
+        assert (row["decision"], row["decision_argmax"]) == (expected.decision, expected.decision_argmax), file.name
+        assert row["warnings"] == "; ".join(expected.warnings), file.name
+
+
+def test_golden_images_have_the_right_answers(page, web, model):
+    _, info, _ = model
+    cases = read_json(web / GOLDEN / GOLDEN_ANSWERS)["cases"]
+    rows = page.predict(*[web / GOLDEN / case["file"] for case in cases])
+    ((name, _),) = info["files"].items()
+    assert len(cases) >= 6
+    for row, case in zip(rows[-len(cases) :], cases, strict=True):
+        answer = case["answers"][name]
+        found = [float(row[f"p_{label}"]) for label in info["labels"]]
+        assert found == pytest.approx(answer["probabilities"], abs=answer["tolerance"]), case["file"]
+
+
+def test_every_kind_of_file_has_pythons_answers(page, model, tmp_path):
+    files = write_kinds(tmp_path)
+    assert len(files) >= 20
+    compare(page.predict(*files), files, *model)
+
+
+def test_the_pixels_are_those_of_the_python_reader(page):
+    kinds = image_kinds.draw_kinds()
+    del kinds["turned-8.webp"]  # refused, see below
+    for name, content in kinds.items():
+        pixels = decode_image(content, name).pixels
+        assert page.read_image(name, content) == [*pixels.shape[:2], hashlib.sha256(pixels).hexdigest()], name
+
+
+def test_real_radiographs_have_pythons_answers(page, model, manual_dir):
+    files = sorted(path for path in manual_dir.rglob("*") if path.suffix in (".jpg", ".jpeg", ".png"))
+    some = files[:: len(files) // 10][:10]
+    compare(page.predict(*some), some, *model)
+
+
+def test_what_it_can_not_read_is_said_and_the_next_image_still_works(page, model, tmp_path):
+    kinds = image_kinds.draw_kinds()
+    grey = kinds["grey.jpg"]
+    bad = {
+        "broken.png": b"no image",
+        "empty.jpg": b"",
+        "cut.jpg": grey[: len(grey) // 2],
+        "cut-head.jpg": grey[:30],
+        "huge.png": image_kinds.write_huge_png(30_000),  # 900 million pixels
+        "image.dcm": b"no DICOM either",
+        "image.tif": image_kinds.encode(Image.new("L", (9, 9)), "TIFF"),
+        "image.gif": image_kinds.encode(Image.new("L", (9, 9)), "GIF"),
+        "scans.jpg": grey[:-2] + b"\xff\xda" * 101,
+        "turned-8.webp": kinds["turned-8.webp"],
+    }
+    for name, content in (bad | {"next.jpg": grey}).items():
+        (tmp_path / name).write_bytes(content)
+    *rows, good = page.predict(*[tmp_path / name for name in (*bad, "next.jpg")])[-len(bad) - 1 :]
+    errors = {row["image"]: row["error"] for row in rows}
+    assert all(errors.values()), errors
+    assert {row["decision"] for row in rows} == {""}
+    assert "30000 x 30000" in errors["huge.png"]
+    assert "python -m export.predict MODEL image.dcm --save_png DIR" in errors["image.dcm"]
+    assert "--save_png" in errors["image.tif"]
+    assert "102" in errors["scans.jpg"]
+    compare([good], [tmp_path / "next.jpg"], *model)
+
+
+def test_names_can_neither_break_the_page_nor_the_table(page, tmp_path):
+    names = ["=1+1.jpg", "<b>bold,\"'.jpg", "胸部.jpg"]
+    for name in names:
+        (tmp_path / name).write_bytes(image_kinds.draw_kinds()["grey.jpg"])
+    rows = page.predict(*[tmp_path / name for name in names])
+    assert [row["image"] for row in rows[-3:]] == ["'=1+1.jpg", *names[1:]]
+    assert page.run("return document.querySelectorAll('#table b').length") == 0
+
+
+def test_the_result_shows_answers_heat_map_and_what_the_network_sees(page, model, tmp_path):
+    predictor, info, tolerance = model
+    file = tmp_path / "shown.jpg"
+    file.write_bytes(image_kinds.draw_kinds()["grey.jpg"])
+    page.predict(file)
+    page.wait_for("document.getElementById('result_title').textContent === 'shown.jpg'")
+    expected = predictor.predict_file(file)
+    shown = re.findall(r"[01]\.\d{4}", page.text("probabilities"))
+    assert list(map(float, shown)) == pytest.approx(list(expected.probabilities.values()), abs=tolerance + 1e-4)
+    assert page.text("decisions").count(expected.decision_argmax) >= 1
+    page.wait_for("document.getElementById('seen').hasAttribute('aria-label')")
+    assert page.run("return document.getElementById('image').getAttribute('aria-label')").startswith("shown.jpg")
+    assert ("approximation" in page.text("heat_text")) == ("model.int8.onnx" in info["files"])
+
+
+def test_says_what_it_is_and_what_it_is_not_for(page, model):
+    _, info, _ = model
+    assert info["intended_use"] in page.text("banner")
+    assert info["shortcuts_because"] in page.text("banner")
+    assert page.run("return getComputedStyle(document.getElementById('banner')).position") == "sticky"
+    about = page.run("return document.getElementById('about').textContent")
+    ((_, file),) = info["files"].items()
+    for fact in (file["sha256"], "verified", info["run_id"], info["dataset"]["name"], "MIT"):
+        assert fact in about
+
+
+def test_decisions_are_those_of_python(page):
+    labels = ["a", "b", "c"]
+    info = {"labels": labels, "positive_class": "a", "threshold": 0.4, "declined_at": 0.01}
+    rules = [
+        ([0.4, 0.35, 0.25], 0.5, ["a", "a", False]),
+        ([0.39, 0.2, 0.41], 0.5, ["c", "c", False]),
+        ([0.39, 0.305, 0.305], 0.5, ["b", "a", False]),
+        ([0.9, 0.05, 0.05], 0.01 * (1 + 1e-5), ["declined", "a", True]),
+        ([0.9, 0.05, 0.05], None, ["a", "a", False]),
+    ]
+    for probabilities, typicality, expected in rules:
+        found = page.call("prediction.js", "decide", info, probabilities, typicality)
+        assert [found["decision"], found["decision_argmax"], found["declined"]] == expected
+
+
+def test_memory_stays_flat(page, tmp_path):
+    assert predict_many(page, tmp_path, 40) < MOST_RISE
+
+
+@pytest.mark.trial
+@pytest.mark.timeout(3600)
+def test_memory_stays_flat_over_200_images(page, tmp_path):
+    assert predict_many(page, tmp_path, 200) < MOST_RISE
+
+
+def predict_many(page, folder, count):
+    """By how many bytes the page grows while it predicts images of 4 million pixels."""
+    image = image_kinds.encode(Image.linear_gradient("L").resize((2000, 2000)), "JPEG")
+    files = [folder / f"{number}.jpg" for number in range(count)]
+    for file in files:
+        file.write_bytes(image)
+    page.predict(*files[:8])
+    before = page.measure_memory()
+    page.predict(*files[8:])
+    return page.measure_memory() - before
+
+
+@pytest.fixture
+def copied(webs, tmp_path):
+    """A copy of web/ to break."""
+    return shutil.copytree(webs[ONNX_INT8], tmp_path / "web")
+
+
+def open_copy(folder, tmp_path):
+    """How the self-test of a page ends, and what it says."""
+    with browser.serve(folder) as address, browser.open_browser(tmp_path) as page:
+        return page.open(address), page.text("status"), address
+
+
+def test_wrong_answers_in_the_self_test_block_the_page(copied, tmp_path):
+    file = copied / GOLDEN / GOLDEN_ANSWERS
+    golden = read_json(file)
+    for case in golden["cases"]:
+        answer = case["answers"][ONNX_INT8]
+        answer["probabilities"] = [p + 2 * answer["tolerance"] for p in answer["probabilities"]]
+    file.write_text(json.dumps(golden))
+    with browser.serve(copied) as address, browser.open_browser(tmp_path) as page:
+        assert page.open(address) == "failed"
+        assert not page.driver.find_element("id", "files").is_enabled()
+        assert page.run("return document.querySelectorAll('#table tbody tr').length") == 0
+
+
+def test_a_damaged_model_blocks_the_page(copied, tmp_path):
+    data = bytearray((copied / ONNX_INT8).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copied / ONNX_INT8).write_bytes(data)
+    state, status, _ = open_copy(copied, tmp_path)
+    assert state == "failed"
+    assert "damaged" in status
+
+
+@pytest.mark.parametrize("policy", [True, False])
+def test_page_and_worker_can_not_ask_another_server(copied, tmp_path, policy):
+    """Without the policy they could: so the test would see it."""
+    elsewhere = 'await fetch("http://127.0.0.1:9/image").catch(() => {});\n'
+    for name in ("worker.js", "app.js"):
+        text = (copied / name).read_text(encoding="utf-8")
+        (copied / name).write_text(text + elsewhere.replace("image", name), encoding="utf-8")
+    if not policy:
+        index = (copied / "index.html").read_text(encoding="utf-8")
+        (copied / "index.html").write_text(re.sub(r"<meta http-equiv.*?>", "", index), encoding="utf-8")
+    state, _, address = open_copy(copied, tmp_path)
+    assert state == "passed"
+    asked = browser.list_requests(tmp_path, address.rstrip("/"))
+    others = {url for url in asked if not url.startswith(address)}
+    assert others == (set() if policy else {"http://127.0.0.1:9/app.js", "http://127.0.0.1:9/worker.js"})
+    assert any(url.endswith(".wasm") for url in asked)
+
+
+def test_any_static_host_works_with_one_thread(webs, tmp_path):
+    """Python's plain server sends no headers of ours; the policy of the page is there all the same."""
+    handler = functools.partial(QuietHandler, directory=str(webs[ONNX_INT8]))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with browser.open_browser(tmp_path) as page:
+            assert page.open(f"http://127.0.0.1:{server.server_port}/") == "passed"
+            assert "one thread" in page.text("status")
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_fits_the_screen_and_every_control_has_a_name(webs, tmp_path, width, height):
+    with browser.serve(webs[ONNX_INT8]) as address, browser.open_browser(tmp_path, width, height) as page:
+        assert page.open(address) == "passed"
+        page.driver.find_element("id", "examples").click()
+        page.wait_for("document.getElementById('seen').hasAttribute('aria-label')")
+        assert page.run("return document.documentElement.scrollWidth") <= width
+        unnamed = page.run(
+            "return [...document.querySelectorAll('button, input, canvas[role]')].filter((element) => !("
+            "element.textContent.trim() || element.ariaLabel || element.closest('label')?.textContent.trim()))"
+            ".map((element) => element.id)"
+        )
+        assert unnamed == []

@@ -1,0 +1,145 @@
+"""A headless Chromium, driven by selenium, on the page that `python -m export.serve` serves."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+SECONDS = 240  # to wait for the page on a loaded machine
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+)
+
+
+@contextlib.contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serve a folder by the command itself; gives its address."""
+    command = [sys.executable, "-m", "export.serve", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield next(word for word in server.stdout.readline().split() if word.startswith("http"))
+        finally:
+            server.terminate()
+
+
+class Page:
+    """The page in a browser: what a user does and sees."""
+
+    def __init__(self, driver, downloads: Path):
+        self.driver = driver
+        self.downloads = downloads
+
+    def open(self, address: str) -> str:
+        """Open the page and return how its self-test ended."""
+        self.driver.get(address)
+        self.wait_for("document.documentElement.dataset.selftest !== 'running'")
+        return self.run("return document.documentElement.dataset.selftest")
+
+    def predict(self, *files: Path) -> list[dict[str, str]]:
+        """Choose files and return the lines of the CSV file once all are predicted, those of earlier ones, too."""
+        self.driver.find_element("id", "files").send_keys("\n".join(map(str, files)))
+        self.wait_for("[...document.querySelectorAll('.remarks')].every((cell) => cell.textContent !== 'waiting')")
+        return self.download()
+
+    def download(self) -> list[dict[str, str]]:
+        """Return the lines of the CSV file."""
+        target = self.downloads / "predictions.csv"
+        target.unlink(missing_ok=True)
+        self.driver.find_element("id", "download").click()
+        end = time.monotonic() + SECONDS
+        while not target.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        with target.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def text(self, name: str) -> str:
+        """Return the text of the element with this id as it is seen."""
+        return self.driver.find_element("id", name).text
+
+    def run(self, script: str, *arguments):
+        """Run JavaScript."""
+        return self.driver.execute_script(script, *arguments)
+
+    def call(self, module: str, function: str, *arguments):
+        """Call a function of one of the page's modules; Python's None is JavaScript's null."""
+        script = (
+            "const [module, name, given, done] = arguments;"
+            "import(new URL(module, location.href).href).then((found) => done(found[name](...given)))"
+        )
+        return self.driver.execute_async_script(script, module, function, arguments)
+
+    def read_image(self, name: str, content: bytes) -> list:
+        """Read an image as the page does: height, width, and SHA-256 of the pixels."""
+        script = """
+            const [name, base64, done] = arguments;
+            (async () => {
+              const { readImage } = await import(new URL("image.js", location.href).href);
+              const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+              const { width, height, rgb } = await readImage(new File([bytes], name));
+              const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", rgb));
+              return [height, width, [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("")];
+            })().then(done, (error) => done(String(error)));
+        """
+        return self.driver.execute_async_script(script, name, base64.b64encode(content).decode())
+
+    def wait_for(self, condition: str) -> None:
+        """Wait until a JavaScript expression is true."""
+        end = time.monotonic() + SECONDS
+        while not self.run(f"return Boolean({condition})"):
+            assert time.monotonic() < end, (condition, self.text("status"), self.driver.get_log("browser"))
+            time.sleep(0.05)
+
+    def measure_memory(self) -> int:
+        """Resident bytes of the browser and all of its processes."""
+        self.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
+        processes = psutil.Process(self.driver.service.process.pid).children(recursive=True)
+        return sum(process.memory_info().rss for process in processes)
+
+
+@contextlib.contextmanager
+def open_browser(folder: Path, width: int = 1280, height: int = 900) -> Iterator[Page]:
+    """Give a page in a new browser whose downloads and network log go into `folder`; skip where there is none."""
+    selenium = pytest.importorskip("selenium")
+    chromium, driver_program = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver_program):
+        pytest.skip("chromium and chromedriver are not installed (apt-get install chromium chromium-driver)")
+    from selenium import webdriver
+
+    assert selenium
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--window-size={width},{height}", f"--log-net-log={folder / 'network.json'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_program))
+    try:
+        driver.set_script_timeout(SECONDS)
+        driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        yield Page(driver, folder)
+    finally:
+        driver.quit()
+
+
+def list_requests(folder: Path, origin: str) -> set[str]:
+    """The addresses that pages and workers of an origin asked for, by the browser's own log; after it has ended."""
+    text = (folder / "network.json").read_text(encoding="utf-8")
+    log = json.loads(text if text.rstrip().endswith("}") else text.rstrip().rstrip(",") + "]}")
+    asked = [event["params"] for event in log["events"] if "initiator" in event.get("params", {})]
+    return {params["url"] for params in asked if params["initiator"] == origin}
