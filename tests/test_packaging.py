@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("covid_tfds", "trainer", "export")
-TEXTS = {".py", ".typed", ".csv", ".md", ".bib", ".txt", ".html", ".j2", ".toml", ".cfg", ""}
+TEXTS = {".py", ".typed", ".csv", ".md", ".bib", ".txt", ".html", ".css", ".js", ".j2", ".toml", ".cfg", ""}
 MOST_BYTES = 200_000
 BUILD = "import setuptools.build_meta as b; b.build_sdist('out'); b.build_wheel('out')"
 

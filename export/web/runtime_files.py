@@ -71,10 +71,14 @@ def _fetch() -> bytes:
             reason = next((line for line in done.stderr.splitlines() if "error" in line.lower()), "no reason given")
             raise UsageError(f"--web: npm can't fetch {PACKAGE}: {reason.strip()}. {advice}")
         package = packed[0].read_bytes()
-    digest = base64.b64encode(hashlib.sha512(package).digest()).decode()
-    if f"sha512-{digest}" != INTEGRITY:
-        raise UsageError(f"--web: npm gave another file for {PACKAGE}: expected {INTEGRITY}, got sha512-{digest}.")
+    if (found := compute_integrity(package)) != INTEGRITY:
+        raise UsageError(f"--web: npm gave another file for {PACKAGE}: expected {INTEGRITY}, got {found}.")
     return package
+
+
+def compute_integrity(package: bytes) -> str:
+    """Returns the hash of a package in npm's form."""
+    return f"sha512-{base64.b64encode(hashlib.sha512(package).digest()).decode()}"
 
 
 def _unpack(package: bytes) -> dict[str, bytes]:

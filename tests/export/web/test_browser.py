@@ -8,6 +8,7 @@ import re
 import shutil
 import threading
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -62,14 +63,17 @@ def compare(rows, files, predictor, info, tolerance):
 
 def test_golden_images_have_the_right_answers(page, web, model):
     _, info, _ = model
-    cases = read_json(web / GOLDEN / GOLDEN_ANSWERS)["cases"]
+    golden = read_json(web / GOLDEN / GOLDEN_ANSWERS)
+    cases = golden["cases"]
     rows = page.predict(*[web / GOLDEN / case["file"] for case in cases])
     ((name, _),) = info["files"].items()
     assert len(cases) >= 6
     for row, case in zip(rows[-len(cases) :], cases, strict=True):
         answer = case["answers"][name]
         found = [float(row[f"p_{label}"]) for label in info["labels"]]
-        assert found == pytest.approx(answer["probabilities"], abs=answer["tolerance"]), case["file"]
+        tolerance = golden["tolerances"][name]["probabilities"]
+        assert found == pytest.approx(answer["probabilities"], abs=tolerance), case["file"]
+        assert (row["decision"], row["decision_argmax"]) == (answer["decision"], answer["decision_argmax"])
 
 
 def test_every_kind_of_file_has_pythons_answers(page, model, tmp_path):
@@ -204,12 +208,16 @@ def open_copy(folder, tmp_path):
         return page.open(address), page.text("status"), address
 
 
-def test_wrong_answers_in_the_self_test_block_the_page(copied, tmp_path):
+@pytest.mark.parametrize(
+    ("what", "tolerance"),
+    [("probabilities", "probabilities"), ("heatmap", "heatmap_relative_to_its_maximum")],
+)
+def test_wrong_answers_in_the_self_test_block_the_page(copied, tmp_path, what, tolerance):
     file = copied / GOLDEN / GOLDEN_ANSWERS
     golden = read_json(file)
     for case in golden["cases"]:
         answer = case["answers"][ONNX_INT8]
-        answer["probabilities"] = [p + 2 * answer["tolerance"] for p in answer["probabilities"]]
+        answer[what] = (np.asarray(answer[what]) + 1.5 * golden["tolerances"][ONNX_INT8][tolerance]).tolist()
     file.write_text(json.dumps(golden))
     with browser.serve(copied) as address, browser.open_browser(tmp_path) as page:
         assert page.open(address) == "failed"
