@@ -192,6 +192,11 @@ class Examples:
         """Whether each image has a split."""
         return bool(np.all(self.split != UNKNOWN))
 
+    @property
+    def is_positive(self) -> np.ndarray:
+        """Whether each image is of the positive class, class 0, bool [n]."""
+        return self.is_class(self.positive_class)
+
     @functools.cached_property
     def groups(self) -> np.ndarray:
         """What splits and folds must keep together, str [n]: a patient's images and those with the same bytes.

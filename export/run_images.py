@@ -81,7 +81,7 @@ def read_run_images(run: Run, rows: Sequence[Prediction]) -> list[EncodedImage]:
         )
     encoded = examples.read(np.asarray([row_of[row.image_id] for row in rows], dtype=np.int64))
     return [
-        EncodedImage(row.image_id, image, (row.p_covid, 1 - row.p_covid))
+        EncodedImage(row.image_id, image, tuple(row.probabilities.values()))
         for row, image in zip(rows, encoded, strict=True)
     ]
 

@@ -77,11 +77,6 @@ class Config:
     )
     demo: bool = flag(False, "short for --config phantom --weights random: drawn radiographs, no download")
 
-    @property
-    def weights_name(self) -> str:
-        """ "imagenet", "random", or the weights file's name without its folder."""
-        return Path(self.weights).name
-
     def command(self, **changes) -> str:
         """Returns the command line that gives this config, with some fields changed."""
         flags = []

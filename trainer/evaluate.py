@@ -20,10 +20,12 @@ from covid_tfds.common.flags import from_namespace
 from covid_tfds.examples import DatasetRequest, add_dataset_flags
 from trainer.run_folder import file_names
 from trainer.run_folder.details import ExternalValidation, load_details, save_external
-from trainer.run_folder.results import Estimate, RunMetrics
+from trainer.run_folder.estimate import Estimate
+from trainer.run_folder.results import External, RunMetrics
 from trainer.run_folder.run import load
 
 METRICS = ("accuracy", "sensitivity", "specificity", "auroc", "pr_auc", "brier")
+DECIDED = ("accuracy", "sensitivity", "specificity")
 WIDTH = 24
 
 
@@ -77,12 +79,28 @@ def tabulate_metrics(internal: RunMetrics, external: ExternalValidation) -> str:
     }
     table: list[tuple] = [("", *columns)]
     table += [(metric, *(_format(getattr(column, metric)) for column in columns.values())) for metric in METRICS]
+    for metric in DECIDED:
+        table.append((f"{metric}, argmax", *(_format(getattr(one.argmax, metric)) for one in columns.values())))
+    if len(external.metrics.test.classes) > 2:
+        table += [("macro_auroc", *(_format(column.macro_auroc) for column in columns.values()))]
     table += [("images", *(column.n for column in columns.values()))]
     table += [("patients", *(column.patients or "unknown" for column in columns.values()))]
     lines = ["".join(f"{cell:<{WIDTH}}" for cell in row).rstrip() for row in table]
+    lines += _describe_classes(external.metrics)
     if left_out := external.metrics.left_out:
         lines.append(f"Images left out because they or their patients are in the run's own data: {left_out}")
     return "\n".join(lines)
+
+
+def _describe_classes(external: External) -> list[str]:
+    """Which class of the other dataset stands for which of the run's, where that is not plain."""
+    lines = [f"Class '{other}' stands for '{own}'." for other, own in external.class_of.items() if other != own]
+    if external.missing_classes:
+        lines.append(f"Classes of the run without images here: {', '.join(external.missing_classes)}")
+    if external.unknown_classes:
+        left_out = ", ".join(f"{name} ({count})" for name, count in external.unknown_classes.items())
+        lines.append(f"Images left out because the run does not have their class: {left_out}")
+    return lines
 
 
 def _format(estimate: Estimate) -> str:

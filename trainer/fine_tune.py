@@ -21,16 +21,15 @@ import tensorflow as tf
 
 from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
-from covid_tfds.examples import POSITIVE_CLASS
 from trainer.features.backbone_features import Backbone, Features
-from trainer.features.head_training import predict_positive
+from trainer.features.head_training import predict_probabilities
 from trainer.metrics import bootstrap
-from trainer.metrics.one_vs_rest import evaluate
 from trainer.models import vgg16
 from trainer.models.head_fitting import DivergedError
 from trainer.recipes import Recipe
 from trainer.run_folder import caveats
 from trainer.run_folder.results import FineTuning
+from trainer.validation.assemble import evaluate_test_split
 from trainer.validation.validate import Validation
 
 BLOCK, BEFORE, AFTER = "block5", "block4_pool", "block5_pool"
@@ -145,13 +144,8 @@ def continue_run(
         strategy: Where to compute.
         validation: Of the frozen model.
     """
-    examples = features.examples
-    test = examples.rows("test")
-    frozen = evaluate(
-        examples.is_class(POSITIVE_CLASS)[test],
-        predict_positive(features, head)[test],
-        validation.operating_point.threshold,
-    )
+    probabilities = predict_probabilities(features, head)
+    frozen = evaluate_test_split(features.examples, probabilities, validation.operating_point.threshold)
     tuned = fine_tune(features, head, strategy)
     head.set_weights(tuned.head)
     results = FineTuning(
@@ -229,7 +223,7 @@ def _compile_step(network: keras.Model, optimizer, strategy: tf.distribute.Strat
 def _evaluate_epoch(network: keras.Model, maps: Features) -> dict[str, float]:
     """An epoch's metrics except the training loss, named as in the head's history."""
     metrics = {"learning_rate": LEARNING_RATE}
-    is_positive = maps.examples.is_class(POSITIVE_CLASS)
+    is_positive = maps.examples.is_positive
     for prefix, split in (("", "train"), ("val_", "test")):
         rows = maps.examples.rows(split)
         labels, parts = maps.examples.labels[rows], np.array_split(rows, -(-len(rows) // EVALUATED))

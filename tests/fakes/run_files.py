@@ -12,21 +12,26 @@ from trainer.config import Config
 from trainer.recipes import Augmentation, Recipe
 from trainer.run_folder import file_names
 from trainer.run_folder.dataset_card import Ages, DatasetCard, Group
+from trainer.run_folder.decision_results import (
+    Calibration,
+    DecisionRates,
+    OperatingPoint,
+    ReliabilityBin,
+    ThresholdUncertainty,
+)
 from trainer.run_folder.details import ExternalValidation, RunDetails, save, save_config
 from trainer.run_folder.environment import Environment, Precision, Weights
+from trainer.run_folder.estimate import Estimate
 from trainer.run_folder.predictions import OutOfFoldPrediction, Prediction
 from trainer.run_folder.results import (
-    Calibration,
+    Argmax,
+    ClassMetrics,
     ControlResult,
     CrossValidation,
     DatasetId,
-    DecisionRates,
-    Estimate,
     Evaluation,
     External,
     ModelResult,
-    OperatingPoint,
-    ReliabilityBin,
     RunMetrics,
     Shortcuts,
 )
@@ -37,17 +42,59 @@ HOSTILE = "<img src=x onerror=alert(1)> | `*[a](b)"
 UNDEFINED = Estimate(None, None, 3, "there are images of one class only")
 
 
-def estimates(n=50, **changed):
-    """The six metrics of a set of images."""
+CLASSES = ("covid", "normal")
+DECIDED = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1")
+
+
+def estimates(n=50, names=CLASSES, **changed):
+    """All metrics of a set of images."""
+    auroc = Estimate(0.95, (0.86, 0.98), n)
     usual = {
-        "accuracy": Estimate(0.88, (0.76, 0.95), n),
-        "sensitivity": Estimate(0.92, (0.74, 0.99), n // 2),
-        "specificity": Estimate(0.84, (0.64, 0.95), n // 2),
-        "auroc": Estimate(0.95, (0.86, 0.98), n),
+        **decided(n, names),
+        "auroc": auroc,
+        "macro_auroc": auroc,
         "pr_auc": Estimate(0.94, (0.8, 0.99), n),
         "brier": Estimate(0.09, (0.05, 0.14), n),
+        "argmax": argmax(n, names),
     }
     return usual | changed
+
+
+def decided(n=50, names=CLASSES):
+    """The metrics of a rule of decision."""
+    values = {
+        "accuracy": Estimate(0.88, (0.76, 0.95), n),
+        "balanced_accuracy": Estimate(0.88, (0.77, 0.95), n),
+        "sensitivity": Estimate(0.92, (0.74, 0.99), n // 2),
+        "specificity": Estimate(0.84, (0.64, 0.95), n // 2),
+        "precision": Estimate(0.85, (0.66, 0.96), n // 2),
+        "f1": Estimate(0.88, (0.7, 0.97), n // 2),
+    }
+    one = ClassMetrics(*list(values.values())[2:], auroc=Estimate(0.95, (0.86, 0.98), n))
+    return {**values, "classes": dict.fromkeys(names, one)}
+
+
+def argmax(n=50, names=CLASSES):
+    """The metrics of the decision for the most probable class, all of them right."""
+    share, rest = divmod(n, len(names))
+    counts = [share + (place < rest) for place in range(len(names))]
+    matrix = [[count if row == column else 0 for column in range(len(names))] for row, count in enumerate(counts)]
+    return Argmax(confusion_matrix=tuple(map(tuple, matrix)), **decided(n, names))
+
+
+def probabilities(p, names=CLASSES):
+    """By class: p of the first, the others share the rest."""
+    return {name: p if place == 0 else (1 - p) / (len(names) - 1) for place, name in enumerate(names)}
+
+
+def row(p, threshold=0.321, names=CLASSES):
+    """The probabilities and both decisions of a prediction."""
+    first, second, *_ = names
+    return {
+        "probabilities": probabilities(p, names),
+        "decision": first if p >= threshold else second,
+        "decision_argmax": first if p >= 1 / len(names) else second,
+    }
 
 
 def control(auroc, low, high, sees_lungs):
@@ -62,6 +109,7 @@ def metrics(verdict="shortcut") -> RunMetrics:
         ReliabilityBin(0.9, 1.0, 25, 0.96, 0.92, (0.74, 0.99)),
     )
     rates = DecisionRates(Estimate(0.95, (0.8, 0.99), 20), Estimate(0.9, (0.7, 0.98), 20))
+    uncertainty = ThresholdUncertainty((0.2, 0.5), (1.0, 0.85), (0.8, 0.95), 20)
     return RunMetrics(
         positive_class="covid",
         threshold=0.321,
@@ -82,7 +130,7 @@ def metrics(verdict="shortcut") -> RunMetrics:
                 "permuted_labels": control(0.5, 0.4, 0.6, True),
             },
         ),
-        operating_point=OperatingPoint(0.321, 0.95, "Made up.", rates, rates),
+        operating_point=OperatingPoint(0.321, 0.95, "Made up.", uncertainty, rates, rates),
         calibration=Calibration(1.5, True, "Made up.", 0.31, 0.29, 0.1, 0.09, 0.08, 0.06, bins, bins),
     )
 
@@ -146,17 +194,20 @@ def make(folder: Path, verdict: str = "shortcut") -> tuple[Run, RunDetails]:
         environment=environment(),
         metrics=metrics(verdict),
         predictions=tuple(
-            Prediction(f"i{i}", f"p{i}", "test" if i >= 40 else "train", label[i], p[i], "") for i in range(50)
+            Prediction(f"i{i}", f"p{i}", "test" if i >= 40 else "train", label[i], **row(p[i]), sha256="")
+            for i in range(50)
         ),
     )
     file = io.BytesIO()
     Image.new("RGB", (448, 224), "grey").save(file, "JPEG")
+    out_of_fold = tuple(
+        OutOfFoldPrediction(f"i{i}", f"p{i}", label[i], repeat, i % 5, **row(p[i]), threshold=0.321, temperature=1.5)
+        for repeat in range(3)
+        for i in range(50)
+    )
     details = RunDetails(
-        out_of_fold=tuple(
-            OutOfFoldPrediction(f"i{i}", f"p{i}", label[i], repeat, i % 5, p[i])
-            for repeat in range(3)
-            for i in range(50)
-        ),
+        out_of_fold=out_of_fold,
+        out_of_fold_train=tuple(one for one in out_of_fold if int(one.image_id[1:]) < 40),
         history=tuple({"loss": 1 / e, "accuracy": 0.8, "val_loss": 1 / e, "val_accuracy": 0.7} for e in (1, 2)),
         dataset=dataset(),
         saliency=saliency(),
@@ -180,8 +231,10 @@ def external(name: str = "source_matched") -> ExternalValidation:
         88, 80, **estimates(88, auroc=Estimate(0.51, (0.4, 0.6), 88)), confusion_matrix=((22, 22), (22, 22))
     )
     data = DatasetId(name, "1.0.0", "e" * 64, ("covid", "normal"), patient_grouped=True)
-    rows = [Prediction(f"x{i}", f"q{i}", "test", ("covid", "normal")[i % 2], (i % 10) / 10, "") for i in range(88)]
-    return ExternalValidation(name, External("covid", "0123456789ab", 0.321, 1.5, data, 7, test), tuple(rows))
+    rows = [Prediction(f"x{i}", f"q{i}", "test", CLASSES[i % 2], **row((i % 10) / 10), sha256="") for i in range(88)]
+    class_of = {name: name for name in CLASSES}
+    metrics = External("covid", "0123456789ab", 0.321, 1.5, data, 7, class_of, {}, (), test)
+    return ExternalValidation(name, metrics, tuple(rows))
 
 
 def with_search(run: Run, details: RunDetails) -> tuple[Run, RunDetails]:

@@ -11,6 +11,7 @@ from tests.fakes import run_files
 from trainer.run_folder.details import save, save_config
 
 IMAGES = 26  # 13 a class leave the 10 training images of each that int8 needs
+THRESHOLD = 0.4
 TEMPERATURE = 2.0  # and strong weight decay: a head that is sure of everything would hide every fault
 
 
@@ -32,7 +33,7 @@ def make_run(folder: Path, dataset: Path, **changes) -> Path:
     from covid_tfds.examples import DatasetRequest
     from trainer.config import Config
     from trainer.features.backbone_features import Backbone, Features, default_folder
-    from trainer.features.head_training import build_model, predict_positive, train_on_features
+    from trainer.features.head_training import build_model, predict_probabilities, train_on_features
     from trainer.features.training_set import load_training_set
     from trainer.metrics.calibration import divide_last_layer
     from trainer.recipes import Augmentation, Recipe
@@ -50,9 +51,9 @@ def make_run(folder: Path, dataset: Path, **changes) -> Path:
     run = dataclasses.replace(
         run,
         config=config,
-        environment=describe_environment(config, examples, recipe, features.backbone.sha256),
-        metrics=dataclasses.replace(run.metrics, threshold=0.4, temperature=TEMPERATURE),
-        predictions=list_predictions(examples, predict_positive(features, head)),
+        environment=describe_environment(config, examples, recipe, features.backbone.weights),
+        metrics=dataclasses.replace(run.metrics, threshold=THRESHOLD, temperature=TEMPERATURE),
+        predictions=list_predictions(examples, predict_probabilities(features, head), THRESHOLD),
     )
     folder.mkdir()
     save_config(folder, config)

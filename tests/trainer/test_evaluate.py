@@ -15,7 +15,7 @@ from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest
 from trainer import evaluate
 from trainer.features import pipelines
-from trainer.metrics.one_vs_rest import evaluate as evaluate_scores
+from trainer.metrics import evaluation
 from trainer.run_folder import file_names
 from trainer.run_folder.run import load
 from trainer.validation import external
@@ -76,8 +76,8 @@ def test_the_predictions_are_the_saved_models(finished, elsewhere):
     np.testing.assert_allclose(
         [float(row["p_covid"]) for row in rows], [told[row["image_id"]] for row in rows], atol=1e-5
     )
-    scores = np.asarray([float(row["p_covid"]) for row in rows])
-    metrics = evaluate_scores(np.arange(6) < 3, scores, load(finished).metrics.threshold)
+    p = np.asarray([[float(row[name]) for name in ("p_covid", "p_normal")] for row in rows])
+    metrics = evaluation.evaluate(np.repeat([0, 1], 3), p, load(finished).metrics.threshold, ("covid", "normal"))
     assert read_json(finished / "external" / "elsewhere" / "metrics.json")["test"] == to_json(metrics)
 
 

@@ -59,7 +59,7 @@ def tuned(train):
 
 
 def p_covid(run):
-    return np.asarray([row.p_covid for row in run.predictions])
+    return np.asarray([row.p_positive for row in run.predictions])
 
 
 def test_only_the_block_and_the_head_learn(tuned, tiny):

@@ -72,7 +72,7 @@ def test_metrics_have_the_agreed_shape(finished):
 
 def test_metrics_follow_from_the_predictions(finished):
     test = [row for row in finished.predictions if row.split == "test"]
-    right = [(row.p_covid >= finished.metrics.threshold) == (row.label == "covid") for row in test]
+    right = [(row.p_positive >= finished.metrics.threshold) == (row.label == "covid") for row in test]
     assert finished.metrics.test.accuracy.value == np.mean(right)
     (tp, fn), (fp, tn) = finished.metrics.test.confusion_matrix
     assert tp + fn + fp + tn == len(test)
@@ -82,7 +82,7 @@ def test_the_saved_model_gives_the_predictions(finished, phantom_folder):
     examples = load_training_set(Config(data=DatasetRequest(dataset=str(phantom_folder))))
     loaded = keras.models.load_model(finished.model_path, safe_mode=True)
     images = np.concatenate(list(pipelines.eval_pipeline(examples, np.arange(len(examples)), 8)))
-    told = [row.p_covid for row in finished.predictions]
+    told = [row.p_positive for row in finished.predictions]
     np.testing.assert_allclose(loaded.predict(images, verbose=0)[:, 0], told, atol=1e-5)
 
 

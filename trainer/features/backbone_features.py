@@ -32,6 +32,7 @@ from covid_tfds.examples import Examples
 from trainer.features import pipelines
 from trainer.models import heads, preprocessing, vgg16
 from trainer.recipes import CUTS, POOLINGS, Recipe
+from trainer.run_folder.environment import Weights
 
 BATCH = 8
 THUMBNAIL_SIDE = 32
@@ -50,18 +51,26 @@ class Backbone:
         network: All of its layers up to block5_pool.
         sha256: Hash of its weights.
         precision: Of the forward passes, "float32" or "bfloat16".
+        name: Of its weights, see `Weights`.
     """
 
     network: keras.Model
     sha256: str
     precision: str = "float32"
+    name: str = "random"
 
     @classmethod
     def load(cls, weights: str, seed: int, precision: str = "float32") -> Backbone:
         """Returns the backbone that --weights names; raises UsageError as `load_backbone` and `check_precision` do."""
         vgg16.check_precision(precision)
         network = vgg16.load_backbone(weights, seed)
-        return cls(network, vgg16.hash_weights(network), precision)
+        digest = vgg16.hash_weights(network)
+        return cls(network, digest, precision, vgg16.name_weights(weights, digest))
+
+    @property
+    def weights(self) -> Weights:
+        """As a run's environment.json names them."""
+        return Weights(self.name, self.sha256, trained=self.name != "random")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def train_head(features: Features, config: Config, folder: Path) -> tuple[keras.
         with _profiled(folder) if config.profile else contextlib.nullcontext():
             if config.recipe == "default":
                 return train_on_features(features)
-            environment = describe_environment(config, features.examples, features.recipe, features.backbone.sha256)
+            environment = describe_environment(config, features.examples, features.recipe, features.backbone.weights)
             return train_on_images(features, folder / file_names.EPOCHS, to_json(environment))
     except DivergedError as error:
         if error.weights is None:
@@ -87,10 +87,10 @@ def train_on_images(features: Features, checkpoint: Path, about: dict) -> tuple[
     return head, history
 
 
-def predict_positive(features: Features, head: keras.Model) -> np.ndarray:
-    """Returns the head's probability of covid for every image, float64 [n]."""
+def predict_probabilities(features: Features, head: keras.Model) -> np.ndarray:
+    """Returns the head's probabilities of every image, float64 [n, classes]."""
     pooled = features.pooled(np.arange(len(features.examples)), 1)[:, 0]
-    return heads.predict_positive(head.get_weights(), pooled)
+    return heads.predict_probabilities(head.get_weights(), pooled)
 
 
 def build_model(features: Features, head: keras.Model) -> keras.Model:

@@ -1,14 +1,14 @@
 """Bootstrap over patients: the confidence interval of every metric rests on it.
 
 Two images of one patient are not independent, so a replicate draws whole patients with replacement (Field and Welsh
-2007, Bootstrapping clustered data). Patients with positive images, with negative images and with both are drawn
-separately, so that every replicate holds both classes. A replicate is a row of weights: how often each image was
+2007, Bootstrapping clustered data). Patients with images of the same classes are drawn among themselves, so that every
+replicate holds every class. A replicate is a row of weights: how often each image was
 drawn. The predictions stay as they are; no model is trained again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -17,38 +17,40 @@ SEED = 42
 CHUNK = 500_000  # weights held at a time, each several times over
 
 
-def draw_replicates(is_positive: np.ndarray, patients: np.ndarray) -> Iterator[np.ndarray]:
+def draw_replicates(labels: np.ndarray, patients: np.ndarray) -> Iterator[np.ndarray]:
     """Yields image weights, float64 [some replicates, n], REPLICATES rows in all; the same for the same arguments.
 
     Args:
-        is_positive: bool [n].
+        labels: Classes [n] of any sortable kind, such as ~is_positive.
         patients: ids [n] of any sortable kind.
     """
     _, patient = np.unique(patients, return_inverse=True)
-    count = patient.max() + 1
-    has_positive = np.bincount(patient[is_positive], minlength=count) > 0
-    has_negative = np.bincount(patient[~is_positive], minlength=count) > 0
-    stratum = has_positive + 2 * has_negative
+    classes, label = np.unique(labels, return_inverse=True)
+    has_class = np.zeros((patient.max() + 1, len(classes)), dtype=np.int64)
+    has_class[patient, label] = 1
+    stratum = has_class @ (1 << np.arange(len(classes)))
     random = np.random.default_rng(SEED)
     rows = max(1, CHUNK // len(patient))
     for start in range(0, REPLICATES, rows):
-        drawn = np.empty((min(rows, REPLICATES - start), count))
+        drawn = np.empty((min(rows, REPLICATES - start), len(has_class)))
         for members in (np.flatnonzero(stratum == s) for s in np.unique(stratum)):
             drawn[:, members] = random.multinomial(len(members), np.full(len(members), 1 / len(members)), len(drawn))
         yield drawn[:, patient]
 
 
-def bootstrap_mean(values: np.ndarray, is_positive: np.ndarray, patients: np.ndarray) -> np.ndarray:
-    """Returns the bootstrap distribution of a mean, float64 [REPLICATES].
+def bootstrap_ratios(
+    ratios: Sequence[tuple[np.ndarray, np.ndarray]], labels: np.ndarray, patients: np.ndarray
+) -> np.ndarray:
+    """Returns the bootstrap distributions of ratios of sums over images, float64 [ratios, REPLICATES]; NaN for 0 / 0.
 
     Args:
-        values: float [n], one per image; NaN is left out.
-        is_positive: bool [n].
+        ratios: Numerator and denominator of each, float [n].
+        labels: Classes [n].
         patients: ids [n].
     """
-    there = np.isfinite(values)
-    filled = np.where(there, values, 0)
-    return np.concatenate([(w @ filled) / (w @ there) for w in draw_replicates(is_positive, patients)])
+    with np.errstate(invalid="ignore"):
+        draws = [[(w @ above) / (w @ below) for above, below in ratios] for w in draw_replicates(labels, patients)]
+    return np.concatenate(draws, axis=1)
 
 
 def bootstrap_area(area: Callable, is_positive: np.ndarray, patients: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -61,7 +63,7 @@ def bootstrap_area(area: Callable, is_positive: np.ndarray, patients: np.ndarray
         scores: float [repeats, n]; higher is more positive.
     """
     return np.concatenate(
-        [np.mean([area(is_positive, s, w) for s in scores], axis=0) for w in draw_replicates(is_positive, patients)]
+        [np.mean([area(is_positive, s, w) for s in scores], axis=0) for w in draw_replicates(~is_positive, patients)]
     )
 
 

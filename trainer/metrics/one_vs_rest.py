@@ -4,14 +4,15 @@ Values count images; intervals count patients. An interval spans the bootstrap o
 exact or score interval for that number of *patients*: the bootstrap alone has no width at a perfect value, and is too
 narrow for a dozen patients. Where every patient has one image, the interval of a proportion is the exact one.
 
-In all functions `is_positive` is bool [n], `scores` are probabilities of the positive class in [0, 1], and `patients`
-are ids [n] of any sortable kind.
+In all functions `is_positive` is bool [n], True for images of the class, `scores` are its probabilities, float
+[repeats, n], and `patients` are ids [n] of any sortable kind.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -19,63 +20,74 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from trainer.metrics import bootstrap
 from trainer.metrics.intervals import exact_interval, newcombe_interval
-from trainer.run_folder.results import Estimate, Evaluation, Metrics
+from trainer.run_folder.estimate import Estimate
 
 
-def evaluate(
-    is_positive: np.ndarray, scores: np.ndarray, threshold: float, patients: np.ndarray | None = None
-) -> Evaluation:
-    """Returns all metrics of one score per image and the decision `score >= threshold`.
+@dataclass(frozen=True)
+class Ratio:
+    """A share of images, such as a sensitivity, to be estimated.
 
-    Args:
-        is_positive: bool [n].
-        scores: float [n] in [0, 1].
-        threshold: In [0, 1].
-        patients: ids [n]; None, unknown, counts each image as a patient of its own.
-
-    Raises:
-        ValueError: If a score is NaN or infinite.
-
-    Example:
-        >>> result = evaluate(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.6, 0.1]), threshold=0.5)
-        >>> result.sensitivity.value, result.auroc.value, result.confusion_matrix
-        (0.5, 0.75, ((1, 1), (1, 1)))
+    Attributes:
+        hits: bool [repeats, n], the images that count as hits; all of them are `among`.
+        among: bool [repeats, n], the images that count at all.
+        because: Why the share is undefined where no image counts.
+        is_f1: Give 2 share / (1 + share) in place of the share: F1, of the share of hits among the images that are of
+            the class or decided as it.
     """
-    scores = np.asarray(scores, dtype=np.float64)
-    called = scores >= threshold
-    owners = np.arange(len(is_positive)) if patients is None else patients
-    metrics = compute_metrics(is_positive, owners, scores[None], called[None])
-    if patients is None:
-        metrics = dataclasses.replace(metrics, patients=None)
-    return Evaluation(**vars(metrics), confusion_matrix=confusion_matrix(is_positive, called))
+
+    hits: np.ndarray
+    among: np.ndarray
+    because: str
+    is_f1: bool = False
+
+    @property
+    def sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """Share of the repeats in which each image is a hit, and in which it counts, float64 [n] each."""
+        return self.hits.mean(0), self.among.mean(0)
+
+    def transform(self, share):
+        """Returns the metric of a share, or of an array of them."""
+        return 2 * share / (1 + share) if self.is_f1 else share
 
 
-def compute_metrics(is_positive: np.ndarray, patients: np.ndarray, scores: np.ndarray, called: np.ndarray) -> Metrics:
-    """Returns the metrics of repeated predictions; each value is the mean over the repeats.
-
-    Args:
-        is_positive: bool [n].
-        patients: ids [n].
-        scores: float [repeats, n] in [0, 1].
-        called: bool [repeats, n], True where the image was called positive.
-
-    Raises:
-        ValueError: If a score is NaN or infinite.
-    """
-    if not np.isfinite(scores).all():
-        raise ValueError("scores hold NaN or infinity: the model did not give a probability for every image.")
-    correct = np.mean(called == is_positive, axis=0)
-    everyone = np.full(len(is_positive), True)
-    return Metrics(
-        n=len(is_positive),
-        patients=count_patients(everyone, patients),
-        accuracy=_rate(correct, everyone, is_positive, patients, "image"),
-        sensitivity=_rate(correct, is_positive, is_positive, patients, "positive image"),
-        specificity=_rate(correct, ~is_positive, is_positive, patients, "negative image"),
-        auroc=compute_auroc(is_positive, scores, patients),
-        pr_auc=_pr_auc(is_positive, patients, scores),
-        brier=_mean(np.mean((scores - is_positive) ** 2, axis=0), is_positive, patients),
+def list_ratios(is_positive: np.ndarray, called: np.ndarray) -> tuple[Ratio, Ratio, Ratio, Ratio]:
+    """Returns sensitivity, specificity, precision and F1. called: bool [repeats, n], decided as the class."""
+    positive = np.broadcast_to(is_positive, called.shape)
+    hits = called & positive
+    return (
+        Ratio(hits, positive, "there is no positive image"),
+        Ratio(~called & ~positive, ~positive, "there is no negative image"),
+        Ratio(hits, called, "no image was called positive"),
+        Ratio(hits, called | positive, "no image is positive or was called positive", is_f1=True),
     )
+
+
+def estimate_ratios(ratios: Sequence[Ratio], labels: np.ndarray, patients: np.ndarray) -> list[Estimate]:
+    """Returns the estimate of each ratio, of all repeats together. labels: class of each image, [n]."""
+    draws = None
+    estimates = []
+    for index, ratio in enumerate(ratios):
+        hits, among = ratio.sums
+        counts = among > 0
+        if not counts.any():
+            estimates.append(Estimate(None, None, 0, ratio.because))
+            continue
+        share = float(hits[counts].sum() / among[counts].sum())
+        # The images that count are the same in every repeat, except those of a precision or an F1.
+        distinct = ratio.among if np.any(ratio.among != ratio.among[0]) else ratio.among[:1]
+        n = float(distinct.sum() / len(distinct))
+        size = float(np.mean([count_patients(rows, patients) for rows in distinct]))
+        limits = exact_interval(share * size, size)
+        if size == n:
+            drawn = None
+        else:
+            if draws is None:  # once for all ratios, and only where a patient has several images
+                draws = bootstrap.bootstrap_ratios([one.sums for one in ratios], labels, patients)
+            drawn = draws[index]
+        one = _estimate(share, round(n), limits, drawn)
+        value, low, high = (float(ratio.transform(part)) for part in one.value_and_limits)
+        estimates.append(Estimate(value, (low, high), one.n))
+    return estimates
 
 
 def compute_auroc(is_positive: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> Estimate:
@@ -94,20 +106,11 @@ def compute_auroc(is_positive: np.ndarray, scores: np.ndarray, patients: np.ndar
     return _estimate(value, len(is_positive), newcombe_interval(value, *sizes), draws)
 
 
-def confusion_matrix(is_positive: np.ndarray, called: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Returns ((true positives, false negatives), (false positives, true negatives)) of bool [n] decisions."""
-    tp, fn = int(np.sum(is_positive & called)), int(np.sum(is_positive & ~called))
-    fp, tn = int(np.sum(~is_positive & called)), int(np.sum(~is_positive & ~called))
-    return (tp, fn), (fp, tn)
+def compute_pr_auc(is_positive: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> Estimate:
+    """Returns the average precision; its closed-form limits are those of a proportion of the positives.
 
-
-def count_patients(rows: np.ndarray, patients: np.ndarray) -> int:
-    """Returns the number of patients among the images of `rows`, bool [n]."""
-    return len(np.unique(patients[rows]))
-
-
-def _pr_auc(is_positive: np.ndarray, patients: np.ndarray, scores: np.ndarray) -> Estimate:
-    """Average precision; its closed-form limits are those of a proportion of the positives (Boyd et al. 2013)."""
+    Boyd, Eng and Page (2013), Area under the precision-recall curve: point estimates and confidence intervals.
+    """
     size = count_patients(is_positive, patients)
     if not size:
         return Estimate(None, None, len(is_positive), "there is no positive image")
@@ -116,32 +119,26 @@ def _pr_auc(is_positive: np.ndarray, patients: np.ndarray, scores: np.ndarray) -
     return _estimate(value, len(is_positive), exact_interval(value * size, size), draws)
 
 
-def _rate(correct: np.ndarray, among: np.ndarray, is_positive: np.ndarray, patients: np.ndarray, what: str) -> Estimate:
-    """A proportion of images. correct: float [n], share of repeats. among: bool [n], the images that count."""
-    n, size = int(among.sum()), count_patients(among, patients)
-    if not n:
-        return Estimate(None, None, 0, f"there is no {what}")
-    value = float(correct[among].mean())
-    limits = exact_interval(value * size, size)
-    if size == n:
-        return _estimate(value, n, limits)
-    draws = bootstrap.bootstrap_mean(np.where(among, correct, np.nan), is_positive, patients)
-    return _estimate(value, n, limits, draws)
-
-
-def _mean(values: np.ndarray, is_positive: np.ndarray, patients: np.ndarray) -> Estimate:
-    """A mean of one value per image, with Student's t over the patients' means beside the bootstrap."""
+def compute_brier(is_positive: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> Estimate:
+    """Returns the Brier score, with Student's t over the patients' means beside the bootstrap."""
+    values = np.mean((scores - is_positive) ** 2, axis=0)
     _, patient = np.unique(patients, return_inverse=True)
     means = np.bincount(patient, values) / np.bincount(patient)
     value, size = float(values.mean()), len(means)
     reach = float(stats.t.ppf(0.975, size - 1) * means.std(ddof=1) / math.sqrt(size)) if size > 1 else 1.0
     limits = max(0.0, value - reach), min(1.0, value + reach)
-    return _estimate(value, len(values), limits, bootstrap.bootstrap_mean(values, is_positive, patients))
+    (draws,) = bootstrap.bootstrap_ratios([(values, np.ones(len(values)))], ~is_positive, patients)
+    return _estimate(value, len(values), limits, draws)
+
+
+def count_patients(rows: np.ndarray, patients: np.ndarray) -> int:
+    """Returns the number of patients among the images of `rows`, bool [n]."""
+    return len(np.unique(patients[rows]))
 
 
 def _estimate(value: float, n: int, limits: tuple[float, float], draws: np.ndarray | None = None) -> Estimate:
     low, high = limits
     if draws is not None:
-        drawn_low, drawn_high = np.quantile(draws, (0.025, 0.975))
+        drawn_low, drawn_high = np.quantile(draws[np.isfinite(draws)], (0.025, 0.975))
         low, high = min(low, drawn_low), max(high, drawn_high)
     return Estimate(value, (float(min(low, value)), float(max(high, value))), n)

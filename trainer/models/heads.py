@@ -93,9 +93,9 @@ def predict_log_probabilities(weights: list[np.ndarray], pooled: np.ndarray) -> 
     return scipy.special.log_softmax(x @ weights[-2] + weights[-1], axis=-1)
 
 
-def predict_positive(weights: list[np.ndarray], pooled: np.ndarray) -> np.ndarray:
-    """Returns the probability of the positive class, float64 [n], for pooled features float32 [n, d]."""
-    return np.exp(predict_log_probabilities(weights, pooled))[:, 0]
+def predict_probabilities(weights: list[np.ndarray], pooled: np.ndarray) -> np.ndarray:
+    """Returns the probabilities, float64 [n, classes], of a head for pooled features float32 [n, d]."""
+    return np.exp(predict_log_probabilities(weights, pooled))
 
 
 def predict_log_odds(weights: list[np.ndarray], pooled: np.ndarray) -> np.ndarray:

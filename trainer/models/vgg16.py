@@ -16,9 +16,13 @@ import numpy as np
 
 from covid_tfds.common.errors import UsageError
 from trainer.models.preprocessing import IMAGE_SIZE
+from trainer.run_folder.environment import IMAGENET
 
 STALL_SECONDS = 60
+# Keras's file, and the SHA-256 of its arrays by `hash_weights`: other files hold the same arrays.
 WEIGHTS_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+WEIGHTS_BYTES, WEIGHTS_MD5 = 58_889_256, "6d6bbae143d832006294945121d1f1fc"
+IMAGENET_SHA256 = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd"
 
 
 def load_backbone(weights: str, seed: int) -> keras.Model:
@@ -42,8 +46,9 @@ def load_backbone(weights: str, seed: int) -> keras.Model:
                 )
         except Exception as error:  # keras wraps every network fault in a bare Exception
             raise UsageError(
-                f"The ImageNet weights could not be downloaded ({' '.join(str(error).split())}). Give a downloaded "
-                f"{WEIGHTS_FILE} with --weights FILE, or train on an untrained backbone with --weights random."
+                f"The ImageNet weights could not be downloaded ({' '.join(str(error).split())}). Get Keras's file "
+                f"{WEIGHTS_FILE} ({WEIGHTS_BYTES} bytes, md5 {WEIGHTS_MD5}) elsewhere, give it with --weights FILE, or "
+                "train on an untrained backbone with --weights random."
             ) from error
     else:
         model = keras.applications.VGG16(include_top=False, weights=None, input_shape=shape, name="backbone")
@@ -101,6 +106,22 @@ def hash_weights(model: keras.Model) -> str:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight, dtype="<f4").tobytes())
     return digest.hexdigest()
+
+
+def name_weights(weights: str, sha256: str) -> str:
+    """Returns the name of a backbone's weights.
+
+    Args:
+        weights: As `load_backbone` takes it.
+        sha256: As `hash_weights` gives it.
+
+    Example:
+        >>> name_weights("downloads/vgg16.h5", IMAGENET_SHA256), name_weights("downloads/mine.h5", "0" * 64)
+        ('ImageNet', 'mine.h5')
+    """
+    if weights == "imagenet" or sha256 == IMAGENET_SHA256:
+        return IMAGENET
+    return Path(weights).name
 
 
 def check_precision(precision: str) -> None:

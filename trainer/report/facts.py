@@ -11,7 +11,8 @@ from covid_tfds.common.errors import INTENDED_USE
 from trainer.config import Config
 from trainer.metrics.operating_point import PREVALENCES, predictive_values
 from trainer.run_folder.details import RunDetails
-from trainer.run_folder.results import Estimate, Metrics, RunMetrics, Shortcuts
+from trainer.run_folder.estimate import Estimate
+from trainer.run_folder.results import Metrics, RunMetrics, Shortcuts
 from trainer.run_folder.run import Run
 
 SCHEMA = 2

@@ -14,8 +14,9 @@ from trainer.report import svg_charts
 from trainer.report.facts import METRIC_NAMES, choose_best_metrics, name_cross_validation
 from trainer.report.svg_charts import BLUE, GREY, ORANGE, Series, render_svg
 from trainer.run_folder.details import RunDetails
+from trainer.run_folder.estimate import Estimate
 from trainer.run_folder.predictions import OutOfFoldPrediction, Prediction
-from trainer.run_folder.results import Estimate, Shortcuts
+from trainer.run_folder.results import Shortcuts
 from trainer.run_folder.run import Run
 from trainer.run_folder.saliency import SaliencyImage
 
@@ -79,7 +80,7 @@ def _list_series(run: Run, details: RunDetails) -> list[Series]:
     for name, rows in sets.items():
         truth = np.array([row.label == run.metrics.positive_class for row in rows])
         if 0 < truth.sum() < len(truth):
-            series.append(Series(name, truth, np.array([row.p_covid for row in rows])))
+            series.append(Series(name, truth, np.array([row.p_positive for row in rows])))
     return series
 
 

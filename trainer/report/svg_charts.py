@@ -22,7 +22,8 @@ from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
 from trainer.metrics.operating_point import predictive_values
 from trainer.report import plots
-from trainer.run_folder.results import Estimate, ReliabilityBin
+from trainer.run_folder.decision_results import ReliabilityBin
+from trainer.run_folder.estimate import Estimate
 
 # Okabe and Ito's palette: colour-blind readers can tell the colours apart, and on grey paper the line styles differ.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#666666"
@@ -107,7 +108,7 @@ def draw_calibration(axis: Axes, before: Sequence[ReliabilityBin], after: Sequen
 
 
 def _draw_bins(axis: Axes, bins: Sequence[ReliabilityBin], name: str, **look) -> None:
-    share, mean_p = np.asarray([one.fraction_covid for one in bins]), np.asarray([one.mean_p for one in bins])
+    share, mean_p = np.asarray([one.fraction_positive for one in bins]), np.asarray([one.mean_p for one in bins])
     drawn = CalibrationDisplay(share, mean_p, mean_p).plot(ax=axis, name=name, ref_line=False)
     drawn.line_.set(label=name, markersize=4, **look)
 

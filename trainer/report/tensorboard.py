@@ -70,8 +70,8 @@ def write_run(run: Run, details: RunDetails, features: Features, network: keras.
         write_epochs("val_", details.history, "epoch")
         test = [row for row in run.predictions if row.split == "test"]
         truth = np.asarray([row.label == run.metrics.positive_class for row in test])
-        scores = np.asarray([row.p_covid for row in test])
-        curve = pr_curve.pb("covid", truth, scores, num_thresholds=THRESHOLDS)
+        scores = np.asarray([row.p_positive for row in test])
+        curve = pr_curve.pb(run.metrics.positive_class, truth, scores, num_thresholds=THRESHOLDS)
         tf.summary.experimental.write_raw_pb(curve.SerializeToString(), step=0)
         matrix = plots.draw_confusion_matrix(run.metrics.test.confusion_matrix, examples.class_names)
         tf.summary.image("confusion_matrix", matrix[None], step=0)

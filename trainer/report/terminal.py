@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
 from sklearn.metrics import classification_report
 
-from trainer.report.facts import SHORTCUT, format_estimate, name_cross_validation
-from trainer.run_folder.results import Estimate, Metrics, RunMetrics, Shortcuts
+from trainer.report.decision_table import (
+    ARGMAX,
+    POINT,
+    draw_matrix,
+    explain_rules,
+    format_interval,
+    tabulate_classes,
+    tabulate_rules,
+)
+from trainer.report.facts import SHORTCUT, name_cross_validation
+from trainer.run_folder.environment import IMAGENET
+from trainer.run_folder.results import RunMetrics, Shortcuts
 from trainer.run_folder.run import Run
 
-HEADLINE = ("accuracy", "sensitivity", "specificity", "auroc")
+TUTORIAL_DATASET = "covid_tfds/as_published"
+PUBLISHED = "acc 0.90, sensitivity 1.00, specificity 0.80 for this dataset, these weights and this recipe"
 RULE_WIDTH = 88
 VERDICTS = {
     SHORTCUT: "SHORTCUT: these metrics may show where an image comes from, not who is ill",
@@ -24,7 +34,7 @@ def describe_results(run: Run) -> str:
     parts = [_describe_test(run), _describe_cross_validation(metrics), describe_verdict(metrics.shortcuts)]
     if (tuning := metrics.fine_tuning) is not None:
         title = f"Before {tuning.block} was fine-tuned: the same test images and threshold"
-        parts.insert(1, [title, *list_metrics(tuning.frozen_test)])
+        parts.insert(1, [title, *tabulate_rules(tuning.frozen_test)])
     notes = list(run.environment.notes)
     if (precision := run.environment.precision) and precision.name != "float32":
         change = precision.largest_probability_change
@@ -34,22 +44,38 @@ def describe_results(run: Run) -> str:
 
 
 def _describe_test(run: Run) -> list[str]:
+    """The test split by both rules. The tutorial's recipe leads with argmax, as the tutorial reported it."""
+    metrics, names, is_tutorial = run.metrics, run.environment.dataset.class_names, run.config.recipe == "tutorial"
     rows = [row for row in run.predictions if row.split == "test"]
-    metrics, names = run.metrics, run.environment.dataset.class_names
-    truth = np.asarray([names.index(row.label) for row in rows])
-    decided = np.where([row.p_covid >= metrics.threshold for row in rows], 0, 1)
-    report = classification_report(truth, decided, labels=[0, 1], target_names=names, zero_division=0, digits=2)
+    decided = [row.decision_argmax if is_tutorial else row.decision for row in rows]
+    rule = ARGMAX if is_tutorial else POINT
+    truth = [row.label for row in rows]
+    report = classification_report(truth, decided, labels=list(names), zero_division=0, digits=2)
     of = f" of {metrics.test.patients} patients" if metrics.test.patients else ""
-    width = max(map(len, names)) + 2
-    lines = [
-        f"Test split: {len(rows)} images{of}, called covid when the probability is at least {metrics.threshold:.3f}",
-        report,
-        "Confusion matrix (rows: truth, columns: decision)",
-        " " * width + "".join(f"{name:>{width}}" for name in names),
+    matrix = metrics.test.argmax.confusion_matrix if is_tutorial else metrics.test.confusion_matrix
+    lines = [f"Test split: {len(rows)} images{of}. Decided by {rule}:", report, *draw_matrix(matrix, names), ""]
+    if is_tutorial:
+        lines += _repeat_tutorial(run)
+    unit = "patients" if metrics.test.patients else "images"
+    return [
+        *lines,
+        "Two rules of decision",
+        *explain_rules(metrics.positive_class, metrics.operating_point),
+        "",
+        *tabulate_rules(metrics.test, argmax_first=is_tutorial),
+        *tabulate_classes(metrics.test),
+        f"These confidence intervals count {unit}.",
     ]
-    for name, row in zip(names, metrics.test.confusion_matrix, strict=True):
-        lines.append(f"{name:<{width}}" + "".join(f"{count:>{width}}" for count in row))
-    return [*lines, "", *list_metrics(metrics.test), "These confidence intervals count images, not patients."]
+
+
+def _repeat_tutorial(run: Run) -> list[str]:
+    """The last lines that the tutorial's script prints and, where the run is the tutorial's, what was published."""
+    argmax = run.metrics.test.argmax
+    shown = {"acc": argmax.accuracy, "sensitivity": argmax.sensitivity, "specificity": argmax.specificity}
+    lines = [f"{name}: {'undefined' if one.value is None else format(one.value, '.4f')}" for name, one in shown.items()]
+    if run.environment.dataset.name == TUTORIAL_DATASET and run.environment.weights.name == IMAGENET:
+        lines.append(f"The tutorial published {PUBLISHED}.")
+    return [*lines, ""]
 
 
 def _describe_cross_validation(metrics: RunMetrics) -> list[str]:
@@ -58,7 +84,8 @@ def _describe_cross_validation(metrics: RunMetrics) -> list[str]:
     name = name_cross_validation(metrics).capitalize()
     return [
         f"{name} ({result.repeats} x {result.folds} folds by {unit}, all {result.n} images{of})",
-        *list_metrics(result),
+        *tabulate_rules(result),
+        *tabulate_classes(result),
     ]
 
 
@@ -69,21 +96,9 @@ def describe_verdict(shortcuts: Shortcuts) -> list[str]:
     return [
         rule,
         VERDICTS[shortcuts.verdict],
-        f"  {shortcuts.of or 'the model':<18} AUROC {_format(shortcuts.model.auroc)}",
-        f"  {shortcuts.strongest:<18} AUROC {_format(strongest.auroc)}",
+        f"  {shortcuts.of or 'the model':<18} AUROC {format_interval(shortcuts.model.auroc)}",
+        f"  {shortcuts.strongest:<18} AUROC {format_interval(strongest.auroc)}",
         f"  {strongest.what}",
         f"  {shortcuts.because}",
         rule,
     ]
-
-
-def list_metrics(metrics: Metrics) -> list[str]:
-    """Returns one line for each headline metric."""
-    return [f"{name:<12} {_format(getattr(metrics, name))}" for name in HEADLINE]
-
-
-def _format(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return format_estimate(estimate)
-    value, low, high = estimate.value_and_limits
-    return f"{value:.2f}  (95 % CI {low:.2f} to {high:.2f}, n = {estimate.n})"

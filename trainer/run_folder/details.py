@@ -31,6 +31,7 @@ class RunDetails:
 
     Attributes:
         out_of_fold: out_of_fold.csv.
+        out_of_fold_train: out_of_fold_train.csv.
         history: history.csv: loss, accuracy, auroc, val_loss, val_accuracy, val_auroc and learning_rate of each epoch.
         dataset: dataset.json.
         saliency: saliency.json.
@@ -41,6 +42,7 @@ class RunDetails:
     """
 
     out_of_fold: tuple[OutOfFoldPrediction, ...]
+    out_of_fold_train: tuple[OutOfFoldPrediction, ...]
     history: tuple[dict[str, float], ...]
     dataset: DatasetCard
     saliency: Saliency
@@ -61,6 +63,7 @@ def save(run: Run, details: RunDetails) -> None:
     write_result(run.path / file_names.METRICS, run.metrics)
     write_rows(run.path / file_names.PREDICTIONS, Prediction, run.predictions)
     write_rows(run.path / file_names.OUT_OF_FOLD, OutOfFoldPrediction, details.out_of_fold)
+    write_rows(run.path / file_names.OUT_OF_FOLD_TRAIN, OutOfFoldPrediction, details.out_of_fold_train)
     epochs = [{"epoch": number, **epoch} for number, epoch in enumerate(details.history, start=1)]
     write_csv(run.path / file_names.HISTORY, epochs[0], epochs)
     write_result(run.path / file_names.DATASET, details.dataset)
@@ -93,6 +96,7 @@ def load_details(folder: Path) -> RunDetails:
     externals = sorted((folder / file_names.EXTERNAL).glob(f"*/{file_names.METRICS}"))
     return RunDetails(
         out_of_fold=read_rows(OutOfFoldPrediction, folder / file_names.OUT_OF_FOLD),
+        out_of_fold_train=read_rows(OutOfFoldPrediction, folder / file_names.OUT_OF_FOLD_TRAIN),
         history=tuple({name: value for name, value in epoch.items() if name != "epoch"} for epoch in history),
         dataset=read_result(DatasetCard, folder / file_names.DATASET),
         saliency=saliency,

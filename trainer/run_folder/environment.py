@@ -17,6 +17,7 @@ from trainer.run_folder import file_names
 from trainer.run_folder.caveats import list_caveats
 from trainer.run_folder.results import DatasetId
 
+IMAGENET = "ImageNet"
 VGG16_ATTRIBUTION = (
     "The backbone's weights are VGG16 by Karen Simonyan and Andrew Zisserman, Visual Geometry Group, University of "
     "Oxford (https://www.robots.ox.ac.uk/~vgg/research/very_deep/), licensed CC BY 4.0 "
@@ -41,7 +42,7 @@ class Weights:
     """The backbone's weights.
 
     Attributes:
-        name: "imagenet", "random", or the name of a weights file.
+        name: IMAGENET, also where a file holds these weights; "random"; or the name of a weights file.
         sha256: SHA-256 of the weights.
         trained: False for random weights.
     """
@@ -98,13 +99,13 @@ class Environment:
     precision: Precision | None = None
 
 
-def describe_environment(config: Config, examples: Examples, recipe: Recipe, weights_sha256: str) -> Environment:
+def describe_environment(config: Config, examples: Examples, recipe: Recipe, weights: Weights) -> Environment:
     """Returns what the numbers of a run with this recipe depend on; without the precision, which is measured later."""
     inputs: dict[str, Any] = {
         "schema": file_names.SCHEMA,
         "seed": config.seed,
         "recipe": recipe,
-        "weights": Weights(config.weights_name, weights_sha256, trained=config.weights != "random"),
+        "weights": weights,
         "dataset": identify_dataset(examples),
         "notes": list_caveats(config, examples),
     }

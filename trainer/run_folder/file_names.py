@@ -1,6 +1,6 @@
 """The names of the files in a run folder."""
 
-SCHEMA = 2
+SCHEMA = 3
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 MODEL = "model.keras"
@@ -11,6 +11,7 @@ PLOTS = "plots"
 PREDICTIONS = "predictions.csv"
 METRICS = "metrics.json"
 OUT_OF_FOLD = "out_of_fold.csv"
+OUT_OF_FOLD_TRAIN = "out_of_fold_train.csv"
 EXTERNAL = "external"
 TUNER = "tuner"
 FOLDS = "folds.json"

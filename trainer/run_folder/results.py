@@ -1,73 +1,114 @@
 """Result types of a run: what metrics.json and external/<name>/metrics.json hold.
 
 `covid_tfds.common.files.to_json` turns them into JSON, `trainer.run_folder.typed_files` reads them back. The
-positive class is class 0, covid. Field names are the JSON keys; fields that are None by default are left out there.
+positive class is class 0. Field names are the JSON keys; fields that are None by default are left out there.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from trainer.run_folder.decision_results import Calibration, OperatingPoint
+from trainer.run_folder.estimate import Estimate
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A metric with its 95 % confidence interval.
+class ClassMetrics:
+    """The metrics of one class against the rest.
 
     Attributes:
-        value: The metric; None where it is undefined.
-        ci95: Lower and upper limit; None where the metric is undefined.
-        n: Number of images the metric counts.
-        because: Why the metric is undefined.
+        sensitivity: Share of the class's images decided as it; also called recall.
+        specificity: Share of the other images not decided as it.
+        precision: Share of the images decided as the class that are of it.
+        f1: Harmonic mean of precision and sensitivity.
+        auroc: Area under the ROC curve of the class's probability; no decision takes part.
     """
 
-    value: float | None
-    ci95: tuple[float, float] | None
-    n: int
-    because: str | None = None
+    sensitivity: Estimate
+    specificity: Estimate
+    precision: Estimate
+    f1: Estimate
+    auroc: Estimate
 
-    @property
-    def value_and_limits(self) -> tuple[float, float, float]:
-        """Value, lower and upper limit of a metric that is defined."""
-        if self.value is None or self.ci95 is None:
-            raise ValueError(f"The metric is undefined: {self.because}.")
-        return self.value, *self.ci95
+
+@dataclass(frozen=True)
+class Argmax:
+    """The metrics of the decision for the class with the highest probability (with two classes: threshold 0.5).
+
+    Attributes:
+        confusion_matrix: Number of images, a row for each label and a column for each decision, in class order; in a
+            cross-validation the mean over repeats.
+        accuracy: Share of images decided correctly.
+        balanced_accuracy: Mean of the classes' sensitivities; classes without an image are left out.
+        sensitivity: Of the positive class; so are specificity, precision and f1.
+        classes: Each class against the rest.
+    """
+
+    confusion_matrix: tuple[tuple[float, ...], ...]
+    accuracy: Estimate
+    balanced_accuracy: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    precision: Estimate
+    f1: Estimate
+    classes: dict[str, ClassMetrics]
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """The metrics of a set of images, covid against the rest.
+    """The metrics of a set of images, at the operating point and by argmax.
+
+    The operating point calls an image positive when its probability of the positive class reaches the threshold; else
+    it decides for the most probable of the other classes.
 
     Attributes:
         n: Number of images.
         patients: Number of patients; None where patients are unknown.
         accuracy: Share of images decided correctly.
-        sensitivity: Share of covid images called covid.
-        specificity: Share of the other images not called covid.
-        auroc: Area under the ROC curve.
-        pr_auc: Average precision, the area under the precision-recall curve.
-        brier: Brier score; 0 is perfect.
+        balanced_accuracy: Mean of the classes' sensitivities; classes without an image are left out.
+        sensitivity: Share of positive images called positive.
+        specificity: Share of the other images not called positive.
+        precision: Share of the images called positive that are positive.
+        f1: Harmonic mean of precision and sensitivity.
+        auroc: Area under the ROC curve of the positive class against the rest.
+        macro_auroc: Mean of the classes' areas, each against the rest; with two classes the same as `auroc`.
+        pr_auc: Average precision of the positive class, the area under the precision-recall curve.
+        brier: Brier score of the positive class; 0 is perfect.
+        classes: Each class against the rest, at the operating point.
+        argmax: The same predictions, decided for the class with the highest probability.
     """
 
     n: int
     patients: int | None
     accuracy: Estimate
+    balanced_accuracy: Estimate
     sensitivity: Estimate
     specificity: Estimate
+    precision: Estimate
+    f1: Estimate
     auroc: Estimate
+    macro_auroc: Estimate
     pr_auc: Estimate
     brier: Estimate
+    classes: dict[str, ClassMetrics]
+    argmax: Argmax
 
 
 @dataclass(frozen=True)
 class Evaluation(Metrics):
-    """The metrics of one model at one threshold. confusion_matrix: ((tp, fn), (fp, tn))."""
+    """The metrics of one model at one threshold.
 
-    confusion_matrix: tuple[tuple[int, int], tuple[int, int]]
+    Attributes:
+        confusion_matrix: Number of images at the operating point, a row for each label and a column for each decision,
+            in class order; with two classes ((tp, fn), (fp, tn)).
+    """
+
+    confusion_matrix: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
 class CrossValidation(Metrics):
-    """Metrics of out-of-fold predictions, means over repeats.
+    """Metrics of out-of-fold predictions, means over repeats; precision and F1 of all repeats together.
 
     Attributes:
         folds: Number of folds.
@@ -79,78 +120,6 @@ class CrossValidation(Metrics):
     folds: int
     repeats: int
     how: str
-    of: str | None = None
-
-
-@dataclass(frozen=True)
-class DecisionRates:
-    """Sensitivity and specificity of one threshold."""
-
-    sensitivity: Estimate
-    specificity: Estimate
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A frozen decision rule: call an image covid when its probability is at least `threshold`.
-
-    Attributes:
-        threshold: Probability in [0, 1].
-        target_sensitivity: The sensitivity the threshold was chosen for, in (0, 1].
-        how: How it was chosen, in words.
-        out_of_fold: Rates on the predictions the threshold was chosen on; optimistic.
-        test: Rates on the test split, which had no part in the choice.
-        of: Which model it was chosen for, where it is not the run's own.
-    """
-
-    threshold: float
-    target_sensitivity: float
-    how: str
-    out_of_fold: DecisionRates
-    test: DecisionRates | None = None
-    of: str | None = None
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """One bin of the reliability diagram.
-
-    Attributes:
-        low: Lower limit of the probabilities in the bin.
-        high: Upper limit.
-        n: Number of predictions, repeats included.
-        mean_p: Their mean probability of covid.
-        fraction_covid: The share of them that is covid.
-        ci95: Interval of that share; counts each image once.
-    """
-
-    low: float
-    high: float
-    n: int
-    mean_p: float
-    fraction_covid: float
-    ci95: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Temperature scaling on out-of-fold predictions of the training split.
-
-    "before" is without scaling; "after" scales each fold with a temperature fitted on the other folds. ECE is the
-    expected calibration error. `bins` are those in use: after scaling if it is applied.
-    """
-
-    temperature: float
-    applied: bool
-    how: str
-    log_loss_before: float
-    log_loss_after: float
-    brier_before: float
-    brier_after: float
-    ece_before: float
-    ece_after: float
-    bins_before: tuple[ReliabilityBin, ...]
-    bins: tuple[ReliabilityBin, ...]
     of: str | None = None
 
 
@@ -192,6 +161,7 @@ class Shortcuts:
         model: The cross-validated model.
         controls: Every control by name.
         of: Which model was compared; None for the run's own.
+        classes: With more than two classes the same for each other class against the rest, by name.
     """
 
     verdict: str
@@ -201,6 +171,7 @@ class Shortcuts:
     model: ModelResult
     controls: dict[str, ControlResult]
     of: str | None = None
+    classes: dict[str, Shortcuts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -233,7 +204,7 @@ class RunMetrics:
 
     Attributes:
         positive_class: Name of class 0.
-        threshold: Call an image covid when its probability is at least this.
+        threshold: Call an image positive when its probability of class 0 is at least this.
         temperature: What the last layer's weights were divided by; 1 where scaling is not applied.
         target_sensitivity: The sensitivity the threshold was chosen for.
         test: The final model on the test split.
@@ -264,7 +235,7 @@ class DatasetId:
         name: "covid_tfds/<config>", or the name of a folder.
         version: The builder's version, or "folder".
         fingerprint: SHA-256 over the images' hashes, labels and splits.
-        class_names: Of classes 0 and 1.
+        class_names: In class order.
         patient_grouped: Whether patients are known, so that no patient is in both splits.
     """
 
@@ -286,6 +257,9 @@ class External:
         temperature: The run's temperature.
         dataset: The other dataset.
         left_out: Images left out because they, or their patients, are in the run's own data.
+        class_of: The run's class by the other dataset's class; classes that the run does not have are left out.
+        unknown_classes: Number of images by class, of the other dataset's classes that the run does not have.
+        missing_classes: The run's classes that the other dataset does not have.
         test: Metrics of all other images.
     """
 
@@ -295,4 +269,7 @@ class External:
     temperature: float
     dataset: DatasetId
     left_out: int
+    class_of: dict[str, str]
+    unknown_classes: dict[str, int]
+    missing_classes: tuple[str, ...]
     test: Evaluation

@@ -15,6 +15,7 @@ from covid_tfds.common.files import read_csv, read_json, to_json, write_csv, wri
 Result = TypeVar("Result")
 JSON = dacite.Config(cast=[tuple], strict=True)
 CSV = dacite.Config(type_hooks={float: float, int: int})  # a CSV file holds texts
+PROBABILITIES, PREFIX = "probabilities", "p_"  # a field that is a column p_<class> for each class
 
 
 def write_result(path: Path, result: Any) -> None:
@@ -36,21 +37,45 @@ def read_result(kind: type[Result], path: Path) -> Result:
 
 
 def write_rows(path: Path, kind: type, rows: Sequence[Any]) -> None:
-    """Writes rows of a dataclass as a CSV file whose columns are its fields."""
-    write_csv(path, [field.name for field in dataclasses.fields(kind)], map(vars, rows))
+    """Writes rows of a dataclass as a CSV file whose columns are its fields.
+
+    Args:
+        path: The file.
+        kind: The dataclass.
+        rows: At least one where it has a field `probabilities`, by class: a column p_<class> for each.
+    """
+    columns: list[str] = []
+    for field in dataclasses.fields(kind):
+        columns += (
+            [f"{PREFIX}{name}" for name in rows[0].probabilities] if field.name == PROBABILITIES else [field.name]
+        )
+    write_csv(path, columns, map(_flatten, rows))
+
+
+def _flatten(row: Any) -> dict[str, Any]:
+    values = dict(vars(row))
+    return {f"{PREFIX}{name}": p for name, p in values.pop(PROBABILITIES, {}).items()} | values
 
 
 def read_rows(kind: type[Result], path: Path) -> tuple[Result, ...]:
     """Returns the rows that `write_rows` wrote.
 
     Args:
-        kind: The dataclass; its fields are str, float or int.
+        kind: The dataclass; its fields are str, float or int, or `probabilities`.
         path: The file.
 
     Raises:
         UsageError: If a column is missing or a value is of another type.
     """
-    return tuple(_convert(kind, row, CSV, path) for row in read_csv(path))
+    rows: list[dict[str, Any]] = list(read_csv(path))
+    if PROBABILITIES in {field.name for field in dataclasses.fields(kind)}:  # type: ignore[arg-type]
+        rows = [
+            row | {PROBABILITIES: {name[len(PREFIX) :]: p for name, p in row.items() if name.startswith(PREFIX)}}
+            for row in rows
+        ]
+        if rows and not rows[0][PROBABILITIES]:
+            raise UsageError(f"{path} is damaged or was written by another version: no column {PREFIX}<class>.")
+    return tuple(_convert(kind, row, CSV, path) for row in rows)
 
 
 def _convert(kind: type[Result], content: Any, config: dacite.Config, path: Path) -> Result:

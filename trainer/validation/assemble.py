@@ -10,17 +10,18 @@ import keras
 import numpy as np
 
 from covid_tfds.common.files import to_json
-from covid_tfds.examples import POSITIVE_CLASS, Examples
+from covid_tfds.examples import Examples
 from trainer.config import Config
 from trainer.features.backbone_features import Features
-from trainer.features.head_training import predict_positive
-from trainer.metrics.one_vs_rest import evaluate
+from trainer.features.head_training import predict_probabilities
+from trainer.metrics.evaluation import evaluate
 from trainer.run_folder import file_names
 from trainer.run_folder.dataset_card import describe_dataset
+from trainer.run_folder.decision_results import DecisionRates
 from trainer.run_folder.details import RunDetails
 from trainer.run_folder.environment import describe_environment
 from trainer.run_folder.predictions import list_predictions
-from trainer.run_folder.results import DecisionRates, FineTuning, RunMetrics
+from trainer.run_folder.results import Evaluation, FineTuning, RunMetrics
 from trainer.run_folder.run import Run
 from trainer.validation.cross_validation import list_out_of_fold
 from trainer.validation.precision import measure_precision
@@ -51,15 +52,17 @@ def assemble_run(
         search_summary: `tuning.summary.SearchSummary`; None without a search.
     """
     examples = features.examples
-    p_covid = predict_positive(features, head)
-    environment = describe_environment(config, examples, features.recipe, features.backbone.sha256)
-    environment = dataclasses.replace(environment, precision=measure_precision(features, head, p_covid))
-    metrics = compute_run_metrics(examples, p_covid, validation, fine_tuning)
-    run = Run(path, config, environment, metrics, list_predictions(examples, p_covid))
-    p_out_of_fold = validation.p_out_of_fold
-    saliency, overlays = measure_saliency(features, head, p_covid, p_out_of_fold.mean(0), metrics.threshold)
+    probabilities = predict_probabilities(features, head)
+    environment = describe_environment(config, examples, features.recipe, features.backbone.weights)
+    environment = dataclasses.replace(environment, precision=measure_precision(features, head, probabilities))
+    metrics = compute_run_metrics(examples, probabilities, validation, fine_tuning)
+    predictions = list_predictions(examples, probabilities, metrics.threshold)
+    run = Run(path, config, environment, metrics, predictions)
+    p_out_of_fold = validation.out_of_fold.probabilities[..., 0].mean(0)
+    saliency, overlays = measure_saliency(features, head, probabilities[:, 0], p_out_of_fold, metrics.threshold)
     details = RunDetails(
-        out_of_fold=list_out_of_fold(examples, validation.folds, p_out_of_fold),
+        out_of_fold=list_out_of_fold(examples, validation.out_of_fold),
+        out_of_fold_train=list_out_of_fold(examples, validation.out_of_fold_train),
         history=tuple(history),
         dataset=describe_dataset(examples),
         saliency=saliency,
@@ -71,23 +74,18 @@ def assemble_run(
 
 
 def compute_run_metrics(
-    examples: Examples, p_covid: np.ndarray, validation: Validation, fine_tuning: FineTuning | None
+    examples: Examples, probabilities: np.ndarray, validation: Validation, fine_tuning: FineTuning | None
 ) -> RunMetrics:
     """Returns metrics.json: the validation, and the final model on the test split.
 
     Args:
         examples: The dataset.
-        p_covid: float [n], the final model's probability of covid for every image.
+        probabilities: float [n, classes], the final model's of every image.
         validation: Nothing in it was chosen on the test split.
         fine_tuning: None without fine-tuning.
     """
-    held_out = examples.subset(examples.rows("test"))
-    is_positive = held_out.is_class(POSITIVE_CLASS)
     point = validation.operating_point
-    # The interval of a test split usually counts images. The cross-validation's intervals count patients.
-    test = evaluate(is_positive, p_covid[examples.rows("test")], point.threshold)
-    if held_out.patients_known:
-        test = dataclasses.replace(test, patients=len(np.unique(held_out.groups)))
+    test = evaluate_test_split(examples, probabilities, point.threshold)
     return RunMetrics(
         positive_class=examples.class_names[0],
         threshold=point.threshold,
@@ -100,3 +98,16 @@ def compute_run_metrics(
         calibration=validation.calibration,
         fine_tuning=fine_tuning,
     )
+
+
+def evaluate_test_split(examples: Examples, probabilities: np.ndarray, threshold: float) -> Evaluation:
+    """Returns the metrics of the test split; its intervals count patients where they are known.
+
+    Args:
+        examples: The dataset.
+        probabilities: float [n, classes], of every image.
+        threshold: Of the operating point.
+    """
+    rows = examples.rows("test")
+    held_out = examples.subset(rows)
+    return evaluate(held_out.labels, probabilities[rows], threshold, examples.class_names, held_out.known_patients)

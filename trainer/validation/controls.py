@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from trainer.metrics.folds import assign_folds
 from trainer.metrics.one_vs_rest import compute_auroc
-from trainer.run_folder.results import Estimate
+from trainer.run_folder.estimate import Estimate
 from trainer.validation import lung_rectangle
 
 PERMUTED = "permuted_labels"

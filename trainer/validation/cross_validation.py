@@ -13,21 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from covid_tfds.common import progress
-from covid_tfds.examples import POSITIVE_CLASS, Examples
-from trainer.metrics import calibration
+from covid_tfds.examples import Examples
+from trainer.metrics.evaluation import compute_metrics
 from trainer.metrics.folds import assign_folds
-from trainer.metrics.one_vs_rest import compute_metrics
-from trainer.metrics.operating_point import cross_fit_thresholds
 from trainer.models import heads
 from trainer.models.head_fitting import Fold, fit_heads
 from trainer.recipes import Recipe
-from trainer.run_folder.predictions import OutOfFoldPrediction
+from trainer.run_folder.predictions import OutOfFoldPrediction, decide
 from trainer.run_folder.results import CrossValidation
 
 HOW = (
-    "In each repeat every image is predicted once, by a head that was trained on no image of its patient. A fold's "
-    "threshold comes from the other folds. Values are means over repeats; confidence intervals count patients."
+    "In each repeat every image is predicted once, by a head that was {trained}. A fold's threshold comes from the "
+    "other folds. Values are means over repeats (precision and F1: of all repeats together); confidence intervals "
+    "count {unit}."
 )
+GROUPED = HOW.format(trained="trained on no image of its patient", unit="patients")
+UNGROUPED = HOW.format(trained="not trained on it; patients are unknown", unit="images")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def plan_folds(examples: Examples, rows: np.ndarray, seed: int) -> FoldPlan:
 def predict_out_of_fold(
     recipe: Recipe, pooled: np.ndarray, targets: np.ndarray, plans: list[FoldPlan], seed: int
 ) -> list[np.ndarray]:
-    """Returns the out-of-fold log-odds of covid for each plan, float64 [repeats, m].
+    """Returns the out-of-fold log-probabilities for each plan, float64 [repeats, m, classes].
 
     Args:
         recipe: What is trained.
@@ -69,47 +70,57 @@ def predict_out_of_fold(
     with progress.Line(recipe.epochs, f"cross-validation of {len(parts)} heads", "epoch") as line:
         fitted = fit_heads(recipe, pooled, targets, parts, seed, lambda *_: line.advance())
     weights = iter(fitted.weights)
-    result = [np.empty(plan.folds.shape) for plan in plans]
-    for plan, log_odds in zip(plans, result, strict=True):
+    result = [np.empty((*plan.folds.shape, targets.shape[1])) for plan in plans]
+    for plan, log_p in zip(plans, result, strict=True):
         for repeat, out in plan.held_out():
-            log_odds[repeat, out] = heads.predict_log_odds(next(weights), pooled[plan.rows[out], 0])
+            log_p[repeat, out] = heads.predict_log_probabilities(next(weights), pooled[plan.rows[out], 0])
     return result
 
 
-def compute_cross_validation(
-    examples: Examples, plan: FoldPlan, log_odds: np.ndarray, p_covid: np.ndarray, target_sensitivity: float
-) -> CrossValidation:
-    """Returns the metrics of out-of-fold predictions.
+@dataclass(frozen=True)
+class OutOfFold:
+    """Out-of-fold predictions of some images, and the decisions made of them.
 
-    Args:
-        examples: The dataset.
-        plan: Of all its images.
-        log_odds: float64 [repeats, n], out-of-fold and without a temperature; decide what is called covid.
-        p_covid: float64 [repeats, n], the probabilities, with a temperature where one is applied.
-        target_sensitivity: Each fold's threshold is chosen for it on the other folds.
+    Attributes:
+        plan: Which images, and in which folds.
+        probabilities: float64 [repeats, m, classes], after scaling.
+        temperatures: float64 [repeats, m], what the log-odds were divided by; 1 without scaling.
+        thresholds: float64 [repeats, m], of the positive class.
     """
-    is_positive = examples.is_class(POSITIVE_CLASS)
-    scores = calibration.probabilities(log_odds)
-    # A temperature would move the thresholds along: the decisions are the same without it.
-    called = scores >= cross_fit_thresholds(is_positive, scores, plan.folds, target_sensitivity)
-    metrics = compute_metrics(is_positive, examples.groups, p_covid, called)
+
+    plan: FoldPlan
+    probabilities: np.ndarray
+    temperatures: np.ndarray
+    thresholds: np.ndarray
+
+
+def compute_cross_validation(examples: Examples, predicted: OutOfFold) -> CrossValidation:
+    """Returns the metrics of out-of-fold predictions of all images."""
+    decided, folds = decide(predicted.probabilities, predicted.thresholds), predicted.plan.folds
+    metrics = compute_metrics(examples.labels, examples.groups, predicted.probabilities, decided, examples.class_names)
     if not examples.patients_known:
         metrics = dataclasses.replace(metrics, patients=None)
-    return CrossValidation(**vars(metrics), folds=int(plan.folds.max()) + 1, repeats=len(plan.folds), how=HOW)
+    how = GROUPED if examples.patients_known else UNGROUPED
+    return CrossValidation(**vars(metrics), folds=int(folds.max()) + 1, repeats=len(folds), how=how)
 
 
-def list_out_of_fold(examples: Examples, folds: np.ndarray, p_covid: np.ndarray) -> tuple[OutOfFoldPrediction, ...]:
-    """Returns the rows of out_of_fold.csv: one for each repeat and image.
-
-    Args:
-        examples: The dataset.
-        folds: int [repeats, n].
-        p_covid: float [repeats, n].
-    """
-    names = [(str(examples.image_id[row]), str(examples.groups[row])) for row in range(len(examples))]
-    labels = [examples.class_names[label] for label in examples.labels]
+def list_out_of_fold(examples: Examples, predicted: OutOfFold) -> tuple[OutOfFoldPrediction, ...]:
+    """Returns the rows of out_of_fold.csv or out_of_fold_train.csv: one for each repeat and image."""
+    names, rows = examples.class_names, predicted.plan.rows
+    decided, most_probable = decide(predicted.probabilities, predicted.thresholds), predicted.probabilities.argmax(-1)
     return tuple(
-        OutOfFoldPrediction(*names[row], labels[row], repeat, int(folds[repeat, row]), float(p_covid[repeat, row]))
-        for repeat in range(len(p_covid))
-        for row in range(len(examples))
+        OutOfFoldPrediction(
+            image_id=str(examples.image_id[row]),
+            patient_id=str(examples.groups[row]),
+            label=names[examples.labels[row]],
+            repeat=repeat,
+            fold=int(predicted.plan.folds[repeat, place]),
+            probabilities=dict(zip(names, predicted.probabilities[repeat, place].tolist(), strict=True)),
+            threshold=float(predicted.thresholds[repeat, place]),
+            decision=names[decided[repeat, place]],
+            decision_argmax=names[most_probable[repeat, place]],
+            temperature=float(predicted.temperatures[repeat, place]),
+        )
+        for repeat in range(len(decided))
+        for place, row in enumerate(rows)
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -10,7 +13,7 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest, Examples
 from trainer.features import pipelines
-from trainer.metrics.one_vs_rest import evaluate
+from trainer.metrics.evaluation import evaluate
 from trainer.run_folder import keras_file
 from trainer.run_folder.details import ExternalValidation
 from trainer.run_folder.environment import identify_dataset
@@ -25,30 +28,78 @@ def validate_externally(run: Run, request: DatasetRequest) -> ExternalValidation
     """Returns the run's metrics on the dataset that `request` names, without images and patients of its own.
 
     Raises:
-        UsageError: If the dataset can't be read, or all images or their patients are in the run's own data.
+        UsageError: If the dataset can't be read, has none of the run's other classes, or all images or their patients
+            are in the run's own data.
     """
     examples = load_examples(request)
     known = find_known_rows(run, examples, same_ids=run.config.data.dataset is None and request.dataset is None)
     if known.all():
         raise UsageError(f"{examples.name}: all {len(examples)} images or their patients are in {run.path}'s own data.")
-    examples = examples.subset(np.flatnonzero(~known))
-    p_covid = predict(run, examples)
-    metrics = compute_metrics(run, examples, p_covid, int(known.sum()))
-    return ExternalValidation(request.name, metrics, list_predictions(examples, p_covid))
+    class_of = match_classes(run.environment.dataset.class_names, examples.class_names)
+    if class_of is None:
+        raise UsageError(
+            f"{examples.name}: none of its classes [{', '.join(examples.class_names[1:])}] has the name of one of the "
+            f"run's other classes [{', '.join(run.environment.dataset.class_names[1:])}]. Rename its folders."
+        )
+    return _evaluate(run, request.name, examples.subset(np.flatnonzero(~known)), class_of, int(known.sum()))
 
 
-def compute_metrics(run: Run, examples: Examples, p_covid: np.ndarray, left_out: int) -> External:
-    """Returns external/<name>/metrics.json for the model's probabilities, float [n]."""
-    is_positive = examples.is_class(run.metrics.positive_class)
-    return External(
+def match_classes(own: Sequence[str], others: Sequence[str]) -> dict[str, str] | None:
+    """Returns the run's class for each class of another dataset that has one; None if only positive classes match.
+
+    Names match whatever their case, blanks and punctuation. The positive classes, the first ones, match in any case
+    unless one has the name of another class; and so do the only other classes of two datasets of two classes.
+
+    Args:
+        own: The run's classes.
+        others: The other dataset's.
+
+    Example:
+        >>> match_classes(["covid", "normal", "pneumonia"], ["COVID-19", "Normal", "Lung_Opacity"])
+        {'COVID-19': 'covid', 'Normal': 'normal'}
+    """
+    by_key = {_key(name): name for name in own}
+    matched = {other: by_key[_key(other)] for other in others if _key(other) in by_key}
+    if others[0] not in matched and own[0] not in matched.values():
+        matched = {others[0]: own[0]} | matched
+    if len(own) == len(others) == 2 and others[1] not in matched and own[1] not in matched.values():
+        matched[others[1]] = own[1]
+    return matched if set(matched.values()) - {own[0]} else None
+
+
+def _key(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def _evaluate(run: Run, name: str, examples: Examples, class_of: dict[str, str], left_out: int) -> ExternalValidation:
+    own = run.environment.dataset.class_names
+    names = np.asarray(examples.class_names)[examples.labels]
+    unknown = {other: int((names == other).sum()) for other in examples.class_names if other not in class_of}
+    rows = np.flatnonzero(np.isin(names, list(class_of)))
+    if not len(rows):
+        raise UsageError(f"{examples.name}: no image is left of the classes [{', '.join(class_of)}].")
+    matched = examples.subset(rows)
+    labels = np.asarray([own.index(class_of[other]) for other in names[rows]])
+    matched = dataclasses.replace(matched, class_names=own, labels=labels)
+    probabilities = predict(run, matched)
+    metrics = External(
         positive_class=run.metrics.positive_class,
         run_id=run.environment.run_id,
         threshold=run.metrics.threshold,
         temperature=run.metrics.temperature,
         dataset=identify_dataset(examples),
         left_out=left_out,
-        test=evaluate(is_positive, p_covid, run.metrics.threshold, examples.known_patients),
+        class_of=class_of,
+        unknown_classes=unknown,
+        missing_classes=tuple(name for name in own if name not in class_of.values()),
+        test=evaluate(labels, probabilities, run.metrics.threshold, own, matched.known_patients),
     )
+    # A class that stands for another one by its place alone, such as "other" for "normal", keeps its name.
+    shown = {other: mine if mine == own[0] or _key(other) == _key(mine) else other for other, mine in class_of.items()}
+    rows_of_table = list_predictions(
+        matched, probabilities, run.metrics.threshold, labels=[shown[other] for other in names[rows]]
+    )
+    return ExternalValidation(name, metrics, rows_of_table)
 
 
 def find_known_rows(run: Run, examples: Examples, same_ids: bool) -> np.ndarray:
@@ -66,13 +117,13 @@ def find_known_rows(run: Run, examples: Examples, same_ids: bool) -> np.ndarray:
 
 
 def predict(run: Run, examples: Examples) -> np.ndarray:
-    """Returns the saved model's probability of covid for every image, float64 [n]. About 0.1 s per image."""
+    """Returns the saved model's probabilities of every image, float64 [n, classes]. About 0.1 s per image."""
     model = keras_file.load_model(run.model_path)
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
     forward = tf.function(lambda images: model(images, training=False), input_signature=signature, autograph=False)
     everyone, parts = np.arange(len(examples)), []
     with progress.Line(len(examples), "external validation", "image") as line, pipelines.naming_undecodable(examples):
         for images in pipelines.eval_pipeline(examples, everyone, BATCH):
-            parts.append(forward(images).numpy()[:, 0])
+            parts.append(forward(images).numpy())
             line.advance(len(images))
     return np.concatenate(parts).astype(np.float64)

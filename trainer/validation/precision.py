@@ -12,18 +12,18 @@ from trainer.models import heads
 from trainer.run_folder.environment import Precision
 
 
-def measure_precision(features: Features, head: keras.Model, p_covid: np.ndarray) -> Precision:
+def measure_precision(features: Features, head: keras.Model, probabilities: np.ndarray) -> Precision:
     """Returns the precision of the features and the largest change of a test image's probability from float32.
 
     Args:
         features: Those of the run.
         head: The final head.
-        p_covid: float [n], its probabilities with these features.
+        probabilities: float [n, classes], its own with these features.
     """
     name = features.backbone.precision
     if name == "float32":
         return Precision(name, 0.0)
     test = features.examples.rows("test")
     exact = dataclasses.replace(features, backbone=dataclasses.replace(features.backbone, precision="float32"))
-    change = heads.predict_positive(head.get_weights(), exact.pooled(test, 1)[:, 0]) - p_covid[test]
+    change = heads.predict_probabilities(head.get_weights(), exact.pooled(test, 1)[:, 0]) - probabilities[test]
     return Precision(name, float(np.abs(change).max()))

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
-from covid_tfds.examples import POSITIVE_CLASS, Examples
+from covid_tfds.examples import Examples
 from trainer.features import pipelines
 from trainer.features.backbone_features import Features
 from trainer.models.preprocessing import IMAGE_SIZE
@@ -74,14 +74,14 @@ def measure_saliency(
 
 def _sort_by_error(examples: Examples, rows: np.ndarray, p_covid: np.ndarray, threshold: float) -> np.ndarray:
     """The rows decided wrongly, then the others, each by the error of the probability, the largest first."""
-    is_positive = examples.is_class(POSITIVE_CLASS)[rows]
+    is_positive = examples.is_positive[rows]
     correct = (p_covid[rows] >= threshold) == is_positive
     return rows[np.lexsort((-np.abs(is_positive - p_covid[rows]), correct))]
 
 
 def _find_mistakes(examples: Examples, p_covid: np.ndarray, threshold: float) -> np.ndarray:
     """The rows decided wrongly, the largest error of the probability first."""
-    is_positive = examples.is_class(POSITIVE_CLASS)
+    is_positive = examples.is_positive
     wrong = np.flatnonzero((p_covid >= threshold) != is_positive)
     return wrong[np.argsort(-np.abs(is_positive[wrong] - p_covid[wrong]), kind="stable")]
 
@@ -108,7 +108,7 @@ def _share_on_opacities(
         return {}
     result = {}
     for row, one in zip(rows.tolist(), heat, strict=True):
-        if examples.is_class(POSITIVE_CLASS)[row]:
+        if examples.is_positive[row]:
             mask = _draw_opacities(str(examples.image_id[row]))
             share = compute_share(enlarge(one[None], IMAGE_SIZE), mask)[0]
             result[row] = _defined(share), float(mask.mean())

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from covid_tfds.examples import POSITIVE_CLASS
 from trainer.config import Config
 from trainer.features.backbone_features import Backbone, Features
 from trainer.metrics import calibration
-from trainer.metrics.operating_point import choose_operating_point
-from trainer.run_folder.results import Calibration, CrossValidation, OperatingPoint, Shortcuts
+from trainer.metrics.operating_point import choose_operating_point, cross_fit_thresholds
+from trainer.run_folder.decision_results import Calibration, OperatingPoint
+from trainer.run_folder.results import CrossValidation, Shortcuts
 from trainer.validation.controls import build_controls
-from trainer.validation.cross_validation import compute_cross_validation, plan_folds, predict_out_of_fold
+from trainer.validation.cross_validation import OutOfFold, compute_cross_validation, plan_folds, predict_out_of_fold
 from trainer.validation.file_facts import file_facts
 from trainer.validation.verdict import compare_with_controls
 
@@ -38,43 +38,49 @@ class Validation:
         operating_point: With the threshold for the final head.
         cross_validation: Over all images.
         shortcuts: Controls and verdict.
-        folds: int64 [repeats, n], the fold that held each image out.
-        p_out_of_fold: float64 [repeats, n], out-of-fold probability of covid.
+        out_of_fold: The predictions of the cross-validation over all images.
+        out_of_fold_train: Those of the training split, on which calibration and operating point rest.
     """
 
     calibration: Calibration
     operating_point: OperatingPoint
     cross_validation: CrossValidation
     shortcuts: Shortcuts
-    folds: np.ndarray
-    p_out_of_fold: np.ndarray
+    out_of_fold: OutOfFold
+    out_of_fold_train: OutOfFold
 
 
 def validate_recipe(features: Features, config: Config) -> Validation:
     """Validates the recipe of `features` on its images, with the target sensitivity and weights of `config`."""
     examples, seed = features.examples, features.seed
-    is_positive, patients = examples.is_class(POSITIVE_CLASS), examples.groups
+    is_positive, patients, truth = examples.is_positive, examples.groups, features.targets.astype(bool)
     everyone, train = np.arange(len(examples)), examples.rows("train")
     pooled = features.pooled(everyone, features.recipe.variants)
 
     plans = [plan_folds(examples, rows, seed) for rows in (everyone, train)]
-    log_odds, train_log_odds = predict_out_of_fold(features.recipe, pooled, features.targets, plans, seed)
+    log_p, train_log_p = predict_out_of_fold(features.recipe, pooled, features.targets, plans, seed)
 
-    calibrated = calibration.calibrate(is_positive[train], train_log_odds, plans[1].folds)
-    p_train = calibration.probabilities(train_log_odds, calibrated.temperature)
-    point = choose_operating_point(is_positive[train], patients[train], p_train, config.target_sensitivity)
+    calibrated = calibration.calibrate(truth[train], train_log_p, plans[1].folds)
+    temperature = calibrated.temperature
+    p_train = calibration.probabilities(train_log_p, temperature)
+    point = choose_operating_point(is_positive[train], patients[train], p_train[..., 0], config.target_sensitivity)
+    shape = plans[1].folds.shape
+    predicted_train = OutOfFold(plans[1], p_train, np.full(shape, temperature), np.full(shape, point.threshold))
 
     folds = plans[0].folds
-    temperatures = calibration.cross_fit_temperatures(is_positive, log_odds, folds) if calibrated.applied else 1.0
-    p_covid = calibration.probabilities(log_odds, temperatures)
-    cross_validation = compute_cross_validation(examples, plans[0], log_odds, p_covid, config.target_sensitivity)
+    temperatures = np.ones(folds.shape)
+    if calibrated.applied:
+        temperatures = calibration.cross_fit_temperatures(truth, log_p, folds)
+    thresholds = cross_fit_thresholds(is_positive, log_p, temperatures, folds, config.target_sensitivity)
+    predicted = OutOfFold(plans[0], calibration.probabilities(log_p, temperatures), temperatures, thresholds)
+    cross_validation = compute_cross_validation(examples, predicted)
     if config.tune:
         cross_validation = dataclasses.replace(cross_validation, how=cross_validation.how + TUNED)
 
     untrained = pooled[:, 0] if config.weights == "random" else _pool_untrained(features)
     controls = build_controls(features.thumbnails(everyone), file_facts(examples), untrained, pooled[:, 0])
-    shortcuts = compare_with_controls(controls, is_positive, patients, folds, p_covid, seed)
-    return Validation(calibrated, point, cross_validation, shortcuts, folds, p_covid)
+    shortcuts = compare_with_controls(controls, is_positive, patients, folds, predicted.probabilities[..., 0], seed)
+    return Validation(calibrated, point, cross_validation, shortcuts, predicted, predicted_train)
 
 
 def apply_temperature(head: keras.Model, validation: Validation) -> None:

@@ -9,7 +9,8 @@ from covid_tfds.common import progress
 from trainer.metrics import bootstrap
 from trainer.metrics.intervals import newcombe_interval
 from trainer.metrics.one_vs_rest import compute_auroc, count_patients
-from trainer.run_folder.results import ControlResult, Estimate, ModelResult, Shortcuts
+from trainer.run_folder.estimate import Estimate
+from trainer.run_folder.results import ControlResult, ModelResult, Shortcuts
 from trainer.validation.controls import PERMUTED, Control, compute_permuted_auroc, score_out_of_fold
 
 # The bootstrap does not cover the choice of folds: in pure noise one control that cannot see the lungs beats chance at

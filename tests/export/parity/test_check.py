@@ -65,7 +65,7 @@ def mutate(folder, mutation) -> None:
 
 def test_the_runs_probabilities_are_not_saturated(trained_run):
     """A saturated model gives 0 and 1 whatever is wrong with it."""
-    p_covid = np.asarray([row.p_covid for row in load(trained_run).predictions])
+    p_covid = np.asarray([row.p_positive for row in load(trained_run).predictions])
     assert np.mean((p_covid > 0.05) & (p_covid < 0.95)) > 0.9
     assert p_covid.std() > 0.1
 

@@ -49,8 +49,8 @@ def test_predictions_are_those_of_predictions_csv(trained_run, predictor):
     run = load(trained_run)
     for row in run.predictions[::6]:
         prediction = predictor.predict_file(Path(run.config.data.dataset) / row.image_id)
-        assert prediction.probabilities["covid"] == pytest.approx(row.p_covid, abs=1e-5)
-        assert prediction.decision == ("covid" if row.p_covid >= 0.4 else "normal")
+        assert prediction.probabilities == pytest.approx(row.probabilities, abs=1e-5)
+        assert (prediction.decision, prediction.decision_argmax) == (row.decision, row.decision_argmax)
 
 
 def test_info_holds_the_facts_of_the_run(trained_run, predictor):

@@ -40,8 +40,8 @@ def test_cached_features_and_full_model_agree(examples, backbone, tmp_path, reci
     prepare, cut = preprocessing.build_preprocessing(recipe.scaling), vgg16.cut_backbone(backbone.network, recipe.cut)
     full = vgg16.assemble_model(prepare, cut, head)
     images = np.concatenate(list(pipelines.eval_pipeline(examples, ROWS, 2)))
-    through_cache = heads.predict_positive(head.get_weights(), cached.pooled(ROWS, 1)[:, 0])
-    np.testing.assert_allclose(full.predict(images, verbose=0)[:, 0], through_cache, atol=1e-5)
+    through_cache = heads.predict_probabilities(head.get_weights(), cached.pooled(ROWS, 1)[:, 0])
+    np.testing.assert_allclose(full.predict(images, verbose=0), through_cache, atol=1e-5)
 
 
 def test_a_second_reading_computes_nothing(cached, monkeypatch):

@@ -4,7 +4,7 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from trainer.metrics import bootstrap
-from trainer.metrics.one_vs_rest import compute_auroc, compute_metrics
+from trainer.metrics.one_vs_rest import compute_auroc, estimate_ratios, list_ratios
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_weighted_areas_are_scikit_learns(area, scikit_learns):
 def test_whole_patients_are_drawn_and_both_classes_stay():
     patients = np.asarray(["a", "a", "a", "b", "c", "c", "d", "d"])
     positive = np.asarray([True, True, True, True, False, False, True, False])
-    weights = np.concatenate(list(bootstrap.draw_replicates(positive, patients)))
+    weights = np.concatenate(list(bootstrap.draw_replicates(~positive, patients)))
     assert weights.shape == (bootstrap.REPLICATES, 8)
     for name in "abcd":
         of_one = weights[:, patients == name]
@@ -33,14 +33,14 @@ def test_whole_patients_are_drawn_and_both_classes_stay():
 
 def test_replicates_do_not_depend_on_how_many_fit_into_memory(monkeypatch):
     positive, patients = np.arange(30) < 12, np.arange(30) // 2
-    whole = np.concatenate(list(bootstrap.draw_replicates(positive, patients)))
+    whole = np.concatenate(list(bootstrap.draw_replicates(~positive, patients)))
     monkeypatch.setattr(bootstrap, "CHUNK", 30 * 2000)
-    np.testing.assert_array_equal(np.concatenate(list(bootstrap.draw_replicates(positive, patients))), whole)
+    np.testing.assert_array_equal(np.concatenate(list(bootstrap.draw_replicates(~positive, patients))), whole)
 
 
 def test_mean_draws_have_the_spread_of_the_mean():
     values = np.random.default_rng(1).normal(size=200)
-    draws = bootstrap.bootstrap_mean(values, np.full(200, True), np.arange(200))
+    (draws,) = bootstrap.bootstrap_ratios([(values, np.ones(200))], np.zeros(200), np.arange(200))
     assert draws.std() == pytest.approx(values.std() / np.sqrt(200), rel=0.05)
 
 
@@ -57,9 +57,10 @@ def test_intervals_cover_the_truth(most_images, highest):
         patients = np.repeat(np.arange(40), random.integers(1, most_images + 1, 40))
         is_positive = patients < 20
         scores = is_positive + random.normal(0, 1, 40)[patients] + random.normal(0, 1, len(patients))
-        result = compute_metrics(is_positive, patients, scores[None], scores[None] >= 0.5)
+        (sensitivity,) = estimate_ratios(list_ratios(is_positive, scores[None] >= 0.5)[:1], ~is_positive, patients)
+        result = {"auroc": compute_auroc(is_positive, scores[None], patients), "sensitivity": sensitivity}
         for name, true in truth.items():
-            low, high = getattr(result, name).ci95
+            low, high = result[name].ci95
             covered[name] += low <= true <= high
         low, high = compute_auroc(is_positive, scores[None], np.arange(len(patients))).ci95
         by_image += low <= truth["auroc"] <= high

@@ -3,9 +3,15 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, brier_score_loss, confusion_matrix, roc_auc_score
 
+from trainer.metrics import evaluation
 from trainer.metrics.intervals import newcombe_interval
-from trainer.metrics.one_vs_rest import compute_auroc, evaluate
-from trainer.run_folder.results import Estimate
+from trainer.metrics.one_vs_rest import compute_auroc
+from trainer.run_folder.estimate import Estimate
+
+
+def evaluate(is_positive, scores, threshold, patients=None):
+    p = np.stack([scores, 1 - scores], axis=1)
+    return evaluation.evaluate(np.where(is_positive, 0, 1), p, threshold, ("covid", "normal"), patients)
 
 
 def width(estimate):

@@ -37,12 +37,12 @@ def test_predictions_from_the_weights_are_the_keras_heads(depth):
     by_keras = head.predict(FEATURES[:, None, None], verbose=0)
     weights = head.get_weights()
     np.testing.assert_allclose(np.exp(heads.predict_log_probabilities(weights, FEATURES)), by_keras, atol=1e-6)
-    np.testing.assert_allclose(heads.predict_positive(weights, FEATURES), by_keras[:, 0], atol=1e-6)
+    np.testing.assert_allclose(heads.predict_probabilities(weights, FEATURES), by_keras, atol=1e-6)
 
 
 def test_log_odds_are_of_class_0_against_all_others():
     head = heads.build_head(Recipe(depth=0, pooling="average"), (1, 1, 12), classes=3, seed=1)
-    p_positive = heads.predict_positive(head.get_weights(), FEATURES)
+    p_positive = heads.predict_probabilities(head.get_weights(), FEATURES)[:, 0]
     odds = heads.predict_log_odds(head.get_weights(), FEATURES)
     np.testing.assert_allclose(odds, np.log(p_positive / (1 - p_positive)), rtol=1e-6)
 

@@ -16,7 +16,8 @@ from trainer.report import svg_charts
 from trainer.report.writing import write_report
 from trainer.run_folder import file_names
 from trainer.run_folder.details import load_details
-from trainer.run_folder.results import Estimate, ModelResult
+from trainer.run_folder.estimate import Estimate
+from trainer.run_folder.results import ModelResult
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

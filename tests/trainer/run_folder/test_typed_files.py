@@ -7,8 +7,9 @@ from covid_tfds.common.files import write_json
 from tests.fakes import run_files
 from trainer.run_folder.details import load_details, save_external
 from trainer.run_folder.environment import Environment
+from trainer.run_folder.estimate import Estimate
 from trainer.run_folder.predictions import Prediction
-from trainer.run_folder.results import Estimate, RunMetrics
+from trainer.run_folder.results import RunMetrics
 from trainer.run_folder.typed_files import read_result, read_rows, write_result, write_rows
 
 
@@ -42,7 +43,10 @@ def test_what_is_not_that_result_is_refused_by_name(tmp_path, content):
 
 
 def test_rows_are_read_as_they_were_written(tmp_path):
-    rows = (Prediction("=1+1", "p", "test", "covid", 0.1, "ab"), Prediction("b", "q", "train", "normal", 1e-9, ""))
+    rows = (
+        Prediction("=1+1", "p", "test", "covid", **run_files.row(0.1), sha256="ab"),
+        Prediction("b", "q", "train", "normal", **run_files.row(1e-9), sha256=""),
+    )
     write_rows(tmp_path / "predictions.csv", Prediction, rows)
     assert read_rows(Prediction, tmp_path / "predictions.csv") == rows
 

@@ -3,15 +3,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from tests.fakes.examples import make_examples
 from trainer import recipes
 from trainer.config import Config
 from trainer.models.heads import one_hot
-from trainer.run_folder.predictions import OutOfFoldPrediction
 from trainer.validation import validate
 from trainer.validation.cross_validation import (
+    FoldPlan,
+    OutOfFold,
     compute_cross_validation,
     list_out_of_fold,
     plan_folds,
@@ -52,39 +53,47 @@ def test_heads_predict_only_what_they_did_not_train_on(examples, pooled):
     assert np.abs(after[0, ~held_out] - before[0, ~held_out]).mean() > 0.05
 
 
-def test_log_odds_are_in_the_rows_order_of_each_plan(examples, pooled):
+def test_predictions_are_in_the_rows_order_of_each_plan(examples, pooled):
     plans = [plan_folds(examples, rows, seed=1) for rows in (np.arange(N), examples.rows("train"))]
     easy = pooled + 3 * (examples.labels == 0)[:, None, None].astype(np.float32)
     whole, train = predict_out_of_fold(RECIPE, easy, one_hot(examples.labels, 2), plans, seed=1)
-    assert (whole.shape, train.shape) == ((5, N), (5, 48))
-    for plan, odds in zip(plans, (whole, train), strict=True):
-        for repeat in odds:
+    assert (whole.shape, train.shape) == ((5, N, 2), (5, 48, 2))
+    for plan, log_p in zip(plans, (whole, train), strict=True):
+        for repeat in log_p[..., 0]:
             assert roc_auc_score(examples.labels[plan.rows] == 0, repeat) > 0.95
 
 
 def test_a_batch_larger_than_a_fold_is_made_smaller(examples, pooled):
     plan = plan_folds(examples, examples.rows("train"), seed=1)
     recipe = dataclasses.replace(RECIPE, batch_size=45, epochs=1)
-    (odds,) = predict_out_of_fold(recipe, pooled, one_hot(examples.labels, 2), [plan], seed=1)
-    assert np.isfinite(odds).all()
+    (log_p,) = predict_out_of_fold(recipe, pooled, one_hot(examples.labels, 2), [plan], seed=1)
+    assert np.isfinite(log_p).all()
 
 
 def test_metrics_are_means_over_repeats(examples, pooled):
     plan = plan_folds(examples, np.arange(N), seed=1)
-    (log_odds,) = predict_out_of_fold(RECIPE, pooled, one_hot(examples.labels, 2), [plan], seed=1)
-    p_covid = 1 / (1 + np.exp(-log_odds))
-    result = compute_cross_validation(examples, plan, log_odds, p_covid, 0.9)
+    (log_p,) = predict_out_of_fold(RECIPE, pooled, one_hot(examples.labels, 2), [plan], seed=1)
+    result = compute_cross_validation(examples, OutOfFold(plan, np.exp(log_p), *np.full((2, 5, N), 0.5)))
     assert (result.folds, result.repeats, result.n, result.patients) == (5, 5, N, 30)
-    aurocs = [roc_auc_score(examples.labels == 0, repeat) for repeat in log_odds]
+    aurocs = [roc_auc_score(examples.labels == 0, repeat) for repeat in log_p[..., 0]]
     assert result.auroc.value == pytest.approx(np.mean(aurocs))
-    assert 0.75 <= result.sensitivity.value <= 1
+    assert result.sensitivity == result.argmax.sensitivity
+    matrices = [confusion_matrix(examples.labels, repeat.argmax(-1)) for repeat in log_p]
+    np.testing.assert_allclose(result.argmax.confusion_matrix, np.mean(matrices, axis=0))
 
 
 def test_a_row_for_every_repeat_and_image(examples):
-    folds, p_covid = np.arange(2 * N).reshape(2, N) % 5, np.linspace(0, 1, 2 * N).reshape(2, N)
-    rows = list_out_of_fold(examples, folds, p_covid)
+    folds, p = np.arange(2 * N).reshape(2, N) % 5, np.linspace(0, 1, 2 * N).reshape(2, N)
+    predicted = OutOfFold(FoldPlan(np.arange(N), folds), np.stack([p, 1 - p], -1), *np.full((2, 2, N), 0.9))
+    rows = list_out_of_fold(examples, predicted)
     assert len(rows) == 2 * N
-    assert rows[N + 3] == OutOfFoldPrediction("image-3", "patient-1", "normal", 1, int(folds[1, 3]), p_covid[1, 3])
+    row = rows[N + 3]
+    assert (row.image_id, row.patient_id, row.label, row.repeat, row.fold) == (
+        *("image-3", "patient-1", "normal"),
+        *(1, folds[1, 3]),
+    )
+    assert row.probabilities == {"covid": p[1, 3], "normal": 1 - p[1, 3]}
+    assert (row.decision, row.decision_argmax, row.threshold) == ("normal", "covid", 0.9)
 
 
 class FakeFeatures(SimpleNamespace):

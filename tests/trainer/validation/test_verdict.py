@@ -9,7 +9,8 @@ from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest
 from trainer.features import backbone_features, pipelines
 from trainer.metrics.folds import assign_folds
-from trainer.run_folder.results import ControlResult, Estimate
+from trainer.run_folder.estimate import Estimate
+from trainer.run_folder.results import ControlResult
 from trainer.validation.controls import Control, build_controls, score_out_of_fold
 from trainer.validation.file_facts import file_facts
 from trainer.validation.verdict import compare_leads, compare_with_controls, decide
