@@ -153,10 +153,10 @@ def _measure_decisions(
     for index in range(len(class_names)):
         ratios += list_ratios(labels == index, decided == index)
     accuracy, *rates = estimate_ratios(ratios, labels, patients)
-    by_class = {
-        name: ClassMetrics(*rates[4 * index : 4 * index + 4], auroc=auroc)
-        for index, (name, auroc) in enumerate(zip(class_names, aurocs, strict=True))
-    }
+    by_class = {}
+    for index, name in enumerate(class_names):
+        sensitivity, specificity, precision, f1 = rates[4 * index : 4 * index + 4]
+        by_class[name] = ClassMetrics(sensitivity, specificity, precision, f1, aurocs[index])
     positive = by_class[class_names[0]]
     return {
         "accuracy": accuracy,
