@@ -26,17 +26,15 @@ from trainer.run_folder.predictions import OutOfFoldPrediction, Prediction
 from trainer.run_folder.results import (
     Argmax,
     ClassMetrics,
-    ControlResult,
     CrossValidation,
     DatasetId,
     Evaluation,
     External,
-    ModelResult,
     RunMetrics,
-    Shortcuts,
 )
 from trainer.run_folder.run import Run
 from trainer.run_folder.saliency import Mean, Opacities, Saliency, SaliencyImage
+from trainer.run_folder.shortcut_results import ControlResult, ModelResult, Shortcuts
 
 HOSTILE = "<img src=x onerror=alert(1)> | `*[a](b)"
 UNDEFINED = Estimate(None, None, 3, "there are images of one class only")

@@ -2,6 +2,7 @@
 
     python -m trainer.benchmark --manual_dir DIR --output benchmark.json    # about 40 minutes on 2 cores
     python -m trainer.benchmark --quick                                     # under 3 minutes: shows only that it works
+    python -m trainer.benchmark --verdict --output verdict.json             # how often the verdict is right, 25 minutes
 
 Prints a table of ratios with the spread of the repetitions, and writes the plot of how cost grows beside the JSON file.
 """
@@ -21,13 +22,27 @@ from trainer.benchmark.bench import FULL, QUICK, Bench
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command and returns its exit code, see `cli.run_command`."""
-    return cli.run_command(argv, parser().parse_args, _run, lambda _: "Stopped. Nothing is written.")
+    return cli.run_command(argv, parser().parse_args, _run, _describe_stop)
+
+
+def _describe_stop(options: argparse.Namespace) -> str:
+    return "Stopped. The same command continues." if options.verdict else "Stopped. Nothing is written."
 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     result = argparse.ArgumentParser(prog="python -m trainer.benchmark", description=__doc__.split("\n\n")[0])
     result.add_argument("--quick", action="store_true", help="few images, one repetition: shows only that it works")
+    result.add_argument(
+        "--verdict",
+        action="store_true",
+        help="measure instead how often the shortcut verdict is right, on drawn data sets with a known shortcut",
+    )
+    result.add_argument(
+        "--weights",
+        default="random",
+        help="with --verdict: the backbone's, as for python -m trainer (default: %(default)s)",
+    )
     result.add_argument("--manual_dir", help="measure training on the real `curated` images in this folder")
     result.add_argument(
         "--output", type=Path, default="benchmark.json", help="JSON file to write (default: %(default)s)"
@@ -42,6 +57,11 @@ def _run(options: argparse.Namespace) -> None:
     if not os.access(output.parent, os.W_OK):
         raise UsageError(f"--output {output}: its folder can't be written. Choose another.")
     # Imported late: Matplotlib takes half a second, and --help needs none of it.
+    if options.verdict:
+        from trainer.benchmark.verdict_curves import measure_verdicts
+
+        measure_verdicts(options.weights, output, options.quick)
+        return
     from trainer.benchmark.suite import measure_all
 
     with tempfile.TemporaryDirectory() as folder:

@@ -103,6 +103,12 @@ def compute_auroc(is_positive: np.ndarray, scores: np.ndarray, patients: np.ndar
         return Estimate(None, None, len(is_positive), "there are images of one class only")
     value = float(np.mean([roc_auc_score(is_positive, repeat) for repeat in scores]))
     draws = bootstrap.bootstrap_area(bootstrap.roc_area, is_positive, patients, scores)
+    return estimate_auroc(value, draws, is_positive, patients)
+
+
+def estimate_auroc(value: float, draws: np.ndarray, is_positive: np.ndarray, patients: np.ndarray) -> Estimate:
+    """Returns an AUROC with its interval. draws: float [replicates], its bootstrap distribution."""
+    sizes = count_patients(is_positive, patients), count_patients(~is_positive, patients)
     return _estimate(value, len(is_positive), newcombe_interval(value, *sizes), draws)
 
 

@@ -12,8 +12,9 @@ from trainer.config import Config
 from trainer.metrics.operating_point import PREVALENCES, predictive_values
 from trainer.run_folder.details import RunDetails
 from trainer.run_folder.estimate import Estimate
-from trainer.run_folder.results import Metrics, RunMetrics, Shortcuts
+from trainer.run_folder.results import Metrics, RunMetrics
 from trainer.run_folder.run import Run
+from trainer.run_folder.shortcut_results import Shortcuts
 
 SCHEMA = 2
 METRIC_NAMES = {

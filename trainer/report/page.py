@@ -16,9 +16,9 @@ from trainer.report.svg_charts import BLUE, GREY, ORANGE, Series, render_svg
 from trainer.run_folder.details import RunDetails
 from trainer.run_folder.estimate import Estimate
 from trainer.run_folder.predictions import OutOfFoldPrediction, Prediction
-from trainer.run_folder.results import Shortcuts
 from trainer.run_folder.run import Run
 from trainer.run_folder.saliency import SaliencyImage
+from trainer.run_folder.shortcut_results import Shortcuts
 
 
 def render(run: Run, details: RunDetails, facts: dict[str, Any], plots: dict[str, str]) -> str:

@@ -15,8 +15,9 @@ from trainer.report.decision_table import (
 )
 from trainer.report.facts import SHORTCUT, name_cross_validation
 from trainer.run_folder.environment import IMAGENET
-from trainer.run_folder.results import RunMetrics, Shortcuts
+from trainer.run_folder.results import RunMetrics
 from trainer.run_folder.run import Run
+from trainer.run_folder.shortcut_results import Shortcuts
 
 TUTORIAL_DATASET = "covid_tfds/as_published"
 PUBLISHED = "acc 0.90, sensitivity 1.00, specificity 0.80 for this dataset, these weights and this recipe"

@@ -6,10 +6,11 @@ positive class is class 0. Field names are the JSON keys; fields that are None b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trainer.run_folder.decision_results import Calibration, OperatingPoint
 from trainer.run_folder.estimate import Estimate
+from trainer.run_folder.shortcut_results import Shortcuts
 
 
 @dataclass(frozen=True)
@@ -121,57 +122,6 @@ class CrossValidation(Metrics):
     repeats: int
     how: str
     of: str | None = None
-
-
-@dataclass(frozen=True)
-class ControlResult:
-    """How well a shortcut control separates the classes.
-
-    Attributes:
-        sees_lungs: Whether its input holds pixels of the lungs.
-        what: What it sees, in words.
-        auroc: Its cross-validated AUROC, on the model's own folds.
-        is_cue: Whether it is better than chance (level: see `rule`); None for controls that see the lungs.
-        lead: (model's AUROC - 0.5) - 2 * max(control's AUROC - 0.5, 0); None for controls that see the lungs.
-    """
-
-    sees_lungs: bool
-    what: str
-    auroc: Estimate
-    is_cue: bool | None = None
-    lead: Estimate | None = None
-
-
-@dataclass(frozen=True)
-class ModelResult:
-    """The model's own AUROC, as the controls are compared with it."""
-
-    auroc: Estimate
-
-
-@dataclass(frozen=True)
-class Shortcuts:
-    """The shortcut controls and the verdict that follows from them.
-
-    Attributes:
-        verdict: "shortcut", "not detected" or "inconclusive".
-        rule: The rule the verdict follows, in words.
-        because: Why the verdict is what it is, in words.
-        strongest: Name of the control with the highest AUROC of those that cannot see the lungs.
-        model: The cross-validated model.
-        controls: Every control by name.
-        of: Which model was compared; None for the run's own.
-        classes: With more than two classes the same for each other class against the rest, by name.
-    """
-
-    verdict: str
-    rule: str
-    because: str
-    strongest: str
-    model: ModelResult
-    controls: dict[str, ControlResult]
-    of: str | None = None
-    classes: dict[str, Shortcuts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from covid_tfds.examples import Examples
 from trainer.metrics.folds import assign_folds
 from trainer.metrics.one_vs_rest import compute_auroc
 from trainer.run_folder.estimate import Estimate
 from trainer.validation import lung_rectangle
+from trainer.validation.file_facts import file_facts
+from trainer.validation.lung_regions import find_lungs
+from trainer.validation.patient_facts import encode_patient_facts, encode_sources
 
-PERMUTED = "permuted_labels"
+PATIENT_FACTS, PERMUTED = "patient_facts", "permuted_labels"
 
 
 @dataclass(frozen=True)
@@ -40,40 +44,52 @@ class Control:
 
 
 def build_controls(
-    thumbnails: np.ndarray, file_facts: np.ndarray, untrained: np.ndarray, pooled: np.ndarray
+    examples: Examples, thumbnails: np.ndarray, untrained: np.ndarray, pooled: np.ndarray
 ) -> list[Control]:
-    """Returns the seven controls.
+    """Returns the controls: seven, and those of patient facts and sources where the dataset has them.
 
     Args:
+        examples: The dataset.
         thumbnails: float [n, 32, 32], grey.
-        file_facts: float [n, k], see `validation.file_facts`.
         untrained: float [n, d], pooled features of a backbone with random weights.
         pooled: float [n, d], the model's own pooled features.
+
+    Raises:
+        UsageError: If an image can't be read.
     """
     n, height, width = thumbnails.shape
-    border, lungs = lung_rectangle.border_mask(height, width), lung_rectangle.lung_mask(height, width)
     small = thumbnails.reshape(n, height // 2, 2, width // 2, 2).mean((2, 4)).reshape(n, -1)
-    top, bottom, left, right = lung_rectangle.LUNGS
-    frame, across, down = (f"{100 * share:.0f} %" for share in (lung_rectangle.BORDER, right - left, bottom - top))
-    return [
+    border, regions = lung_rectangle.border_mask(height, width), find_lungs(examples, np.arange(n), height)
+    # Dark as the masks are, their outline can be seen; a pixel that is lung in every image holds nothing.
+    blacked_out = np.where(regions.lungs, 0, thumbnails)
+    patient_facts, sources = encode_patient_facts(examples), encode_sources(examples)
+    controls = [
         Control(
             "border_only",
-            f"Sees only the outer frame of the image, {frame} of its sides wide.",
+            f"Sees only the outer frame of the image, {100 * lung_rectangle.BORDER:.0f} % of its sides wide.",
             False,
-            thumbnails[:, border],
+            blacked_out[:, border],
         ),
         Control(
             "lungs_blacked_out",
-            f"Sees the image with the lung rectangle ({across} of the width, {down} of the height) blacked out.",
+            f"Sees the image with the lungs blacked out: {regions.describe()}.",
             False,
-            thumbnails[:, ~lungs],
+            blacked_out[:, ~regions.lungs.all(axis=0)],
         ),
         Control(
             "file_facts",
             "Sees no pixel: only the number of channels, width, height, aspect ratio, file type and JPEG quality.",
             False,
-            file_facts,
+            file_facts(examples),
         ),
+    ]
+    if patient_facts is not None:
+        what = "Sees no pixel: only age, sex and view as far as they are stated, and which of them are not."
+        controls.append(Control(PATIENT_FACTS, what, False, patient_facts))
+    if sources is not None:
+        controls.append(Control("source", "Sees no pixel: only where the image comes from.", False, sources))
+    return [
+        *controls,
         Control("mean_brightness", "Sees one number: the mean grey level of the image.", True, small.mean(1)[:, None]),
         Control("thumbnail_16x16", "Sees the whole image, but only at 16 x 16 grey pixels.", True, small),
         Control("untrained_backbone", "Sees the image through an untrained VGG16 (random weights).", True, untrained),

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from covid_tfds.examples import Examples
 from trainer.config import Config
 from trainer.features.backbone_features import Backbone, Features
 from trainer.metrics import calibration
 from trainer.metrics.operating_point import choose_operating_point, cross_fit_thresholds
 from trainer.run_folder.decision_results import Calibration, OperatingPoint
-from trainer.run_folder.results import CrossValidation, Shortcuts
-from trainer.validation.controls import build_controls
+from trainer.run_folder.results import CrossValidation
+from trainer.run_folder.shortcut_results import Shortcuts
+from trainer.validation.controls import Control, build_controls
 from trainer.validation.cross_validation import OutOfFold, compute_cross_validation, plan_folds, predict_out_of_fold
-from trainer.validation.file_facts import file_facts
+from trainer.validation.patient_facts import tabulate_sources
 from trainer.validation.verdict import compare_with_controls
 
 TUNED = (
@@ -78,9 +80,23 @@ def validate_recipe(features: Features, config: Config) -> Validation:
         cross_validation = dataclasses.replace(cross_validation, how=cross_validation.how + TUNED)
 
     untrained = pooled[:, 0] if config.weights == "random" else _pool_untrained(features)
-    controls = build_controls(features.thumbnails(everyone), file_facts(examples), untrained, pooled[:, 0])
-    shortcuts = compare_with_controls(controls, is_positive, patients, folds, predicted.probabilities[..., 0], seed)
+    controls = build_controls(examples, features.thumbnails(everyone), untrained, pooled[:, 0])
+    shortcuts = _judge_classes(examples, controls, predicted, seed)
     return Validation(calibrated, point, cross_validation, shortcuts, predicted, predicted_train)
+
+
+def _judge_classes(examples: Examples, controls: list[Control], predicted: OutOfFold, seed: int) -> Shortcuts:
+    """The verdict on the positive class and, with more than two classes, on each other class against the rest."""
+    folds = predicted.plan.folds
+    shortcuts = {
+        name: compare_with_controls(
+            controls, examples.is_class(name), examples.groups, folds, predicted.probabilities[..., place], seed
+        )
+        for place, name in enumerate(examples.class_names)
+        if place == 0 or len(examples.class_names) > 2
+    }
+    positive = shortcuts.pop(examples.class_names[0])
+    return dataclasses.replace(positive, sources=tabulate_sources(examples), classes=shortcuts)
 
 
 def apply_temperature(head: keras.Model, validation: Validation) -> None:

@@ -17,7 +17,7 @@ from trainer.report.writing import write_report
 from trainer.run_folder import file_names
 from trainer.run_folder.details import load_details
 from trainer.run_folder.estimate import Estimate
-from trainer.run_folder.results import ModelResult
+from trainer.run_folder.shortcut_results import ModelResult
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

@@ -1,29 +1,59 @@
+import dataclasses
+
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from covid_tfds.phantom import encode_png
+from tests.fakes.examples import make_examples
 from trainer.metrics.folds import assign_folds
 from trainer.validation import controls
 from trainer.validation.controls import build_controls, compute_permuted_auroc, score_out_of_fold
 from trainer.validation.lung_rectangle import lung_mask
 
-BLIND = {"border_only", "lungs_blacked_out", "file_facts"}
+BLIND = {"border_only", "lungs_blacked_out", "file_facts", "patient_facts", "source"}
+
+
+def make_images(count, **columns):
+    """Examples of so many small drawn-by-hand images."""
+    random = np.random.default_rng(1)
+    pixels = [random.integers(0, 255, (8, 8 + row), np.uint8) for row in range(count)]
+    return make_examples(np.arange(count) % 2, [encode_png(image) for image in pixels], **columns)
 
 
 def test_inputs_of_controls_that_cannot_see_the_lungs_do_not_change_with_the_lungs():
     random = np.random.default_rng(0)
-    thumbnails, facts, pooled = random.random((5, 32, 32)), random.random((5, 6)), random.random((5, 7))
-    ill = thumbnails + 50 * lung_mask(32, 32)
-    for before, after in zip(
-        build_controls(thumbnails, facts, pooled, pooled),
-        build_controls(ill, facts, pooled + 1, pooled + 1),
-        strict=True,
-    ):
-        assert before.name == after.name
-        assert np.array_equal(before.inputs, after.inputs) == (before.name in BLIND), before.name
-        assert before.sees_lungs == (before.name not in BLIND)
+    thumbnails, pooled = random.random((5, 32, 32)), random.random((5, 7))
+    facts = {"age": np.arange(5.0), "source": np.asarray(list("aabba"))}
+    for examples, lungs in ((make_images(5, facts=facts), lung_mask(32, 32)), (masked(facts), masks()[:, ::2, ::2])):
+        ill = thumbnails + 50 * lungs
+        before = build_controls(examples, thumbnails, pooled, pooled)
+        after = build_controls(examples, ill, pooled + 1, pooled + 1)
+        assert {control.name for control in before} > BLIND
+        for one, other in zip(before, after, strict=True):
+            assert np.array_equal(one.inputs, other.inputs) == (one.name in BLIND), one.name
+            assert one.sees_lungs == (one.name not in BLIND)
+
+
+def masks():
+    """Lungs at another place in each of five images, one of them at its edge."""
+    result = np.zeros((5, 64, 64), bool)
+    for row in range(5):
+        result[row, 8 * row : 8 * row + 8, 4 * row : 4 * row + 16] = True
+    return result
+
+
+def masked(facts):
+    own = masks()
+    return dataclasses.replace(make_images(5, facts=facts), read_masks=lambda rows: (own[row] for row in rows))
+
+
+def test_controls_of_facts_are_there_where_the_dataset_has_them():
+    thumbnails, pooled = np.zeros((4, 32, 32)), np.zeros((4, 2))
+    names = {control.name for control in build_controls(make_images(4), thumbnails, pooled, pooled)}
+    assert BLIND - names == {"patient_facts", "source"}
 
 
 def test_out_of_fold_scores_are_scikit_learns():

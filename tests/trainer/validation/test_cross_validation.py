@@ -9,7 +9,7 @@ from tests.fakes.examples import make_examples
 from trainer import recipes
 from trainer.config import Config
 from trainer.models.heads import one_hot
-from trainer.validation import validate
+from trainer.validation import controls, validate
 from trainer.validation.cross_validation import (
     FoldPlan,
     OutOfFold,
@@ -108,7 +108,7 @@ class FakeFeatures(SimpleNamespace):
 
 def test_the_test_split_does_not_change_threshold_and_temperature(examples, pooled, monkeypatch):
     random = np.random.default_rng(1)
-    monkeypatch.setattr(validate, "file_facts", lambda _: random.random((N, 6)))
+    monkeypatch.setattr(controls, "file_facts", lambda _: random.random((N, 6)))
 
     def validated(labels, array):
         table = dataclasses.replace(examples, labels=labels)

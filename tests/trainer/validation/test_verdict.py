@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from scipy.special import expit
 
 from covid_tfds import phantom
 from covid_tfds.datasets import load_examples
@@ -10,10 +11,9 @@ from covid_tfds.examples import DatasetRequest
 from trainer.features import backbone_features, pipelines
 from trainer.metrics.folds import assign_folds
 from trainer.run_folder.estimate import Estimate
-from trainer.run_folder.results import ControlResult
+from trainer.run_folder.shortcut_results import ControlResult
 from trainer.validation.controls import Control, build_controls, score_out_of_fold
-from trainer.validation.file_facts import file_facts
-from trainer.validation.verdict import compare_leads, compare_with_controls, decide
+from trainer.validation.verdict import Separation, compare_facts, compare_leads, compare_with_controls, decide
 
 BLIND = ("border_only", "lungs_blacked_out", "file_facts")
 GOOD, CHANCE = Estimate(0.95, (0.85, 1.0), 50), Estimate(0.55, (0.43, 0.66), 50)
@@ -75,6 +75,55 @@ def test_the_strongest_control_is_one_that_cannot_see_the_lungs():
     assert decide(GOOD, controls, 50).strongest == "b"
 
 
+def test_the_number_of_patients_is_that_of_the_control_that_needs_most():
+    """50 x (0.4 / 0.2) squared is 200, 50 x (0.9 / 0.3) squared is 450."""
+    leads = {"a": (0.2, 0.4), "b": (0.3, 0.9)}
+    controls = {
+        name: ControlResult(False, "", CHANCE, False, Estimate(lead, (lead - half, lead + half), 50))
+        for name, (lead, half) in leads.items()
+    }
+    assert "450 patients" in decide(GOOD, controls, 50).because
+
+
+def separation(value, spread=0.1):
+    return Separation(
+        Estimate(value, (value - spread, value + spread), 50), np.linspace(value - spread, value + spread, 201)
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "image", "both", "image_gains", "both_gain"),
+    [(0.6, 0.9, 0.9, True, False), (0.9, 0.7, 0.95, False, True), (0.7, 0.7, 0.7, False, False)],
+)
+def test_facts_alone_image_alone_and_both(facts, image, both, image_gains, both_gain):
+    found = compare_facts(separation(facts, 0.05), separation(image), separation(both, 0.02))
+    assert found.image_minus_facts.value == pytest.approx(image - facts)
+    assert found.both_minus_image.value == pytest.approx(both - image)
+    assert (found.image_minus_facts.ci95[0] > 0) == image_gains
+    assert (found.both_minus_image.ci95[0] > 0) == both_gain
+    assert ("alone, without any image" in found.because) == (not image_gains)
+
+
+def test_differences_of_facts_and_image_are_paired():
+    """The replicates are the same: a difference that all of them have has no width."""
+    found = compare_facts(separation(0.6), separation(0.7), separation(0.7))
+    assert found.image_minus_facts.ci95 == pytest.approx((0.1, 0.1))
+
+
+def test_facts_and_image_together_use_both():
+    """Facts and image each see one of two independent cues."""
+    random = np.random.default_rng(0)
+    is_positive, patients = np.arange(200) % 2 == 0, np.arange(200)
+    cue, other = random.normal(is_positive, 1.0), random.normal(is_positive, 1.0)
+    facts = Control("patient_facts", "", False, cue[:, None])
+    folds = assign_folds(is_positive, patients, 0, repeats=1)
+    found = compare_with_controls([facts], is_positive, patients, folds, expit(other - 0.5)[None], 0)
+    result = found.patient_facts
+    assert result.facts == found.controls["patient_facts"].auroc
+    assert result.image == found.model.auroc
+    assert result.both.value > max(result.facts.value, result.image.value) + 0.03
+
+
 def test_noise_is_seldom_called_a_cue():
     is_positive, patients = np.arange(60) % 2 == 0, np.arange(60)
     shortcuts = 0
@@ -109,7 +158,7 @@ def compared(images, folder, marked):
     whole = thumbnails.reshape(len(thumbnails), -1)
     is_positive, folds = examples.is_class("covid"), assign_folds(examples.labels, examples.groups, 42)
     scores = score_out_of_fold(whole, is_positive, folds)
-    controls = build_controls(thumbnails, file_facts(examples), whole, whole)
+    controls = build_controls(examples, thumbnails, whole, whole)
     return compare_with_controls(controls, is_positive, examples.groups, folds, scores, 42)
 
 
