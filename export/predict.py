@@ -46,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--heatmap", metavar="DIR", type=Path, help="write each image with its heat map into DIR, as PNG"
     )
+    result.add_argument(
+        "--save_png", metavar="DIR", type=Path, help="write each image as the model takes it into DIR, as 8-bit PNG"
+    )
     return result
 
 
@@ -53,14 +56,16 @@ def _predict_images(options: argparse.Namespace) -> int:
     # Imported late, so that --help needs no runtime.
     from tqdm import tqdm
 
-    from export.runtime.image_files import find_images, name_heatmaps
+    from export.runtime.image_files import HEATMAP_SUFFIX, PIXELS_SUFFIX, find_images, name_outputs
     from export.runtime.prediction_rows import describe_limits, make_record, predict_row, write_csv_rows
     from export.runtime.predictor import Predictor
 
     predictor = Predictor(options.model)
     info = predictor.info
     images = find_images(options.images)
-    heatmaps = name_heatmaps(images, options.heatmap) if options.heatmap else [None] * len(images)
+    none = [None] * len(images)
+    heatmaps = name_outputs(images, options.heatmap, HEATMAP_SUFFIX) if options.heatmap else none
+    pngs = name_outputs(images, options.save_png, PIXELS_SUFFIX) if options.save_png else none
     names = [*(f"p_{label}" for label in info.labels), "decision", "decision_argmax"]
     widths = [max(len(name), 6) for name in names[:-2]] + [max(map(len, [*info.labels, name])) for name in names[-2:]]
 
@@ -73,8 +78,8 @@ def _predict_images(options: argparse.Namespace) -> int:
     with write_csv_rows(options.csv, info) if options.csv else contextlib.nullcontext() as write:
         # No progress bar without a terminal, nor for a single image.
         progress = tqdm(images, unit="image", disable=None if len(images) > 1 else True)
-        for image, heatmap in zip(progress, heatmaps, strict=True):
-            row = predict_row(predictor, image, heatmap)
+        for image, heatmap, png in zip(progress, heatmaps, pngs, strict=True):
+            row = predict_row(predictor, image, heatmap, png)
             with tqdm.external_write_mode():
                 if write:
                     write(row)

@@ -11,6 +11,7 @@ from pathlib import Path
 from covid_tfds.imaging.formats import SUFFIXES, is_dicom
 
 HEATMAP_SUFFIX = ".heatmap.png"
+PIXELS_SUFFIX = ".pixels.png"
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,17 @@ def looks_like_image(file: Path) -> bool:
     return False
 
 
-def name_heatmaps(images: Iterable[ImageFile], folder: Path) -> list[Path]:
-    """Returns a different heat map file for each image, in the same folders below `folder` as the images.
+def name_outputs(images: Iterable[ImageFile], folder: Path, suffix: str) -> list[Path]:
+    """Returns a different file to write for each image, in the same folders below `folder` as the images.
 
     Example:
         >>> image = ImageFile(Path("in/a/x.png"), Path("a/x.png"))
-        >>> [path.as_posix() for path in name_heatmaps([image, image], Path("out"))]
+        >>> [path.as_posix() for path in name_outputs([image, image], Path("out"), HEATMAP_SUFFIX)]
         ['out/a/x.png.heatmap.png', 'out/a/x.png-2.heatmap.png']
     """
     names: dict[Path, None] = {}
     for image in images:
         numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-        candidates = (image.place.with_name(f"{image.place.name}{number}{HEATMAP_SUFFIX}") for number in numbers)
+        candidates = (image.place.with_name(f"{image.place.name}{number}{suffix}") for number in numbers)
         names[next(folder / name for name in candidates if folder / name not in names)] = None
     return list(names)

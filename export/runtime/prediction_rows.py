@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import atomic, format_csv_row
@@ -38,16 +39,17 @@ class PredictionRow:
     error: str | None = None
 
 
-def predict_row(predictor: Predictor, image: ImageFile, heatmap: Path | None) -> PredictionRow:
+def predict_row(predictor: Predictor, image: ImageFile, heatmap: Path | None, png: Path | None) -> PredictionRow:
     """Predict one image file.
 
     Args:
         predictor: The model.
         image: The file.
         heatmap: PNG file to write with the image under its heat map.
+        png: PNG file to write with the pixels as the model takes them.
 
     Raises:
-        UsageError: If the heat map can't be written, or the model gives no answer.
+        UsageError: If a PNG file can't be written, or the model gives no answer.
     """
     if image.error:
         return PredictionRow(str(image.path), error=image.error)
@@ -58,6 +60,8 @@ def predict_row(predictor: Predictor, image: ImageFile, heatmap: Path | None) ->
     prediction = predictor.predict_decoded(decoded)
     if heatmap:
         _write_heatmap(heatmap, image.path.name, decoded.pixels, prediction, predictor.info)
+    if png:
+        _write_pixels(png, decoded.pixels)
     return PredictionRow(str(image.path), prediction, str(heatmap) if heatmap else None)
 
 
@@ -68,6 +72,13 @@ def _write_heatmap(path: Path, name: str, pixels: np.ndarray, prediction: Predic
     with atomic(path) as temporary:
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_overlay(pixels, prediction.heatmap, info.heatmap_region, title).save(temporary, "PNG")
+
+
+def _write_pixels(path: Path, pixels: np.ndarray) -> None:
+    is_grey = (pixels == pixels[..., :1]).all()
+    with atomic(path) as temporary:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[..., 0] if is_grey else pixels).save(temporary, "PNG")
 
 
 def describe_limits(info: ModelInfo) -> str:

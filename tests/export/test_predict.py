@@ -14,6 +14,7 @@ from PIL import Image
 
 from covid_tfds import phantom
 from covid_tfds.common.errors import INTENDED_USE
+from covid_tfds.imaging.reader import read_image
 from export import predict
 from export.file_names import ONNX
 from export.runtime import prediction_rows
@@ -106,6 +107,22 @@ def test_heat_maps_are_written_one_an_image(model, images, tmp_path, capsys):
         assert overlay.std() > 10
 
 
+def test_saved_pngs_are_the_pixels_that_the_model_takes(model, images, tmp_path, capsys):
+    grey = read_image(images / "image.png").pixels
+    sixteen = np.arange(200 * 150, dtype=np.uint16).reshape(200, 150)
+    Image.fromarray(sixteen).save(tmp_path / "sixteen.png")
+    Image.fromarray(np.dstack([grey[..., 0]] * 3 + [np.full(grey.shape[:2], 99, np.uint8)])).save(tmp_path / "rgba.png")
+    folder = tmp_path / "pngs"
+    given = [tmp_path / "sixteen.png", tmp_path / "rgba.png", images]
+    assert predict.main([model, *map(str, given), "--save_png", str(folder)]) == 0
+    names = ["sixteen.png.pixels.png", "rgba.png.pixels.png", "image.png.pixels.png", "more/image.png.pixels.png"]
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")} == set(names)
+    for path, name in zip([*given[:2], images / "image.png", images / "more" / "image.png"], names, strict=True):
+        with Image.open(folder / name) as saved:
+            assert saved.mode == "L"
+            assert np.array_equal(np.asarray(saved), read_image(path).pixels[..., 0])
+
+
 def test_the_other_images_are_still_predicted(model, images, tmp_path, capsys):
     good = images / "image.png"
     half = tmp_path / "half.png"
@@ -144,7 +161,7 @@ def test_exit_code_2_for_a_wrong_model(tmp_path, images, content, capsys):
 
 def test_exit_code_2_when_results_can_not_be_written(model, images, tmp_path, capsys):
     (tmp_path / "file").touch()
-    for flag in ("--csv", "--heatmap"):
+    for flag in ("--csv", "--heatmap", "--save_png"):
         assert predict.main([model, str(images), flag, str(tmp_path / "file" / "x")]) == 2
         error = lines(capsys)[1][-1]
         assert error.startswith("error: ")
