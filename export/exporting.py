@@ -85,11 +85,10 @@ def export_run(run_dir: Path, output: Path, int8: bool, web: WebRequest | None =
         if missed:
             (folder / ONNX_INT8).unlink()
             _write_model_json(folder, info)
-        cases = write_golden(folder / GOLDEN, parity.drawn, info.labels, list_tolerances(folder))
-        if web:
-            write_web(folder, web)
+        write_golden(folder / GOLDEN, parity.drawn, info.labels, list_tolerances(folder))
+        web_model = write_web(folder, web) if web else None
         n_train = sum(row.split == "train" for row in run.predictions)
-        write_page(folder, info, report, cases, network.map_shape, n_train)
+        write_page(folder, info, report, network.map_shape, n_train, web_model)
     if missed:
         raise Int8Error(
             f"parity failed at stage '{missed.stage}', on {missed.where}: {missed}. {missed.advice} {ONNX_INT8} was "

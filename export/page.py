@@ -9,21 +9,20 @@ import jinja2
 from covid_tfds.common import markdown
 from covid_tfds.common.files import to_json, write_text
 from export.file_names import ONNX, ONNX_INT8, PAGE
-from export.parity.golden import GoldenCase
 from export.parity.report import ParityReport
 from export.runtime.model_info import ModelInfo
 
 TEMPLATES = Path(__file__).parent / "templates"
-SNIPPETS = ("python", "javascript", "csharp")
+SNIPPETS = ("python", "javascript", "browser", "csharp")
 
 
 def write_page(
     folder: Path,
     info: ModelInfo,
     report: ParityReport,
-    cases: list[GoldenCase],
     map_shape: tuple[int, int],
     n_train: int,
+    web: str | None,
 ) -> None:
     """Write the page beside the artefacts.
 
@@ -31,9 +30,9 @@ def write_page(
         folder: The export.
         info: The model's metadata.
         report: Of the parity check.
-        cases: The golden answers.
         map_shape: Height and width of the heat map, in cells.
         n_train: Number of training images.
+        web: Name of the model file in web/; None where there is no such folder.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
@@ -48,8 +47,8 @@ def write_page(
         megabytes=megabytes,
         map_shape=map_shape,
         whole_image=info.heatmap_region == [0.0, 0.0, 1.0, 1.0],
-        golden_p=next(case.probabilities[0] for case in cases if case.file in snippets["python"]),
         n_train=n_train,
+        web=web,
         **snippets,
     )
     write_text(folder / PAGE, text)

@@ -74,8 +74,8 @@ class GoldenCase:
 
 def write_golden(
     folder: Path, answers: Mapping[str, Answers], labels: list[str], tolerances: Mapping[str, Tolerance]
-) -> list[GoldenCase]:
-    """Write the images and golden.json into `folder`, and return the cases.
+) -> None:
+    """Write the images and golden.json into `folder`.
 
     Args:
         folder: Folder to make.
@@ -91,7 +91,6 @@ def write_golden(
             cases.append(_make_case(image.name, reader.decode_raster(image.encoded), answers[image.name], tolerances))
     content = {"about": ABOUT, "labels": labels, "tolerances": {"resized": 0.1, **tolerances}, "cases": cases}
     write_json(folder / GOLDEN_ANSWERS, to_json(content))
-    return cases
 
 
 def _make_case(name: str, pixels: np.ndarray, answers: Answers, models: Mapping[str, Tolerance]) -> GoldenCase:

@@ -1,15 +1,16 @@
 // Read an image file to the pixels that the model takes: what covid_tfds/imaging/reader.py gives, bit for bit.
 
+import { ImageError } from "./errors.js";
+import { readTwelveBits } from "./twelve_bits.js";
+
 const MAX_BYTES = 512 * 2 ** 20;
 const MAX_PIXELS = 50e6; // a radiograph has 4 to 20 million
 const MAX_SCANS = 100; // a progressive JPEG has 10 as libjpeg writes it
 const KINDS = { JPEG: readJpegSize, PNG: readPngSize, WebP: readWebpSize, BMP: readBmpSize };
 
-/** A file that can't be read as an image: the message says what was expected and what came. */
-export class ImageError extends Error {}
-
 /**
- * Returns {width, height, rgb}: rgb is a Uint8Array of height x width x 3, row by row, 0 black to 255 white.
+ * Returns {width, height, rgb, notes}: rgb is a Uint8Array of height x width x 3, row by row, 0 black to 255 white; notes
+ * are what a person should know about the file.
  * Throws ImageError for a file that is damaged, too large, or of another kind.
  */
 export async function readImage(file) {
@@ -27,20 +28,29 @@ export async function readImage(file) {
   const [width, height] = size;
   if (width < 1 || height < 1) throw new ImageError(`expected an image, got ${width} x ${height} pixels`);
   if (width * height > MAX_PIXELS) throw new ImageError(`expected at most 50 million pixels, got ${width} x ${height}`);
-  if (kind === "JPEG") checkJpeg(bytes);
-  if (kind === "WebP" && isTurnedWebp(view)) throw new ImageError("a WebP file that its EXIF orientation turns, which browsers don't do: save it as PNG");
-  return decode(new Blob([bytes], { type: `image/${kind.toLowerCase()}` }));
+  if (kind === "JPEG") checkScans(bytes);
+  if (kind === "WebP" && isTurnedWebp(view)) {
+    throw new ImageError("a WebP file that its EXIF orientation turns, which browsers don't do: save it as PNG");
+  }
+  const image = await decode(new Blob([bytes], { type: `image/${kind.toLowerCase()}` }));
+  const isGrey16 = kind === "PNG" && bytes[24] === 16 && bytes[25] === 0;
+  // Browsers keep the upper 8 of 16 bits: of 12 bits kept in 16 these are 4.
+  return isGrey16 && image.rgb.every((value) => value < 16) && image.rgb.some(Boolean)
+    ? readTwelveBits(bytes, width, height)
+    : image;
 }
 
 function findKind(bytes, name) {
   if (bytes.length === 0) throw new ImageError("expected JPEG, PNG, WebP or BMP, got an empty file");
   const starts = (text, at = 0) => [...text].every((letter, index) => bytes[at + index] === letter.charCodeAt(0));
-  if (starts("DICM", 128) || /\.(dcm|dicom)$/i.test(name)) throw new ImageError(convertFirst("DICOM", name));
+  const isOldDicom = [2, 8].includes(bytes[0]) && [0, 1, 5, 8, 16].includes(bytes[2]) && !bytes[1] && !bytes[3];
+  if (starts("DICM", 128) || isOldDicom) throw new ImageError(convertFirst("DICOM", name));
   if (starts("II*\0") || starts("MM\0*")) throw new ImageError(convertFirst("TIFF", name));
   if (starts("\xff\xd8\xff")) return "JPEG";
   if (starts("\x89PNG\r\n\x1a\n")) return "PNG";
   if (starts("RIFF") && starts("WEBP", 8)) return "WebP";
   if (starts("BM")) return "BMP";
+  if (/\.(dcm|dicom)$/i.test(name)) throw new ImageError(convertFirst("DICOM", name));
   throw new ImageError("expected JPEG, PNG, WebP or BMP, got another kind of file");
 }
 
@@ -95,17 +105,22 @@ function readOrientation(view, at) {
 }
 
 function readJpegSize(view) {
+  let isAdobe = false;
   for (let at = 2; ; ) {
     while (view.getUint8(at) !== 0xff) at += 1;
     while (view.getUint8(at) === 0xff) at += 1;
     const marker = view.getUint8(at);
+    isAdobe ||= marker === 0xee && view.getUint32(at + 3) === 0x41646f62; // "Adob"
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
+    if (isFrame && view.getUint8(at + 8) === 4 && !isAdobe) {
+      throw new ImageError("a JPEG of four inks without Adobe's mark, which browsers show negative: save it as PNG");
+    }
     if (isFrame) return [view.getUint16(at + 6), view.getUint16(at + 4)];
     at += 1 + view.getUint16(at + 1);
   }
 }
 
-function checkJpeg(bytes) {
+function checkScans(bytes) {
   let scans = 0;
   for (let at = bytes.indexOf(0xff); at >= 0; at = bytes.indexOf(0xff, at + 1)) scans += bytes[at + 1] === 0xda;
   if (scans > MAX_SCANS) throw new ImageError(`expected a JPEG of at most 100 scans, got ${scans}`);
@@ -137,5 +152,5 @@ async function decode(blob) {
     rgb[to + 1] = rgba[from + 1];
     rgb[to + 2] = rgba[from + 2];
   }
-  return { width, height, rgb };
+  return { width, height, rgb, notes: [] };
 }

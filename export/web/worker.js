@@ -1,6 +1,7 @@
 // The worker of app.js: keeps the model and answers one request at a time, so that the page stays responsive.
 
-import { readImage, ImageError } from "./image.js";
+import { ImageError } from "./errors.js";
+import { readImage } from "./image.js";
 import { decide, findWarnings, resizeImage, SIDE } from "./prediction.js";
 import * as ort from "./runtime/ort.wasm.min.mjs";
 
@@ -63,7 +64,7 @@ async function predict(file) {
     typicality,
     distance: outputs.distance?.data[0] ?? null,
     heatmap: { rows: outputs.heatmap.dims[1], columns: outputs.heatmap.dims[2], cells: [...outputs.heatmap.data] },
-    warnings: [...(image.notes ?? []), ...findWarnings(image)],
+    warnings: [...image.notes, ...findWarnings(image)],
     width,
     height,
     seconds: (performance.now() - start) / 1000,

@@ -84,18 +84,33 @@ class Page:
         return self.driver.execute_async_script(script, module, function, arguments)
 
     def read_image(self, name: str, content: bytes) -> list:
-        """Read an image as the page does: height, width, and SHA-256 of the pixels."""
+        """Read an image as the page does: height, width, and SHA-256 of the pixels; a text for an error."""
         script = """
-            const [name, base64, done] = arguments;
-            (async () => {
-              const { readImage } = await import(new URL("image.js", location.href).href);
-              const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-              const { width, height, rgb } = await readImage(new File([bytes], name));
-              const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", rgb));
-              return [height, width, [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("")];
-            })().then(done, (error) => done(String(error)));
+            const { readImage } = await import(new URL("image.js", location.href).href);
+            const { width, height, rgb } = await readImage(new File([bytes], name));
+            return [height, width, await hash(rgb)];
         """
-        return self.driver.execute_async_script(script, name, base64.b64encode(content).decode())
+        return self._read(script, name, content)
+
+    def read_by(self, snippet: str, content: bytes) -> list:
+        """Read an image by a snippet's readPixels: shape and SHA-256 of the pixels."""
+        script = (
+            snippet + "const { rgb, dims } = await readPixels(new Blob([bytes])); return [...dims, await hash(rgb)];"
+        )
+        return self._read(snippet + script, "", content)
+
+    def _read(self, script: str, name: str, content: bytes) -> list:
+        """Run JavaScript that has the bytes of a file and a function for their hash."""
+        around = """
+            const [name, base64, done] = arguments;
+            const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+            const hash = async (array) =>
+              [...new Uint8Array(await crypto.subtle.digest("SHA-256", array))]
+                .map((byte) => byte.toString(16).padStart(2, "0")).join("");
+            (async () => { SCRIPT })().then(done, (error) => done(String(error)));
+        """
+        wrapped = around.replace("SCRIPT", script)
+        return self.driver.execute_async_script(wrapped, name, base64.b64encode(content).decode())
 
     def wait_for(self, condition: str) -> None:
         """Wait until a JavaScript expression is true."""

@@ -27,6 +27,8 @@ def draw_kinds() -> dict[str, bytes]:
     sixteen = np.asarray(grey, np.uint16) * 256 + np.asarray(other)
     colours16 = np.asarray(colour, np.uint16) * 256 + 200
     see_through = np.dstack([sixteen, np.asarray(ramp, np.uint16) * 256 + 99])
+    twelve = sixteen >> 4
+    seen = (b"tRNS", struct.pack(">H", twelve[90, 90]))
     profile = make_grey_profile(1.8)
     return {
         "grey.jpg": encode(grey, "JPEG", quality=90),
@@ -49,6 +51,9 @@ def draw_kinds() -> dict[str, bytes]:
         "16-bit-interlaced.png": write_png(sixteen, 0, 16, interlaced=True),
         "16-bit-colour.png": write_png(colours16, 2, 16),
         "16-bit-alpha.png": write_png(see_through, 4, 16),
+        "12-in-16-bit.png": encode(Image.fromarray(twelve), "PNG"),
+        "12-in-16-bit-transparent.png": write_png(twelve, 0, 16, chunks=[seen]),
+        "8-in-16-bit.png": encode(Image.fromarray(sixteen >> 8), "PNG"),
         "alpha.png": encode(alpha, "PNG"),
         "grey-alpha.png": encode(grey_alpha, "PNG"),
         "grey-transparent.png": encode(grey, "PNG", transparency=int(np.median(np.asarray(grey)))),
@@ -66,6 +71,12 @@ def draw_kinds() -> dict[str, bytes]:
         "1-bit.bmp": encode(grey.convert("1"), "BMP"),
         "palette.bmp": encode(colour.quantize(64), "BMP"),
     }
+
+
+def remove_adobe_mark(jpeg: bytes) -> bytes:
+    """Without it, inks are positive: most browsers ignore that."""
+    start = jpeg.index(b"\xff\xee")
+    return jpeg[:start] + jpeg[start + 2 + int.from_bytes(jpeg[start + 2 : start + 4], "big") :]
 
 
 def encode(image: Image.Image, file_format: str, **options) -> bytes:

@@ -77,8 +77,7 @@ def test_the_page_of_an_export_holds_no_markup(exported, tmp_path):
 
     from export import page
     from export.file_names import PAGE
-    from export.parity.check import ComparedImages, ParityReport
-    from export.parity.golden import GoldenCase
+    from export.parity.report import ComparedImages, ParityReport
     from export.parity.stages import STAGES
     from export.runtime.predictor import Predictor
 
@@ -92,10 +91,9 @@ def test_the_page_of_an_export_holds_no_markup(exported, tmp_path):
         dataset={"name": f"`{TAGS}"},
         weights={"name": f"`{TAGS}"},
     )
-    images = ComparedImages([TAGS], [TAGS], [TAGS])
+    images = ComparedImages([TAGS], [TAGS], [TAGS], [TAGS])
     report = ParityReport("pass", list(STAGES[:3]), images, {})
-    case = GoldenCase("grey-wide.png", 1, 1, "", [], [0.5, 0.5], [])
-    page.write_page(folder, info, report, [case], (7, 7), 10)
+    page.write_page(folder, info, report, (7, 7), 10, None)
     text = (folder / PAGE).read_text(encoding="utf-8")
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     assert "alert(2)" in prose

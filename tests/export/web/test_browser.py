@@ -14,6 +14,7 @@ from PIL import Image
 
 from covid_tfds.common.files import read_json
 from covid_tfds.imaging.reader import decode_image
+from export import page as page_module
 from export.file_names import GOLDEN, GOLDEN_ANSWERS, MODEL_JSON, ONNX, ONNX_INT8
 from export.runtime.predictor import Predictor
 from tests.fakes import browser, image_kinds
@@ -90,6 +91,15 @@ def test_the_pixels_are_those_of_the_python_reader(page):
         assert page.read_image(name, content) == [*pixels.shape[:2], hashlib.sha256(pixels).hexdigest()], name
 
 
+def test_the_snippet_for_browsers_has_the_pixels_of_the_python_reader(page):
+    snippet = (page_module.TEMPLATES / "browser.txt").read_text(encoding="utf-8")
+    kinds = image_kinds.draw_kinds()
+    for name in ("16-bit.png", "alpha.png", "turned-6.jpg", "grey-profile.jpg", "alpha.webp", "colour-420.jpg"):
+        pixels = decode_image(kinds[name], name).pixels
+        digest = hashlib.sha256(pixels).hexdigest()
+        assert page.read_by(snippet, kinds[name]) == [1, *pixels.shape, digest], name
+
+
 def test_real_radiographs_have_pythons_answers(page, model, manual_dir):
     files = sorted(path for path in manual_dir.rglob("*") if path.suffix in (".jpg", ".jpeg", ".png"))
     some = files[:: len(files) // 10][:10]
@@ -110,6 +120,7 @@ def test_what_it_can_not_read_is_said_and_the_next_image_still_works(page, model
         "image.gif": image_kinds.encode(Image.new("L", (9, 9)), "GIF"),
         "scans.jpg": grey[:-2] + b"\xff\xda" * 101,
         "turned-8.webp": kinds["turned-8.webp"],
+        "inks.jpg": image_kinds.remove_adobe_mark(kinds["cmyk.jpg"]),
     }
     for name, content in (bad | {"next.jpg": grey}).items():
         (tmp_path / name).write_bytes(content)
