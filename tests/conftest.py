@@ -123,6 +123,32 @@ def train(shared, data_dir, own_caches):
     return train
 
 
+@pytest.fixture(scope="session")
+def imagenet_weights() -> Path:
+    """The file with VGG16's ImageNet weights."""
+    given = os.environ.get("COVID_TFDS_WEIGHTS")
+    if not given:
+        pytest.skip("COVID_TFDS_WEIGHTS is not set: no trained backbone to test with")
+    return Path(given)
+
+
+@pytest.fixture(scope="session")
+def train_imagenet(shared, data_dir, own_caches, imagenet_weights, manual_dir):
+    """`python -m trainer --config CONFIG` with ImageNet weights, once for all tests: config, flags -> run folder."""
+
+    def train(config: str, *flags: str) -> Path:
+        from trainer.__main__ import main
+
+        name = "_".join(["imagenet", config, *flags])
+        output = shared / "runs" / name
+        argv = ["--config", config, *flags, "--manual_dir", str(manual_dir), "--weights", str(imagenet_weights)]
+        argv += ["--data_dir", str(data_dir), "--output", str(output)]
+        make_once(shared, f"run {name}", lambda: _succeed(main(argv)))
+        return output
+
+    return train
+
+
 def _succeed(code: int) -> None:
     assert code == 0
 
