@@ -116,7 +116,8 @@ def train(shared, data_dir, own_caches):
         from trainer.__main__ import main
 
         output = shared / "runs" / name
-        argv = [*flags, "--weights", "random", "--data_dir", str(data_dir), "--output", str(output)]
+        weights = [] if "--demo" in flags else ["--weights", "random"]
+        argv = [*flags, *weights, "--data_dir", str(data_dir), "--output", str(output)]
         make_once(shared, f"run {name}", lambda: _succeed(main(argv)))
         return output
 
@@ -233,6 +234,7 @@ def tiny():
 @pytest.fixture
 def quick(monkeypatch):
     """Trials of a search that take no time, their result made up from the recipe; gives the recipes that were run."""
+    from tests.fakes.two_classes import log_p
     from trainer.tuning import trials
 
     ran = []
@@ -240,8 +242,8 @@ def quick(monkeypatch):
     def run(problem, recipe, on_progress):
         ran.append(recipe)
         random = np.random.default_rng([recipe.epochs, recipe.units, int(recipe.learning_rate * 1e6)])
-        odds = random.normal(np.where(problem.held_out.is_positive, 0.5, -0.5), 1.0)
-        return trials.TrialResult(recipe, odds, None, 0.0), []
+        odds = random.normal(np.where(problem.held_out.truth[:, 0], 0.5, -0.5), 1.0)
+        return trials.TrialResult(recipe, log_p(odds), None, 0.0), []
 
     monkeypatch.setattr(trials, "run_trial", run)
     for name in ("tensorboard.write_trial", "plots.draw_search", "search.save"):

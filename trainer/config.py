@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import shlex
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,14 +14,14 @@ import dacite
 
 from covid_tfds.common.errors import INTENDED_USE, UsageError
 from covid_tfds.common.flags import add_flags, flag, from_namespace
-from covid_tfds.examples import DatasetRequest, add_dataset_flags
+from covid_tfds.examples import PHANTOM_CONFIGS, DatasetRequest, add_dataset_flags
 
 PRECISIONS = ("float32", "bfloat16")
 RECIPES = ("default", "tutorial")
 TUNERS = ("bayesian", "random", "hyperband")
 FINE_TUNED = ("block5",)
 STRATEGIES = ("mirrored", "multiworker")
-SEARCHED = ("recipe", "epochs", "learning_rate")  # chosen by --tune, so they can't be given with it
+SEARCHED = ("recipe", "epochs", "learning_rate", "class_weights")  # chosen by --tune, so they can't be given with it
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class Config:
     epochs: int = flag(25, "passes over the training images")
     batch_size: int = flag(8, "images in a training step")
     learning_rate: float = flag(1e-3, "Adam's learning rate at the first step")
+    class_weights: bool = flag(
+        False, "train as if every class had equally many images; probabilities are corrected back to the real shares"
+    )
     seed: int = flag(42, "random seed of weights, augmentation, shuffling and folds")
     target_sensitivity: float = flag(0.95, "sensitivity that the decision threshold is chosen for, 0.5 to 1")
     tune: bool = flag(
@@ -75,7 +79,10 @@ class Config:
         "run folder to make (default: runs/<config>-<time>); a finished one is never overwritten, "
         "a stopped one is continued",
     )
-    demo: bool = flag(False, "short for --config phantom --weights random: drawn radiographs, no download")
+    demo: bool = flag(
+        False,
+        "short for --config phantom --weights random: drawn radiographs, no download; --config may name another one",
+    )
 
     def command(self, **changes) -> str:
         """Returns the command line that gives this config, with some fields changed."""
@@ -141,12 +148,23 @@ def from_argv(argv: list[str] | None = None) -> Config:
     parsed = parser().parse_args(argv)
     config = dataclasses.replace(from_namespace(Config, parsed), data=from_namespace(DatasetRequest, parsed))
     if config.demo:
-        if config.data.dataset:
-            raise UsageError("--demo has its own dataset: leave out --dataset, or leave out --demo.")
-        phantom = dataclasses.replace(config.data, config="phantom")
-        config = dataclasses.replace(config, data=phantom, weights="random")
+        given = {token.partition("=")[0] for token in (sys.argv[1:] if argv is None else argv)}
+        config = _expand_demo(config, given)
     validate(config)
     return config
+
+
+def _expand_demo(config: Config, given: set[str]) -> Config:
+    """Returns what --demo is short for. given: the flags of the command line, such as "--weights"."""
+    for flag_name in ("--dataset", "--weights", "--manual_dir"):
+        if flag_name in given:
+            raise UsageError(
+                f"--demo draws its own dataset and has no trained weights: leave out {flag_name} or --demo."
+            )
+    name = config.data.config if "--config" in given else "phantom"
+    if name not in PHANTOM_CONFIGS:
+        raise UsageError(f"--demo takes the configs {', '.join(PHANTOM_CONFIGS)}, not {name}: leave out --demo.")
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, config=name), weights="random", demo=False)
 
 
 def validate(config: Config) -> None:
@@ -159,6 +177,8 @@ def validate(config: Config) -> None:
         for f in dataclasses.fields(config):
             if f.name in SEARCHED and getattr(config, f.name) != f.default:
                 raise UsageError(f"--tune searches for the {f.name}: leave out --{f.name}, or leave out --tune.")
+    if config.class_weights and config.recipe == "tutorial":
+        raise UsageError("--class_weights: the tutorial has none. Leave it out, or leave out --recipe tutorial.")
     if config.strategy and not config.fine_tune:
         raise UsageError("--strategy applies to --fine_tune only: add --fine_tune block5, or leave out --strategy.")
     if config.strategy == "multiworker" and config.tune:

@@ -54,6 +54,9 @@ class Recipe:
         augmentation: Random changes to the training images.
         copies: Augmented copies made of each training image; an epoch uses one variant of each image.
         keep_original: Whether the unaugmented image is one of the variants.
+        class_weights: Whether an image's loss is weighted by n / (k n_c), with n_c of n training images in its class
+            and k classes. The last layer's bias is corrected for it afterwards, so that probabilities are those of
+            the real shares.
     """
 
     scaling: str = "caffe"
@@ -71,6 +74,7 @@ class Recipe:
     augmentation: Augmentation = Augmentation(rotation=15.0)
     copies: int = 2
     keep_original: bool = True
+    class_weights: bool = False
 
     @property
     def variants(self) -> int:
@@ -98,7 +102,7 @@ TUTORIAL = Recipe(
 DEFAULT = Recipe()
 
 
-def named(name: str, *, epochs: int, batch_size: int, learning_rate: float) -> Recipe:
+def named(name: str, *, epochs: int, batch_size: int, learning_rate: float, class_weights: bool = False) -> Recipe:
     """Returns the recipe called `name` ("default" or "tutorial") with the user's numbers.
 
     Example:
@@ -106,4 +110,6 @@ def named(name: str, *, epochs: int, batch_size: int, learning_rate: float) -> R
         'corner'
     """
     recipe = {"default": DEFAULT, "tutorial": TUTORIAL}[name]
-    return dataclasses.replace(recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    return dataclasses.replace(
+        recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, class_weights=class_weights
+    )

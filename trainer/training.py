@@ -122,6 +122,10 @@ def _choose_recipe(
     if (folder / file_names.TUNER).exists():
         raise UsageError(f"{folder} holds an unfinished search: add --tune to go on with it, or remove it.")
     recipe = recipes.named(
-        config.recipe, epochs=config.epochs, batch_size=config.batch_size, learning_rate=config.learning_rate
+        config.recipe,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        class_weights=config.class_weights,
     )
     return recipe, None

@@ -34,7 +34,8 @@ def problem(features=None, seed=42):
     patients = np.asarray([f"patient-{min(i // 2 * 2 + labels[i], 29 + labels[i])}" for i in range(N)])
     _, patient = np.unique(patients, return_inverse=True)
     return Problem(
-        held_out=HeldOut(IS_POSITIVE, patients, patient % 5),
+        held_out=HeldOut(np.eye(2, dtype=bool)[labels], patients, patient % 5),
+        class_names=("covid", "normal"),
         targets=np.eye(2, dtype=np.float32)[labels],
         image_id=np.asarray([f"image-{i:02d}" for i in range(N)]),
         features=features or made_up_features,

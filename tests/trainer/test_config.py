@@ -21,6 +21,13 @@ def test_demo_is_phantom_with_random_weights():
     assert (wanted.data.config, wanted.weights) == ("phantom", "random")
 
 
+def test_demo_takes_any_phantom_config_and_is_short_for_flags():
+    wanted = config.from_argv(["--demo", "--config", "phantom_three_classes", "--num_examples", "20"])
+    spelled = ["--config", "phantom_three_classes", "--num_examples", "20", "--weights", "random"]
+    assert wanted == config.from_argv(spelled)
+    assert config.from_argv(shlex.split(wanted.command())[3:]) == wanted
+
+
 def test_json_round_trip():
     wanted = config.Config(data=DatasetRequest(config="phantom"), learning_rate=3e-4, output="a b/ü")
     assert config.Config.from_json(wanted.to_json()) == wanted
@@ -57,7 +64,13 @@ def test_config_is_frozen():
         (["--weights", "no/such.h5"], "existing .h5 file"),
         (["--num_examples", "100"], "--num_examples needs --config phantom"),
         (["--config", "phantom", "--num_examples", "9"], "at least 10"),
-        (["--demo", "--dataset", "."], "--demo has its own dataset"),
+        (["--demo", "--dataset", "."], "leave out --dataset"),
+        (["--demo", "--weights", "random"], "leave out --weights"),
+        (["--demo", "--weights=imagenet"], "leave out --weights"),
+        (["--demo", "--manual_dir", "."], "leave out --manual_dir"),
+        (["--demo", "--config", "curated"], "not curated"),
+        (["--class_weights", "--recipe", "tutorial"], "--class_weights"),
+        (["--tune", "--class_weights"], "--class_weights"),
     ],
 )
 def test_bad_values_give_one_line_and_exit_code_2(argv, message, capsys):

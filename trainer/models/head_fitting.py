@@ -85,10 +85,11 @@ def fit_heads(
     initial = [heads.draw_initial_weights(recipe, width, classes, seed + index) for index in range(count)]
     stack = _stack(recipe, initial, seed)
     mean, scale = _standardization(recipe, features, folds)
+    weights = _weigh_classes(recipe, targets, folds)
     steps = -(-max(len(fold.train) for fold in folds) // recipe.batch_size)
     optimizer = keras.optimizers.Adam(learning_rate_schedule(recipe, steps))
     optimizer.build(stack.trainable_variables)
-    train_epoch, evaluate = _compile(stack, optimizer, features, targets, mean, scale)
+    train_epoch, evaluate = _compile(stack, optimizer, features, targets, mean, scale, weights)
     is_positive = targets[:, 0] == 1
     longest = max(len(fold.test) for fold in folds)
     # The shorter test parts are filled up with their own rows, which get no weight.
@@ -104,7 +105,7 @@ def fit_heads(
         if not all(np.isfinite(array).all() for array in (loss, *arrays)):
             features_are_finite = all(np.isfinite(features[fold.train]).all() for fold in folds)
             message = describe_divergence(epoch, recipe, features_are_finite)
-            raise DivergedError(message, _unstack(finite, mean, scale) if finite else None)
+            raise DivergedError(message, _unstack(finite, mean, scale, weights) if finite else None)
         finite = arrays
         entry = {
             "loss": loss,
@@ -118,7 +119,7 @@ def fit_heads(
         history.append(entry)
         if on_epoch is not None:
             on_epoch(epoch, entry)
-    return FittedHeads(_unstack(finite, mean, scale), history)
+    return FittedHeads(_unstack(finite, mean, scale, weights), history)
 
 
 def describe_divergence(epoch: int, recipe: Recipe, features_are_finite: bool = True) -> str:
@@ -166,12 +167,19 @@ def _stack(recipe: Recipe, initial: list[list[np.ndarray]], seed: int) -> keras.
     return stack
 
 
-def _unstack(stacked: list[np.ndarray], mean: np.ndarray, scale: np.ndarray) -> list[list[np.ndarray]]:
-    """Each fold's weights, with its standardization folded into the first dense layer: (x - m) s W + b."""
+def _unstack(
+    stacked: list[np.ndarray], mean: np.ndarray, scale: np.ndarray, class_weights: np.ndarray
+) -> list[list[np.ndarray]]:
+    """Each fold's weights, with its standardization folded into the first dense layer: (x - m) s W + b.
+
+    A head that was trained with class weights w gives probabilities in proportion to w_c p_c: subtracting log w_c from
+    the last bias gives p_c again (Elkan 2001, The foundations of cost-sensitive learning).
+    """
     arrays = [array.astype(np.float64) for array in stacked]
     kernel = arrays[0] * scale[:, :, None]
     arrays[1] = arrays[1] - np.einsum("ki,kio->ko", mean, kernel)
     arrays[0] = kernel
+    arrays[-1] = arrays[-1] - np.log(class_weights)
     return [[array[fold] for array in arrays] for fold in range(len(mean))]
 
 
@@ -186,6 +194,14 @@ def _standardization(recipe: Recipe, features: np.ndarray, folds: list[Fold]) ->
     # Without a floor, a feature that is almost constant in training would be scaled to huge values elsewhere.
     floor = np.maximum(VARIANCE_FLOOR * variance.mean(1, keepdims=True), np.finfo(np.float32).tiny)
     return mean, 1 / np.sqrt(np.maximum(variance, floor))
+
+
+def _weigh_classes(recipe: Recipe, targets: np.ndarray, folds: list[Fold]) -> np.ndarray:
+    """The weight of each class in each fold's loss, float64 [folds, classes]; their mean over the images is 1."""
+    counts = np.stack([targets[fold.train].sum(0, dtype=np.float64) for fold in folds])
+    if not recipe.class_weights:
+        return np.ones(counts.shape)
+    return counts.sum(1, keepdims=True) / (counts.shape[1] * np.maximum(counts, 1))
 
 
 def _draw_batches(
@@ -207,10 +223,11 @@ def _draw_batches(
     return rows.reshape(shape), variants.reshape(shape)
 
 
-def _compile(stack, optimizer, features, targets, mean, scale):
+def _compile(stack, optimizer, features, targets, mean, scale, class_weights):
     """Two compiled functions: an epoch's training steps over drawn rows, and an evaluation of rows [n, folds]."""
     features, targets = tf.constant(features), tf.constant(targets)
     mean, scale = tf.constant(mean, tf.float32), tf.constant(scale, tf.float32)
+    class_weights = tf.constant(class_weights, tf.float32)
     # Equal to the tutorial's binary cross-entropy on one-hot labels. Keras 3 computes that one from a softmax's logits
     # as if they were a sigmoid's, which is another loss.
     cross_entropy = keras.losses.CategoricalCrossentropy(reduction=None)
@@ -227,7 +244,8 @@ def _compile(stack, optimizer, features, targets, mean, scale):
     def step(rows, variants):
         with tf.GradientTape() as tape:
             losses, hit, p_positive = predict(rows, variants, True)
-            loss = tf.reduce_mean(losses, 0)
+            weights = tf.einsum("bkc,kc->bk", tf.gather(targets, rows), class_weights)
+            loss = tf.reduce_mean(losses * weights, 0)
             objective = tf.reduce_sum(loss) + (tf.add_n(stack.losses) if stack.losses else 0.0)
         variables = stack.trainable_variables
         optimizer.apply(tape.gradient(objective, variables), variables)

@@ -96,9 +96,3 @@ def predict_log_probabilities(weights: list[np.ndarray], pooled: np.ndarray) -> 
 def predict_probabilities(weights: list[np.ndarray], pooled: np.ndarray) -> np.ndarray:
     """Returns the probabilities, float64 [n, classes], of a head for pooled features float32 [n, d]."""
     return np.exp(predict_log_probabilities(weights, pooled))
-
-
-def predict_log_odds(weights: list[np.ndarray], pooled: np.ndarray) -> np.ndarray:
-    """Returns the log-odds of the positive class, float64 [n], for pooled features float32 [n, d]."""
-    log_p = predict_log_probabilities(weights, pooled)
-    return log_p[:, 0] - scipy.special.logsumexp(log_p[:, 1:], axis=1)

@@ -54,6 +54,7 @@ def build_recipe(hp: keras_tuner.HyperParameters) -> Recipe:
         augmentation=AUGMENTATIONS[augmentation],
         copies=TUTORIAL.copies,
         keep_original=keep_original,
+        class_weights=hp.Boolean("class_weights", default=TUTORIAL.class_weights),
     )
 
 

@@ -1,11 +1,11 @@
 """Score trials, and correct the best score for having been picked as the best of many. No TensorFlow.
 
-Score = mean AUROC over folds - w (1 - exp(-log loss)), where w is what one wrongly ordered pair of images costs the
-mean AUROC in the fold with most pairs. exp(-log loss) is the geometric mean of the probabilities of the true classes,
-so the second term lies between 0 and w: it decides between trials that order the images equally well and never
-outweighs a pair. AUROC comes first because it depends neither on a threshold nor on calibration, which are set later
-and for the best trial alone. But with a few dozen images many trials reach the same AUROC, often 1; the log loss, a
-proper score, still separates them.
+Score = mean AUROC over folds - w (1 - exp(-log loss)), where the AUROC of more than two classes is the mean of each
+class against the rest, and w is what one wrongly ordered pair of images costs the mean in the fold with most pairs.
+exp(-log loss) is the geometric mean of the probabilities of the true classes, so the second term lies between 0 and w:
+it decides between trials that order the images equally well and never outweighs a pair. AUROC comes first because it
+depends neither on a threshold nor on calibration, which are set later and for the best trial alone. But with a few
+dozen images many trials reach the same AUROC, often 1; the log loss, a proper score, still separates them.
 
 The best of many noisy scores is optimistic. `correct_for_selection` is the bootstrap bias corrected cross-validation of
 Tsamardinos, Greasidou and Borboudakis (2018), Bootstrapping the out-of-sample predictions for efficient and accurate
@@ -15,12 +15,15 @@ evaluated on those left out. It needs the held-out predictions of all trials and
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logsumexp
 
 from trainer.metrics import bootstrap
 from trainer.metrics.intervals import newcombe_interval
+from trainer.metrics.one_vs_rest import count_patients
 
 TUTORIAL_TRIAL = 0
 
@@ -30,12 +33,12 @@ class HeldOut:
     """The images that trials are scored on.
 
     Attributes:
-        is_positive: bool [n], True for images of the positive class.
+        truth: bool [n, classes], whether each image is of each class; column 0 is the positive class.
         patients: Patient ids, [n].
         fold: int [n], the fold that holds each image out.
     """
 
-    is_positive: np.ndarray
+    truth: np.ndarray
     patients: np.ndarray
     fold: np.ndarray
 
@@ -45,9 +48,14 @@ class HeldOut:
         return [np.flatnonzero(self.fold == index) for index in range(self.fold.max() + 1)]
 
     @property
+    def ranked(self) -> range:
+        """The classes whose AUROC counts; of two classes the first, because the other's is the same."""
+        return range(1 if self.truth.shape[1] == 2 else self.truth.shape[1])
+
+    @property
     def pair_cost(self) -> float:
-        """What one wrongly ordered pair of images costs the mean AUROC, in the fold with most pairs."""
-        pairs = [np.sum(self.is_positive[rows]) * np.sum(~self.is_positive[rows]) for rows in self.folds]
+        """What one wrongly ordered pair of images costs the mean AUROC, in the fold and class with most pairs."""
+        pairs = [np.sum(self.truth[rows, k]) * np.sum(~self.truth[rows, k]) for rows in self.folds for k in self.ranked]
         return 1 / (len(pairs) * max(pairs))
 
 
@@ -57,7 +65,7 @@ class TrialScore:
 
     Attributes:
         score: What the search maximizes.
-        auroc_mean: Mean AUROC over folds.
+        auroc_mean: Mean AUROC over folds (and over classes against the rest, where there are more than two).
         auroc_sd: Its standard deviation over folds.
         auroc_folds: AUROC of each fold.
         log_loss: Mean over all held-out images, in nats.
@@ -106,20 +114,21 @@ class CorrectedScores:
     patients: int
 
 
-def score_trial(held_out: HeldOut, log_odds: np.ndarray) -> TrialScore:
+def score_trial(held_out: HeldOut, log_p: np.ndarray) -> TrialScore:
     """Scores a trial's held-out predictions.
 
     Args:
         held_out: The images.
-        log_odds: Of the positive class, float [n]; each from a head that was not trained on the image's fold.
+        log_p: Log-probabilities, float [n, classes]; each from a head that was not trained on the image's fold.
 
     Example:
-        >>> held_out = HeldOut(np.array([True, False] * 4), np.arange(8), np.array([0] * 4 + [1] * 4))
-        >>> score_trial(held_out, np.array([2.0, -2.0] * 4)).auroc_folds
+        >>> truth = np.eye(2, dtype=bool)[[0, 1] * 4]
+        >>> held_out = HeldOut(truth, np.arange(8), np.array([0] * 4 + [1] * 4))
+        >>> score_trial(held_out, np.log(np.where(truth, 0.9, 0.1))).auroc_folds
         (1.0, 1.0)
     """
-    auroc = _compute_aurocs(held_out, log_odds, np.ones((1, len(log_odds))))[:, 0]
-    log_loss = float(_compute_losses(held_out, log_odds).mean())
+    auroc = _compute_aurocs(held_out, log_p, np.ones((1, len(log_p))))[:, 0]
+    log_loss = float(_compute_losses(held_out, log_p).mean())
     return TrialScore(
         score=float(_combine(held_out, auroc[:, None], np.asarray([log_loss]))[0]),
         auroc_mean=float(auroc.mean()),
@@ -129,20 +138,21 @@ def score_trial(held_out: HeldOut, log_odds: np.ndarray) -> TrialScore:
     )
 
 
-def correct_for_selection(held_out: HeldOut, log_odds: np.ndarray) -> CorrectedScores:
+def correct_for_selection(held_out: HeldOut, log_p: np.ndarray) -> CorrectedScores:
     """Estimates what picking the best of these trials reaches on patients that had no part in the choice.
 
-    Intervals are percentiles of the draws. An AUROC's is at least as wide as Newcombe's for that many patients, because
-    where every trial is perfect the draws don't differ.
+    Intervals are percentiles of the draws. An AUROC's is at least as wide as Newcombe's for that many patients, of the
+    class with the fewest, because where every trial is perfect the draws don't differ.
 
     Args:
         held_out: The images.
-        log_odds: float [trials, n], held-out predictions; row TUTORIAL_TRIAL is the tutorial's recipe.
+        log_p: float [trials, n, classes], held-out predictions; row TUTORIAL_TRIAL is the tutorial's recipe.
     """
-    weights = bootstrap.draw_replicates(held_out.is_positive, held_out.patients)
-    draws = [_pick_and_evaluate(held_out, log_odds, drawn) for drawn in weights]
+    weights = bootstrap.draw_replicates(held_out.truth.argmax(1), held_out.patients)
+    draws = [_pick_and_evaluate(held_out, log_p, drawn) for drawn in weights]
     auroc, tutorial_auroc, p_truth, tutorial_p_truth = np.concatenate(draws, axis=1)
-    sizes = [len(np.unique(held_out.patients[rows])) for rows in (held_out.is_positive, ~held_out.is_positive)]
+    rarest = min(held_out.ranked, key=lambda k: count_patients(held_out.truth[:, k], held_out.patients))
+    sizes = [count_patients(held_out.truth[:, rarest] == is_one, held_out.patients) for is_one in (True, False)]
 
     def mean(values: np.ndarray, is_auroc: bool = False) -> DrawnMean:
         value = float(values.mean())
@@ -163,39 +173,50 @@ def correct_for_selection(held_out: HeldOut, log_odds: np.ndarray) -> CorrectedS
     )
 
 
-def _pick_and_evaluate(held_out: HeldOut, log_odds: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+def _pick_and_evaluate(held_out: HeldOut, log_p: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """AUROC and p_truth on the images left out, of the trial picked on the images drawn and of the tutorial's.
 
     drawn: float [draws, n], how often each image was drawn. Returns float [4, draws]; draws without a fold in which
-    both classes are drawn, or left out, are skipped.
+    both a class and the rest are drawn, or left out, are skipped.
     """
     left_out = (drawn == 0).astype(np.float64)
-    usable = np.isfinite(_compute_aurocs(held_out, log_odds[0], left_out)).any(0)
-    usable &= np.isfinite(_compute_aurocs(held_out, log_odds[0], drawn)).any(0)
+    usable = np.isfinite(_compute_aurocs(held_out, log_p[0], left_out)).any(0)
+    usable &= np.isfinite(_compute_aurocs(held_out, log_p[0], drawn)).any(0)
     drawn, left_out = drawn[usable], left_out[usable]
-    losses = _compute_losses(held_out, log_odds)
+    losses = _compute_losses(held_out, log_p)
     inside = [
         _combine(held_out, _compute_aurocs(held_out, trial, drawn), drawn @ trial_losses / drawn.sum(1))
-        for trial, trial_losses in zip(log_odds, losses, strict=True)
+        for trial, trial_losses in zip(log_p, losses, strict=True)
     ]
     picked = np.argmax(inside, axis=0)
-    auroc = np.stack([np.nanmean(_compute_aurocs(held_out, trial, left_out), axis=0) for trial in log_odds])
+    auroc = np.stack([np.nanmean(_compute_aurocs(held_out, trial, left_out), axis=0) for trial in log_p])
     p_truth = np.exp(-(losses @ left_out.T) / left_out.sum(1))
     draw = np.arange(len(picked))
     return np.stack([auroc[picked, draw], auroc[TUTORIAL_TRIAL], p_truth[picked, draw], p_truth[TUTORIAL_TRIAL]])
 
 
-def _compute_losses(held_out: HeldOut, log_odds: np.ndarray) -> np.ndarray:
-    """-log of the probability of each image's true class, float [..., n], from log-odds float [..., n]."""
-    return np.logaddexp(0, np.where(held_out.is_positive, -log_odds, log_odds))
+def _compute_losses(held_out: HeldOut, log_p: np.ndarray) -> np.ndarray:
+    """-log of the probability of each image's true class, float [..., n], from log-probabilities [..., n, classes]."""
+    return -log_p[..., held_out.truth]
 
 
-def _compute_aurocs(held_out: HeldOut, log_odds: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """AUROC of each fold under each row of image weights [b, n], float [folds, b]; NaN where a class has no weight."""
-    with np.errstate(invalid="ignore"):
+def _compute_aurocs(held_out: HeldOut, log_p: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """AUROC of each fold, the mean over classes, under each row of image weights [b, n], float [folds, b].
+
+    A class that a fold lacks, or that has no weight there, is left out; NaN where none is left.
+    """
+    odds = {k: log_p[:, k] - logsumexp(np.delete(log_p, k, axis=1), axis=1) for k in held_out.ranked}
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice")
         return np.stack(
             [
-                bootstrap.roc_area(held_out.is_positive[rows], log_odds[rows], weights[:, rows])
+                np.nanmean(
+                    [
+                        bootstrap.roc_area(held_out.truth[rows, k], odds[k][rows], weights[:, rows])
+                        for k in held_out.ranked
+                    ],
+                    axis=0,
+                )
                 for rows in held_out.folds
             ]
         )

@@ -23,11 +23,11 @@ from trainer.tuning.scores import (
 from trainer.tuning.trials import Problem, TrialResult
 
 HOW = (
-    "Score: mean AUROC over patient-grouped, stratified folds of the training split; log loss decides between equals. "
-    "The cross-validated metrics of the best trial are optimistic: the best of many noisy ones. "
-    "without_selection_bias corrects for that: trials are picked on patients drawn with replacement and evaluated on "
-    "those left out (bootstrap bias corrected cross-validation, Tsamardinos et al. 2018); its intervals are of such "
-    "draws. The test split had no part in any of it."
+    "Score: mean AUROC over patient-grouped, stratified folds of the training split, of more than two classes the mean "
+    "of each against the rest; log loss decides between equals. The cross-validated metrics of the best trial are "
+    "optimistic: the best of many noisy ones. without_selection_bias corrects for that: trials are picked on patients "
+    "drawn with replacement and evaluated on those left out (bootstrap bias corrected cross-validation, Tsamardinos et "
+    "al. 2018); its intervals are of such draws. The test split had no part in any of it."
 )
 
 
@@ -114,7 +114,7 @@ class SearchTable:
     def __init__(self, folder: Path, problem: Problem):
         self._folder, self._problem = folder, problem
         self._completed: dict[int, CompletedTrial] = {}
-        self._log_odds: dict[int, np.ndarray] = {}
+        self._log_p: dict[int, np.ndarray] = {}
         self._searched: dict[str, None] = {}  # the hyperparameters, in the order in which trials had them
         self.rows: dict[int, dict] = {}
 
@@ -127,8 +127,8 @@ class SearchTable:
         if result:
             row["seconds"] = round(result.seconds, 3)
         if result and trial.status == TrialStatus.COMPLETED:
-            score = score_trial(self._problem.held_out, result.log_odds)
-            self._log_odds[number] = result.log_odds
+            score = score_trial(self._problem.held_out, result.log_p)
+            self._log_p[number] = result.log_p
             self._completed[number] = CompletedTrial(
                 **vars(score), trial=number, hyperparameters=values, recipe=result.recipe
             )
@@ -168,8 +168,8 @@ class SearchTable:
         """Returns tuning.json's content. tuner: as --tuner names it."""
         best, corrected, held_out = self.best(), None, self._problem.held_out
         if TUTORIAL_TRIAL in self._completed:
-            log_odds = np.stack([self._log_odds[number] for number in sorted(self._log_odds)])
-            corrected = correct_for_selection(held_out, log_odds)
+            log_p = np.stack([self._log_p[number] for number in sorted(self._log_p)])
+            corrected = correct_for_selection(held_out, log_p)
         return SearchSummary(
             trials=len(self.rows),
             failed=len(self.rows) - len(self._completed),

@@ -17,7 +17,7 @@ from covid_tfds.common.files import read_sealed, to_json, write_sealed
 from covid_tfds.examples import Examples
 from trainer.config import Config
 from trainer.features.backbone_features import Backbone, Features, default_folder
-from trainer.metrics.folds import assign_folds
+from trainer.metrics.folds import assign_folds, check_patients
 from trainer.models import head_fitting, heads
 from trainer.recipes import Augmentation, Recipe
 from trainer.tuning import hypermodel
@@ -34,6 +34,7 @@ class Problem:
 
     Attributes:
         held_out: Classes, patients and folds of the training split's images.
+        class_names: In class order.
         targets: float32 [n, classes], one-hot.
         image_id: [n].
         features: (recipe, on_progress) -> pooled features float32 [n, variants, d] of these images; on_progress is
@@ -44,6 +45,7 @@ class Problem:
     """
 
     held_out: HeldOut
+    class_names: tuple[str, ...]
     targets: np.ndarray
     image_id: np.ndarray
     features: Callable[[Recipe, Callable[[int, int], None]], np.ndarray]
@@ -66,9 +68,11 @@ class Problem:
             return features.pooled(rows, recipe.variants)
 
         targets = heads.one_hot(training.labels, len(training.class_names))
+        check_patients(training.labels, training.groups, training.class_names)
         fold = assign_folds(training.labels, training.groups, config.seed, repeats=1, most_folds=config.folds)[0]
         problem = cls(
-            held_out=HeldOut(training.is_class(training.class_names[0]), training.groups, fold),
+            held_out=HeldOut(targets.astype(bool), training.groups, fold),
+            class_names=training.class_names,
             targets=targets,
             image_id=training.image_id,
             features=pooled_features,
@@ -86,14 +90,16 @@ class Problem:
                 "space": hypermodel.describe_space(),
             },
         )
-        problem.check(training.class_names)
+        problem.check()
         return problem
 
-    def check(self, class_names: tuple[str, ...]) -> None:
+    def check(self) -> None:
         """Raises UsageError unless every fold holds out all classes and leaves a batch to train on."""
         count = len(self.held_out.folds)
         for number, rows in enumerate(self.held_out.folds, start=1):
-            missing = [name for name, there in zip(class_names, self.targets[rows].any(0), strict=True) if not there]
+            missing = [
+                name for name, there in zip(self.class_names, self.targets[rows].any(0), strict=True) if not there
+            ]
             if missing:
                 raise UsageError(
                     f"Fold {number} of {count} would hold out no '{missing[0]}' image, because a few patients have "
@@ -113,8 +119,7 @@ class Problem:
             "folds": [
                 {
                     "fold": number,
-                    "covid": int(self.held_out.is_positive[rows].sum()),
-                    "other": int((~self.held_out.is_positive[rows]).sum()),
+                    "classes": dict(zip(self.class_names, self.held_out.truth[rows].sum(0).tolist(), strict=True)),
                     "patients": sorted({str(patient) for patient in self.held_out.patients[rows]}),
                     "images": [str(name) for name in self.image_id[rows]],
                 }
@@ -129,14 +134,14 @@ class TrialResult:
 
     Attributes:
         recipe: What was trained.
-        log_odds: Of the positive class, float [n], each from the head that was not trained on the image's fold; empty
+        log_p: Log-probabilities, float [n, classes], each from the head that was not trained on the image's fold; empty
             if the trial failed.
         failed: Why the trial failed, in one line; None if it did not.
         seconds: How long it took.
     """
 
     recipe: Recipe
-    log_odds: np.ndarray
+    log_p: np.ndarray
     failed: str | None
     seconds: float
 
@@ -147,7 +152,7 @@ class TrialResult:
             stored = read_sealed(folder / RESULT)
             augmentation = Augmentation(**stored["recipe"]["augmentation"])
             recipe = Recipe(**{**stored["recipe"], "augmentation": augmentation})
-            return cls(recipe, np.asarray(stored["log_odds"], np.float64), stored["failed"], stored["seconds"])
+            return cls(recipe, np.asarray(stored["log_p"], np.float64), stored["failed"], stored["seconds"])
         except (OSError, UsageError, KeyError, TypeError):
             return None
 
@@ -174,14 +179,14 @@ def run_trial(
     """
     began = time.perf_counter()
     rows = np.arange(len(problem.targets))
-    log_odds, failed, history = np.empty(0), None, []
+    log_p, failed, history = np.empty(0), None, []
     try:
         pooled = problem.features(recipe, on_progress)
         parts = [head_fitting.Fold(np.setdiff1d(rows, held_out), held_out) for held_out in problem.held_out.folds]
         fitted = head_fitting.fit_heads(recipe, pooled, problem.targets, parts, problem.seed)
-        log_odds, history = np.empty(len(rows)), fitted.history
+        log_p, history = np.empty(problem.targets.shape), fitted.history
         for part, weights in zip(parts, fitted.weights, strict=True):
-            log_odds[part.test] = heads.predict_log_odds(weights, pooled[part.test, 0])
+            log_p[part.test] = heads.predict_log_probabilities(weights, pooled[part.test, 0])
     except BAD_COMBINATION as error:
         failed = " ".join(str(error).split()) or type(error).__name__
-    return TrialResult(recipe, log_odds, failed, time.perf_counter() - began), history
+    return TrialResult(recipe, log_p, failed, time.perf_counter() - began), history

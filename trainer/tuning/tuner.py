@@ -48,7 +48,7 @@ class Tuner(BaseTuner):
             raise keras_tuner.errors.FatalError(str(error)) from error
         if result.failed:
             raise keras_tuner.errors.FailedTrialError(result.failed)
-        score = score_trial(self.problem.held_out, result.log_odds)
+        score = score_trial(self.problem.held_out, result.log_p)
         return {"score": score.score, "auroc": score.auroc_mean, "log_loss": score.log_loss}
 
     def _run_or_read(self, trial: Trial) -> TrialResult:
@@ -58,7 +58,7 @@ class Tuner(BaseTuner):
         result = TrialResult.read(folder)
         if result is None or result.recipe != recipe:
             result, history = trials.run_trial(self.problem, recipe, self.on_progress)
-            score = None if result.failed else score_trial(self.problem.held_out, result.log_odds)
+            score = None if result.failed else score_trial(self.problem.held_out, result.log_p)
             tensorboard.write_trial(self.folder, trial, score, history)
             result.write(folder)
         return result

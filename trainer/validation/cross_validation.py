@@ -15,7 +15,7 @@ import numpy as np
 from covid_tfds.common import progress
 from covid_tfds.examples import Examples
 from trainer.metrics.evaluation import compute_metrics
-from trainer.metrics.folds import assign_folds
+from trainer.metrics.folds import assign_folds, check_patients
 from trainer.models import heads
 from trainer.models.head_fitting import Fold, fit_heads
 from trainer.recipes import Recipe
@@ -49,7 +49,8 @@ class FoldPlan:
 
 
 def plan_folds(examples: Examples, rows: np.ndarray, seed: int) -> FoldPlan:
-    """Returns repeated, stratified, patient-grouped folds of `rows`; raises UsageError as `assign_folds` does."""
+    """Returns repeated, stratified, patient-grouped folds of `rows`; raises UsageError as `check_patients` does."""
+    check_patients(examples.labels[rows], examples.groups[rows], examples.class_names)
     return FoldPlan(rows, assign_folds(examples.labels[rows], examples.groups[rows], seed))
 
 

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import expit, log_softmax, softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as scikit_learns_log_loss
 
+from tests.fakes import two_classes as two_classes_of
 from trainer.metrics import calibration
 
 
@@ -17,8 +18,7 @@ def overconfident(n: int, factor: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def two_classes(is_positive: np.ndarray, log_odds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """truth, bool [n, 2], and log-probabilities [repeats, n, 2]."""
-    return np.stack([is_positive, ~is_positive], 1), np.stack([log_expit(log_odds), log_expit(-log_odds)], -1)
+    return two_classes_of.truth(is_positive), two_classes_of.log_p(log_odds)
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])

@@ -37,7 +37,7 @@ def test_a_head_learns_to_tell_the_classes_apart(problem):
     fitted = head_fitting.fit_heads(
         dataclasses.replace(DEFAULT, epochs=40, learning_rate=1e-2), features, targets, [fold], seed=1
     )
-    p = heads.predict_positive(fitted.weights[0], features[fold.test, 0])
+    p = heads.predict_probabilities(fitted.weights[0], features[fold.test, 0])[:, 0]
     assert ((p > 0.5) == (targets[fold.test, 0] == 1)).all()
     assert fitted.history[-1]["loss"] < fitted.history[0]["loss"] / 2
 
@@ -90,8 +90,8 @@ def test_standardization_is_folded_into_a_plain_keras_head(problem, recipe):
     plain = build_plain_head(recipe, seed=0)
     plain.set_weights(fitted.weights[0])
     np.testing.assert_allclose(
-        plain.predict(features[:, 0][:, None, None], verbose=0)[:, 0],
-        heads.predict_positive(fitted.weights[0], features[:, 0]),
+        plain.predict(features[:, 0][:, None, None], verbose=0),
+        heads.predict_probabilities(fitted.weights[0], features[:, 0]),
         atol=1e-5,
     )
 
@@ -169,3 +169,26 @@ def test_every_training_row_is_drawn_once_an_epoch():
     rows, variants = head_fitting._draw_batches(DEFAULT, [fold], 2, seed=1, epoch=0)
     assert sorted(rows.ravel()) == list(range(3, 19))
     assert set(variants.ravel()) <= {0, 1, 2}
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_class_weights_keep_the_probabilities_of_a_rare_class_true(classes):
+    """One image in 41 is positive: the mean probability is its share, in place of about a half."""
+    random = np.random.default_rng(0)
+    labels = np.concatenate([np.zeros(60), 1 + np.arange(2400) % (classes - 1)]).astype(int)
+    centre = np.eye(classes)[labels] @ random.normal(0, 1, (classes, 5))
+    features = (centre + random.normal(size=(len(labels), 5))).astype(np.float32)[:, None]
+    rows = random.permutation(len(labels))
+    fold = head_fitting.Fold(rows[:1640], rows[1640:])
+    recipe = Recipe(
+        depth=0, l2=0.0, epochs=60, batch_size=64, learning_rate=1e-2, augmentation=Augmentation(), class_weights=True
+    )
+    fitted = head_fitting.fit_heads(recipe, features, heads.one_hot(labels, classes), [fold], seed=1)
+    p = heads.predict_probabilities(fitted.weights[0], features[:, 0])
+    assert p[fold.test, 0].mean() == pytest.approx(60 / 2460, rel=0.35)
+    unweighted = head_fitting.fit_heads(
+        dataclasses.replace(recipe, class_weights=False), features, heads.one_hot(labels, classes), [fold], seed=1
+    )
+    alone = heads.predict_probabilities(unweighted.weights[0], features[:, 0])
+    assert np.corrcoef(p[fold.test, 0], alone[fold.test, 0])[0, 1] > 0.9
+    assert np.abs(p - alone).max() > 0.01

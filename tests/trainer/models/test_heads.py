@@ -40,13 +40,7 @@ def test_predictions_from_the_weights_are_the_keras_heads(depth):
     np.testing.assert_allclose(heads.predict_probabilities(weights, FEATURES), by_keras, atol=1e-6)
 
 
-def test_log_odds_are_of_class_0_against_all_others():
-    head = heads.build_head(Recipe(depth=0, pooling="average"), (1, 1, 12), classes=3, seed=1)
-    p_positive = heads.predict_probabilities(head.get_weights(), FEATURES)[:, 0]
-    odds = heads.predict_log_odds(head.get_weights(), FEATURES)
-    np.testing.assert_allclose(odds, np.log(p_positive / (1 - p_positive)), rtol=1e-6)
-
-
-def test_saturated_log_odds_stay_finite():
-    weights = [np.asarray([[1e4, 0.0]]), np.zeros(2)]
-    np.testing.assert_allclose(heads.predict_log_odds(weights, np.asarray([[3.0], [-3.0]])), [3e4, -3e4])
+def test_saturated_log_probabilities_keep_their_distance():
+    weights = [np.asarray([[1e4, 0.0, 0.0]]), np.zeros(3)]
+    log_p = heads.predict_log_probabilities(weights, np.asarray([[3.0], [-3.0]]))
+    np.testing.assert_allclose(log_p[:, 0] - log_p[:, 1], [3e4, -3e4])

@@ -7,12 +7,14 @@ from keras_tuner.engine.trial import TrialStatus
 
 from covid_tfds.common.errors import UsageError
 from tests.fakes import search_process
+from tests.fakes.two_classes import log_p
 from trainer.recipes import TUTORIAL
 from trainer.tuning import summary
 from trainer.tuning.scores import CorrectedScores, DrawnMean
 from trainer.tuning.trials import TrialResult
 
-SURE = np.where(search_process.IS_POSITIVE, 3.0, -3.0)
+ODDS = np.where(search_process.IS_POSITIVE, 3.0, -3.0)
+SURE, WRONG = log_p(ODDS), log_p(-ODDS)
 SCORED = summary.CompletedTrial(
     score=0.7,
     auroc_mean=0.7,
@@ -65,21 +67,21 @@ def test_failures_and_a_missing_tutorial_are_shown():
     assert "tutorial" not in text
 
 
-def table_of(folder, *odds):
-    """A table with one trial for each of these log-odds; None: a failed one."""
+def table_of(folder, *results):
+    """A table with one trial for each of these log-probabilities; None: a failed one."""
     table = summary.SearchTable(folder, search_process.problem())
-    for number, log_odds in enumerate(odds):
+    for number, found in enumerate(results):
         where = folder / "tuner" / f"trial_{number:02d}"
         where.mkdir(parents=True)
-        failed, status = ("diverged", TrialStatus.FAILED) if log_odds is None else (None, TrialStatus.COMPLETED)
-        TrialResult(TUTORIAL, SURE if log_odds is None else log_odds, failed, 0.5).write(where)
+        failed, status = ("diverged", TrialStatus.FAILED) if found is None else (None, TrialStatus.COMPLETED)
+        TrialResult(TUTORIAL, SURE if found is None else found, failed, 0.5).write(where)
         hp = SimpleNamespace(values={"epochs": 25})
         table.add(SimpleNamespace(trial_id=f"{number:02d}", status=status, hyperparameters=hp, message=None))
     return table
 
 
 def test_the_first_of_equals_is_the_best(tmp_path):
-    table = table_of(tmp_path, -SURE, SURE, SURE)
+    table = table_of(tmp_path, WRONG, SURE, SURE)
     assert table.best().trial == 1
     whole = table.summarize("random")
     assert (whole.best.trial, whole.tutorial.trial, whole.trials, whole.failed) == (1, 0, 3, 0)
