@@ -161,6 +161,12 @@ def small_run(train, phantom_folder) -> Path:
 
 
 @pytest.fixture(scope="session")
+def three_class_run(train) -> Path:
+    """The run folder of a training on 30 drawn images of three classes. Not to be changed."""
+    return train("three", "--demo", "--config", "phantom_three_classes", "--num_examples", "30", "--epochs", "4")
+
+
+@pytest.fixture(scope="session")
 def demo_run(train) -> Path:
     """The run folder of `python -m trainer --demo`. Not to be changed."""
     return train("demo", "--demo")
