@@ -153,6 +153,7 @@ def _cross_validate(pool: Pool, size: Size, sets: list[np.ndarray]) -> list[np.n
     for rows in sets:
         log_odds = np.empty(size.folds.shape)
         for repeat, out in outs:
-            log_odds[repeat, out] = heads.predict_log_odds(next(weights), pool.pooled[rows[out], 0])
+            log_p = heads.predict_log_probabilities(next(weights), pool.pooled[rows[out], 0])
+            log_odds[repeat, out] = log_p[:, 0] - log_p[:, 1]
         results.append(log_odds)
     return results

@@ -1,10 +1,15 @@
+import inspect
+
 import keras
 import numpy as np
 import pytest
+from keras.src.applications import vgg16 as vgg16_of_keras
 
 from covid_tfds.common.errors import UsageError
+from trainer.features.backbone_features import Backbone
 from trainer.models import heads, preprocessing, vgg16
 from trainer.recipes import DEFAULT, TUTORIAL, Recipe
+from trainer.run_folder.environment import Weights
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +88,28 @@ def test_imagenet_without_a_network_names_the_other_choices(monkeypatch):
         raise Exception("URL fetch failure on the weights: None -- name resolution")
 
     monkeypatch.setattr("keras.src.applications.vgg16.file_utils.get_file", unreachable)
-    with pytest.raises(UsageError, match=r"--weights FILE.*--weights random"):
+    with pytest.raises(UsageError, match=r"--weights FILE.*--weights random") as error:
         vgg16.load_backbone("imagenet", 42)
+    for part in (vgg16.WEIGHTS_FILE, "58889256 bytes", "6d6bbae143d832006294945121d1f1fc"):
+        assert part in str(error.value)
+
+
+def test_the_md5_and_the_name_are_those_that_keras_downloads():
+    source = inspect.getsource(vgg16_of_keras)
+    assert vgg16.WEIGHTS_MD5 in source
+    assert f'"{vgg16.WEIGHTS_FILE}"' in source
+
+
+def test_imagenet_weights_are_recognized_wherever_the_file_lies(imagenet_weights, tmp_path):
+    link = tmp_path / "some name.h5"
+    link.symlink_to(imagenet_weights)
+    loaded = Backbone.load(str(link), 42)
+    assert loaded.weights == Weights("ImageNet", vgg16.IMAGENET_SHA256, trained=True)
+
+
+def test_other_weights_are_named_as_their_file(weights_file):
+    weights = Backbone.load(str(weights_file), 42).weights
+    assert (weights.name, weights.trained) == (weights_file.name, True)
 
 
 @pytest.mark.parametrize("recipe", [DEFAULT, TUTORIAL, Recipe(depth=0), Recipe(depth=2, cut="block4_pool")])
