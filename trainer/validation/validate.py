@@ -81,12 +81,19 @@ def validate_recipe(features: Features, config: Config) -> Validation:
 
     untrained = pooled[:, 0] if config.weights == "random" else _pool_untrained(features)
     controls = build_controls(examples, features.thumbnails(everyone), untrained, pooled[:, 0])
-    shortcuts = _judge_classes(examples, controls, predicted, seed)
+    shortcuts = judge_classes(examples, controls, predicted, seed)
     return Validation(calibrated, point, cross_validation, shortcuts, predicted, predicted_train)
 
 
-def _judge_classes(examples: Examples, controls: list[Control], predicted: OutOfFold, seed: int) -> Shortcuts:
-    """The verdict on the positive class and, with more than two classes, on each other class against the rest."""
+def judge_classes(examples: Examples, controls: list[Control], predicted: OutOfFold, seed: int) -> Shortcuts:
+    """Returns the verdict on the positive class and, with more than two classes, on each other class against the rest.
+
+    Args:
+        examples: The dataset.
+        controls: As `build_controls` makes them.
+        predicted: The model's out-of-fold predictions of all images.
+        seed: Of the permuted labels.
+    """
     folds = predicted.plan.folds
     shortcuts = {
         name: compare_with_controls(
