@@ -77,7 +77,8 @@ def export_run(run_dir: Path, output: Path, int8: bool, web: WebRequest | None =
         _write_model_json(folder, info)
         calibrated_on = {row.image_id for row in calibration}
         with _step(f"parity on {len(images)} images"):
-            parity = check_parity(Reference(network), folder, images, info, run.config.precision, calibrated_on)
+            precision = run.environment.precision.name if run.environment.precision else "float32"
+            parity = check_parity(Reference(network), folder, images, info, precision, calibrated_on)
         report = make_report(parity.stages, images, turned, calibrated_on)
         write_json(folder / PARITY, to_json(report))
         _require_parity(parity.stages, folder)

@@ -16,7 +16,8 @@ from covid_tfds.common.errors import INTENDED_USE, UsageError
 from covid_tfds.common.flags import add_flags, flag, from_namespace
 from covid_tfds.examples import PHANTOM_CONFIGS, DatasetRequest, add_dataset_flags
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "auto")
+DEVICES = ("cpu",)
 RECIPES = ("default", "tutorial")
 TUNERS = ("bayesian", "random", "hyperband")
 FINE_TUNED = ("block5",)
@@ -43,9 +44,12 @@ class Config:
     )
     precision: str = flag(
         "float32",
-        "number format of the backbone's forward passes; bfloat16 is twice as fast on a CPU with AVX512-BF16 or AMX",
+        "number format of the backbone's forward passes; bfloat16 is faster on a CPU with AVX512-BF16 (twice) or AMX; "
+        "auto takes bfloat16 where there is AMX, else float32",
         choices=PRECISIONS,
     )
+    threads: int | None = flag(None, "CPU threads to compute with (default: one for each physical core)", type=int)
+    device: str | None = flag(None, "'cpu' leaves out a GPU that TensorFlow sees", choices=DEVICES)
     recipe: str = flag("default", "'default', or 'tutorial' to repeat the 2020 tutorial exactly", choices=RECIPES)
     epochs: int = flag(25, "passes over the training images")
     batch_size: int = flag(8, "images in a training step")
@@ -95,7 +99,9 @@ class Config:
 
     def same_job(self, other: Config) -> bool:
         """Returns whether both give the same run, wherever it is written and whatever it prints."""
-        one, another = (dataclasses.replace(c, output=None, verbose=False, profile=False) for c in (self, other))
+        one, another = (
+            dataclasses.replace(c, output=None, verbose=False, profile=False, threads=None) for c in (self, other)
+        )
         return one == another
 
     def to_json(self) -> str:
@@ -187,9 +193,9 @@ def validate(config: Config) -> None:
         )
     if config.folds < 2:
         raise UsageError(f"--folds must be at least 2, not {config.folds}.")
-    for name in ("epochs", "batch_size", "trials"):
-        if getattr(config, name) < 1:
-            raise UsageError(f"--{name} must be at least 1, not {getattr(config, name)}.")
+    for name in ("epochs", "batch_size", "trials", "threads"):
+        if (value := getattr(config, name)) is not None and value < 1:
+            raise UsageError(f"--{name} must be at least 1, not {value}.")
     if not 0 < config.learning_rate < 10:
         raise UsageError(f"--learning_rate must lie between 0 and 10, not {config.learning_rate}.")
     if not 0.5 <= config.target_sensitivity <= 1:

@@ -1,4 +1,4 @@
-"""`python -m trainer.extract`: the backbone features that a training will read, computed beforehand.
+"""`python -m trainer.extract`: the backbone features that a training or a search will read, computed beforehand.
 
     python -m trainer.extract --config phantom --num_examples 2000 --weights random
     python -m trainer.extract --dataset /shared/images --features /shared/cache --scheduler tcp://HOST:8786
@@ -25,7 +25,7 @@ With --scheduler parts of 32 images are tasks of a Dask cluster (`dask scheduler
 `dask worker tcp://HOST:8786 --nthreads 1`). There --features, --data_dir, --dataset and a --weights file must be the
 same folders for every worker."""
 STOPPED = "Stopped. What is computed is kept: the same command goes on."
-OF_FEATURES = ("weights", "precision", "recipe", "seed")
+OF_FEATURES = ("weights", "precision", "threads", "device", "recipe", "seed", "tune")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,9 +1,9 @@
 """`--fine_tune block5`: train VGG16's last block after the head, at a low learning rate, on one device or on many.
 
-The blocks before it stay frozen, so that their output is read from the feature cache, and an image costs a quarter of a
-pass through VGG16 in each epoch. Whatever the number of replicas, the same images make up the same global batches in
-the same order, the loss is divided by the global batch, and nothing random is left: images are not augmented and
-dropout is off. So the loss curve depends on the replicas only by rounding.
+The blocks before it stay frozen: their output is computed once, into a temporary file (0.4 MB an image), and an image
+costs a quarter of a pass through VGG16 in each epoch. Whatever the number of replicas, the same images make up the same
+global batches in the same order, the loss is divided by the global batch, and nothing random is left: images are not
+augmented and dropout is off. So the loss curve depends on the replicas only by rounding.
 
 The loop is our own: Keras 3's `model.fit` trains over the devices of one process, but not over several processes
 (MultiWorkerMirroredStrategy), where it fails to convert a PerReplica value to a tensor.
@@ -11,7 +11,9 @@ The loop is our own: Keras 3's `model.fit` trains over the devices of one proces
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -88,7 +90,8 @@ def fine_tune(features: Features, head: keras.Model, strategy: tf.distribute.Str
         UsageError: If another process no longer answers.
     """
     try:
-        return _fine_tune(features, head, strategy)
+        with maps_before(features) as maps:
+            return _fine_tune(features, maps, head, strategy)
     except tf.errors.OpError as error:
         if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             raise
@@ -98,10 +101,9 @@ def fine_tune(features: Features, head: keras.Model, strategy: tf.distribute.Str
         ) from error
 
 
-def _fine_tune(features: Features, head: keras.Model, strategy: tf.distribute.Strategy) -> Tuned:
-    examples, batch = features.examples, features.recipe.batch_size
-    train = examples.rows("train")
-    maps, frozen = take_features_before(features), _block_of(features.backbone.network)
+def _fine_tune(features: Features, maps: np.ndarray, head: keras.Model, strategy: tf.distribute.Strategy) -> Tuned:
+    batch, steps = features.recipe.batch_size, -(-len(features.examples.rows("train")) // features.recipe.batch_size)
+    frozen = _block_of(features.backbone.network)
     with strategy.scope():
         block, own_head = keras.models.clone_model(frozen), features.build_head()
         block.set_weights(frozen.get_weights())
@@ -111,8 +113,7 @@ def _fine_tune(features: Features, head: keras.Model, strategy: tf.distribute.St
         network = keras.Model(block.input, own_head(block.output))
         optimizer = keras.optimizers.Adam(LEARNING_RATE)
         optimizer.build(network.trainable_variables)
-    steps = -(-len(train) // batch)
-    batches = strategy.distribute_datasets_from_function(lambda context: _share(maps, train, steps, batch, context))
+    batches = strategy.distribute_datasets_from_function(lambda context: _share(features, maps, context))
     step = _compile_step(network, optimizer, strategy, batch)
     history: list[dict[str, float]] = []
     losses: list[float] = []
@@ -122,15 +123,36 @@ def _fine_tune(features: Features, head: keras.Model, strategy: tf.distribute.St
             if not np.isfinite(losses[-1]):
                 raise DivergedError(f"The loss of fine-tuning is not finite in epoch {len(history) + 1}.")
             if len(losses) == steps:
-                history.append({"loss": float(np.mean(losses)), **_evaluate_epoch(network, maps)})
+                history.append({"loss": float(np.mean(losses)), **_evaluate_epoch(network, features, maps)})
                 losses.clear()
                 line.advance(note=f"loss {history[-1]['loss']:.4f}")
     return Tuned(_replace_block(features.backbone, block.get_weights()), own_head.get_weights(), history)
 
 
-def take_features_before(features: Features) -> Features:
-    """Returns the features of the same images before the block."""
-    return dataclasses.replace(features, recipe=dataclasses.replace(features.recipe, cut=BEFORE))
+@contextlib.contextmanager
+def maps_before(features: Features) -> Iterator[np.ndarray]:
+    """Gives the feature maps of all images before the block, float32 [n, h, w, c], from a file that ends with it.
+
+    Raises:
+        UsageError: If the file can't be written.
+    """
+    before = dataclasses.replace(features, recipe=dataclasses.replace(features.recipe, cut=BEFORE))
+    count = len(features.examples)
+    with contextlib.ExitStack() as stack:
+        try:
+            features.folder.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(tempfile.TemporaryFile(dir=features.folder))
+            with progress.Line(count, f"output of {BEFORE}", "image") as line:
+                for one in before.stream_maps(np.arange(count)):
+                    file.write(one.tobytes())
+                    line.advance()
+            file.flush()
+        except OSError as error:
+            raise UsageError(
+                f"--fine_tune {BLOCK} needs {count * 4 * np.prod(before.map_shape) / 1e9:.1f} GB for a temporary file "
+                f"in {features.folder}: {error.strerror}."
+            ) from error
+        yield np.memmap(file, np.float32, "r", shape=(count, *before.map_shape))
 
 
 def continue_run(
@@ -174,27 +196,27 @@ def _block_of(whole: keras.Model) -> keras.Model:
     return keras.Model(whole.get_layer(BEFORE).output, whole.output)
 
 
-def _share(maps: Features, train: np.ndarray, steps: int, batch: int, context) -> tf.data.Dataset:
+def _share(features: Features, maps: np.ndarray, context) -> tf.data.Dataset:
     """What one process trains on: its part of every global batch of every epoch, a replica's part at a time.
 
     As in the head's training, each epoch takes the rows once in a random order and fills its last batch from the front
     of it, so that every batch is whole and every replica's part as large as another's.
     """
-    targets = maps.targets
+    targets, train, batch = features.targets, features.examples.rows("train"), features.recipe.batch_size
+    steps = -(-len(train) // batch)
     size = batch // context.num_input_pipelines
     own = slice(context.input_pipeline_id * size, (context.input_pipeline_id + 1) * size)
 
     def rows() -> Iterator[np.ndarray]:
         for epoch in range(EPOCHS):
-            order = np.random.default_rng([maps.seed, epoch]).permutation(train)
+            order = np.random.default_rng([features.seed, epoch]).permutation(train)
             yield np.resize(order, steps * batch).reshape(steps, batch)[:, own].ravel()
 
     def generate():
         for chosen in rows():
-            yield from zip(maps.maps(chosen), targets[chosen], strict=True)
+            yield from ((maps[row], targets[row]) for row in chosen)
 
-    shape = maps.backbone.network.get_layer(BEFORE).output.shape[1:]
-    kinds = (tf.TensorSpec(shape, tf.float32), tf.TensorSpec(targets.shape[1:], tf.float32))
+    kinds = (tf.TensorSpec(maps.shape[1:], tf.float32), tf.TensorSpec(targets.shape[1:], tf.float32))
     dataset = tf.data.Dataset.from_generator(generate, output_signature=kinds)
     return dataset.batch(context.get_per_replica_batch_size(batch), drop_remainder=True).prefetch(2)
 
@@ -220,14 +242,15 @@ def _compile_step(network: keras.Model, optimizer, strategy: tf.distribute.Strat
     return step
 
 
-def _evaluate_epoch(network: keras.Model, maps: Features) -> dict[str, float]:
+def _evaluate_epoch(network: keras.Model, features: Features, maps: np.ndarray) -> dict[str, float]:
     """An epoch's metrics except the training loss, named as in the head's history."""
     metrics = {"learning_rate": LEARNING_RATE}
-    is_positive = maps.examples.is_positive
+    examples = features.examples
+    is_positive = examples.is_positive
     for prefix, split in (("", "train"), ("val_", "test")):
-        rows = maps.examples.rows(split)
-        labels, parts = maps.examples.labels[rows], np.array_split(rows, -(-len(rows) // EVALUATED))
-        p = np.concatenate([network(np.stack(list(maps.maps(part))), training=False).numpy() for part in parts])
+        rows = examples.rows(split)
+        labels, parts = examples.labels[rows], np.array_split(rows, -(-len(rows) // EVALUATED))
+        p = np.concatenate([network(maps[part], training=False).numpy() for part in parts])
         scores = p[:, 0].astype(np.float64)
         if split == "test":
             metrics["val_loss"] = float(-np.log(np.maximum(p[np.arange(len(rows)), labels], 1e-7)).mean())

@@ -31,6 +31,18 @@ class Augmentation:
         return any(dataclasses.astuple(self))
 
 
+# Those of the search. Few and fixed, because each costs a forward pass of every training image and variant, for each
+# scaling.
+AUGMENTATIONS = {
+    "none": Augmentation(),
+    "rotation_5": Augmentation(rotation=5.0),
+    "rotation_15": Augmentation(rotation=15.0),
+    "rotation_30": Augmentation(rotation=30.0),
+    "shift_and_zoom": Augmentation(rotation=5.0, translation=0.05, zoom=0.1),
+    "contrast": Augmentation(rotation=5.0, contrast=0.2),
+}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides the trained head, apart from the images, the backbone's weights and the seed.

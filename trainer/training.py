@@ -19,7 +19,7 @@ from trainer.config import Config
 from trainer.features.backbone_features import Backbone, Features, default_folder
 from trainer.features.head_training import build_model, train_head
 from trainer.features.training_set import load_training_set
-from trainer.models import strategies
+from trainer.models import devices, strategies
 from trainer.report.terminal import describe_results
 from trainer.report.writing import write_plots, write_report
 from trainer.run_folder import file_names
@@ -103,9 +103,10 @@ def help_fine_tune(config: Config) -> None:
 
 
 def _load(config: Config) -> tuple[Examples, Backbone]:
+    workers = devices.configure_devices(config)
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    backbone = Backbone.load(config.weights, config.seed, config.precision)
+    backbone = Backbone.load(config.weights, config.seed, config.precision, workers)
     return load_training_set(config), backbone
 
 

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def atomic(path: Path) -> Iterator[Path]:
         >>> path.read_text()
         '1 2 3'
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{socket.gethostname()}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb+") as file:

@@ -63,26 +63,6 @@ def test_a_config_of_a_newer_version_is_refused(run, change, named, capsys):
     assert named in capsys.readouterr().err
 
 
-def test_a_flip_of_any_byte_of_the_feature_cache_is_found(tmp_path, tiny):
-    from trainer.features.backbone_features import Features
-    from trainer.recipes import DEFAULT
-
-    examples = type("Examples", (), {"sha256": np.asarray(["ab" * 32])})()
-    cached = Features(examples, tiny, DEFAULT, 42, tmp_path)
-    good = np.arange(20, dtype=np.float32)
-    cached.write(0, 0, {"block5_pool/max": good})
-    path = cached.path(0, 0)
-    content, found = path.read_bytes(), 0
-    for at in range(len(content)):
-        flip(path, at)
-        read = cached.read(0, 0, "block5_pool/max")
-        found += read is None
-        assert read is None or np.array_equal(read, good), at
-        path.write_bytes(content)
-    assert found > len(content) / 2
-    assert np.array_equal(cached.read(0, 0, "block5_pool/max"), good)
-
-
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A prepared dataset of ten drawn radiographs, and what is read from it."""

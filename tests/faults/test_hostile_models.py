@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import sys
 import zipfile
 from pathlib import Path
 
@@ -151,21 +150,3 @@ def test_nothing_of_ours_loads_pickles_or_runs_what_it_reads():
 @pytest.mark.parametrize("line", ["np.load(f, allow_pickle=True)", "x = eval(text)", "import pickle", "z.extractall()"])
 def test_that_search_finds_what_it_looks_for(line):
     assert re.search(UNSAFE, line)
-
-
-def test_the_feature_cache_does_not_load_pickles(tmp_path):
-    """A .npz with an object in it is taken for damaged, and its code does not run."""
-    import numpy as np
-
-    from trainer.features.backbone_features import Features
-
-    class Evil:
-        def __reduce__(self):
-            return (Path.touch, (tmp_path / "touched",))
-
-    path = tmp_path / "cached.npz"
-    np.savez(path, key=np.asarray([Evil()], dtype=object), x=np.asarray([Evil()], dtype=object))
-    cached = type("Cached", (), {"path": lambda *_: path, "key": lambda *_: "key"})()
-    assert Features.read(cached, 0, 0, "x") is None
-    assert not (tmp_path / "touched").exists()
-    assert "pickle" not in vars(sys.modules["trainer.features"])

@@ -136,8 +136,7 @@ def test_the_same_seed_gives_the_same_run(train, tuned):
 def test_every_process_has_its_part_of_the_same_batches(tiny, phantom_folder, monkeypatch):
     monkeypatch.setattr(fine_tune, "EPOCHS", 2)
     features, _ = fine_tuning.untrained(Config(data=DatasetRequest(dataset=str(phantom_folder)), batch_size=4))
-    train = features.examples.rows("train")
-    steps = -(-len(train) // 4)
+    steps = -(-len(features.examples.rows("train")) // 4)
 
     class Context:
         def __init__(self, pipelines, index):
@@ -147,8 +146,8 @@ def test_every_process_has_its_part_of_the_same_batches(tiny, phantom_folder, mo
             return batch // self.num_input_pipelines
 
     def batches(pipelines, index):
-        maps = fine_tune.take_features_before(features)
-        return [b[0].numpy() for b in fine_tune._share(maps, train, steps, 4, Context(pipelines, index))]
+        with fine_tune.maps_before(features) as maps:
+            return [b[0].numpy() for b in fine_tune._share(features, maps, Context(pipelines, index))]
 
     whole, first, second = batches(1, 0), batches(2, 0), batches(2, 1)
     assert len(whole) == 2 * steps

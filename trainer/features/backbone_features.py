@@ -1,41 +1,34 @@
 """Backbone features, computed once for each distinct (image, variant, backbone, scaling, seed) and kept on disk.
 
 VGG16's forward pass is nearly all of the arithmetic (15.5 GMAC per image) and the backbone is frozen, so its outputs
-are stored once and read by every head, fold and trial. One .npz file holds one forward pass: the pooled vectors of
-every cut and pooling and, for an unaugmented image, the feature maps and the thumbnail for the shortcut controls. A
-damaged file (by its zip checksum) and a file of another pass (by the key stored in it) are computed again.
+are stored once and read by every head, fold and trial. Kept are the pooled vectors that the recipe reads or, for a
+search, those of every cut and pooling; of an unaugmented image also the average of the whole map, the thumbnail for the
+shortcut controls, and the feature map if it was asked for.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import hashlib
 import itertools
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
-from covid_tfds.common.files import atomic
 from covid_tfds.examples import Examples
-from trainer.features import pipelines
+from trainer.features import forward, shards
+from trainer.features.forward import POOLED, THUMBNAIL
 from trainer.models import heads, preprocessing, vgg16
-from trainer.recipes import CUTS, POOLINGS, Recipe
+from trainer.recipes import CUTS, Recipe
 from trainer.run_folder.environment import Weights
 
-BATCH = 8
-THUMBNAIL_SIDE = 32
+PASSES_A_SHARD = 96  # 7 s of work, which is what a killed process loses
 
 
 def default_folder() -> Path:
@@ -52,20 +45,22 @@ class Backbone:
         sha256: Hash of its weights.
         precision: Of the forward passes, "float32" or "bfloat16".
         name: Of its weights, see `Weights`.
+        workers: Forward passes side by side. Changes no bit.
     """
 
     network: keras.Model
     sha256: str
     precision: str = "float32"
     name: str = "random"
+    workers: int = 1
 
     @classmethod
-    def load(cls, weights: str, seed: int, precision: str = "float32") -> Backbone:
-        """Returns the backbone that --weights names; raises UsageError as `load_backbone` and `check_precision` do."""
-        vgg16.check_precision(precision)
+    def load(cls, weights: str, seed: int, precision: str = "float32", workers: int = 1) -> Backbone:
+        """Returns the backbone that --weights names; raises UsageError as `load_backbone` and `choose_precision` do."""
+        precision = vgg16.choose_precision(precision)
         network = vgg16.load_backbone(weights, seed)
         digest = vgg16.hash_weights(network)
-        return cls(network, digest, precision, vgg16.name_weights(weights, digest))
+        return cls(network, digest, precision, vgg16.name_weights(weights, digest), workers)
 
     @property
     def weights(self) -> Weights:
@@ -84,6 +79,7 @@ class Features:
         seed: Of the augmentation.
         folder: Where the files are.
         on_progress: Called with (done, total) in place of a progress line.
+        for_search: Whether to keep what any recipe of a search reads, not this recipe alone.
 
     Example:
         >>> backbone = Backbone.load("random", seed=42)  # doctest: +SKIP
@@ -98,139 +94,165 @@ class Features:
     seed: int
     folder: Path
     on_progress: Callable[[int, int], None] | None = None
+    for_search: bool = False
 
-    def key(self, row: int, variant: int) -> str:
-        """Returns all that a file's content depends on, as JSON: image, backbone, scaling, augmentation and seed."""
+    def key(self, variant: int) -> str:
+        """Returns all that the arrays depend on besides the image, as JSON."""
         about: dict[str, object] = {
-            "image": str(self.examples.sha256[row]),
             "weights": self.backbone.sha256,
             "scaling": self.recipe.scaling,
+            "precision": self.backbone.precision,
+            "side": preprocessing.IMAGE_SIZE,
+            "interpolation": preprocessing.INTERPOLATION,
         }
-        if self.backbone.precision != "float32":
-            about["precision"] = self.backbone.precision
         if variant:
             about |= {"augmentation": asdict(self.recipe.augmentation), "variant": variant, "seed": self.seed}
         return json.dumps(about, sort_keys=True)
 
-    def path(self, row: int, variant: int) -> Path:
-        """Returns the file of one forward pass."""
-        digest = hashlib.sha256(self.key(row, variant).encode()).hexdigest()
-        return self.folder / digest[:2] / f"{digest}.npz"
+    def names(self, variant: int) -> tuple[str, ...]:
+        """Returns the names of the arrays that are kept of a variant (0: the original), feature maps left out."""
+        if self.for_search:
+            wanted = {f"{cut}/{how}" for cut in CUTS for how in POOLED}
+        else:
+            wanted = {f"{self.recipe.cut}/{how}" for how in self._poolings}
+        return tuple(sorted(wanted if variant else wanted | {f"{self.recipe.cut}/average", THUMBNAIL}))
 
-    def read(self, row: int, variant: int, name: str) -> np.ndarray | None:
-        """Returns one array of a file, float32; None if the file is missing, damaged, or of another forward pass.
+    @property
+    def _poolings(self) -> list[str]:
+        """The poolings whose vectors, one after the other, are the recipe's."""
+        return self.recipe.pooling.split("_and_")
 
-        Args:
-            row: Index of the image.
-            variant: 0 for the original, else which augmented copy.
-            name: "block5_pool" for a feature map [h, w, c], "block5_pool/max" for a pooled vector [d], or "thumbnail".
-        """
-        try:
-            with self.path(row, variant).open("rb") as file, np.load(file) as stored:
-                if str(stored["key"]) == self.key(row, variant):
-                    return stored[name]
-        except Exception:  # zipfile and NumPy raise many kinds for a damaged file
-            return None
-        return None
-
-    def write(self, row: int, variant: int, arrays: dict[str, np.ndarray]) -> None:
-        """Writes the outputs of one forward pass; the file gets its name when it is complete."""
-        path = self.path(row, variant)
-        with contextlib.suppress(OSError):  # `atomic` reports it in one line
-            path.parent.mkdir(parents=True, exist_ok=True)
-        content: dict[str, Any] = {"key": np.asarray(self.key(row, variant)), **arrays}
-        with atomic(path) as temporary:
-            np.savez(temporary, **content)
-
-    def compute(self, rows: np.ndarray, variants: int) -> None:
+    def compute(self, rows: np.ndarray, variants: int) -> int:
         """Computes what is missing.
 
         Args:
             rows: int [m], indices of images.
             variants: How many are needed of each, the original included.
+
+        Returns:
+            How many forward passes that took.
         """
-        missing = {int(row): [v for v in range(variants) if not self.path(row, v).exists()] for row in rows}
-        self._compute({row: wanted for row, wanted in missing.items() if wanted})
+        there = [shards.list_images(self.folder, self.key(v), self.names(v)) for v in range(variants)]
+        missing = {
+            row: [v for v in range(variants) if image not in there[v]] for image, row in self._distinct(rows).items()
+        }
+        return self._compute({row: wanted for row, wanted in missing.items() if wanted})
 
-    def _compute(self, missing: dict[int, list[int]]) -> None:
-        """Computes and writes the files of row -> variants, whether they are there or not."""
-        if not missing:
-            return
+    def _distinct(self, rows: np.ndarray) -> dict[str, int]:
+        """The first row of each distinct image, by the image's hash."""
+        result: dict[str, int] = {}
+        for row in rows.tolist():
+            result.setdefault(str(self.examples.sha256[row]), row)
+        return result
+
+    def _compute(self, missing: dict[int, list[int]], maps: bool = False) -> int:
+        """Computes and writes the arrays of row -> variants, whether they are there or not; returns the passes.
+
+        With `maps` the feature maps, without it all else.
+        """
         total = sum(map(len, missing.values()))
+        if not total:
+            return 0
+        passes = self._write_passes(missing, maps)
         if self.on_progress is not None:
-            for done in itertools.accumulate(self._passes(missing)):
+            for done in itertools.accumulate(passes):
                 self.on_progress(done, total)
-            return
+            return total
         with progress.Line(total, "backbone features", "image") as line:
-            for count in self._passes(missing):
+            for count in passes:
                 line.advance(count)
+        return total
 
-    def _passes(self, missing: dict[int, list[int]]) -> Iterator[int]:
-        """Computes and writes the files of row -> variants, a batch at a time; yields each batch's size."""
-        forward = _forward(self.backbone.network, self.backbone.precision, self.recipe.scaling)
+    def _write_passes(self, missing: dict[int, list[int]], maps: bool) -> Iterator[int]:
+        """Computes and writes the arrays of row -> variants; yields each batch's size."""
+        waiting: dict[int, list[tuple[str, list[np.ndarray]]]] = {}
 
-        def write(batch: list, features: dict[str, np.ndarray]) -> int:
-            for index, (row, variant, _) in enumerate(batch):
-                # Only an original's maps are read (by Grad-CAM), and they are 18 times as large as the rest.
-                kept = (name for name in features if "/" in name or variant == 0)
-                self.write(row, variant, {name: features[name][index] for name in kept})
-            return len(batch)
+        def write() -> None:
+            for variant, computed in waiting.items():
+                columns = zip(*(arrays for _, arrays in computed), strict=True)
+                arrays = dict(zip(names[variant], map(np.stack, columns), strict=True))
+                shards.write_shard(self.folder, self.key(variant), [image for image, _ in computed], arrays)
+            waiting.clear()
 
-        # A batch is written while the next one is computed.
-        with ThreadPoolExecutor(1) as writer:
-            written = None
-            for batch in _batches(self._images(missing)):
-                features = {name: array.numpy() for name, array in forward(tf.stack([i for _, _, i in batch])).items()}
-                if written is not None:
-                    yield written.result()
-                written = writer.submit(write, batch, features)
-            if written is not None:
-                yield written.result()
+        variants = set(itertools.chain(*missing.values()))
+        names = {variant: (self.recipe.cut,) if maps else self.names(variant) for variant in variants}
+        for batch, arrays in self._run(missing):
+            for index, (row, variant) in enumerate(batch):
+                computed = str(self.examples.sha256[row]), [arrays[name][index] for name in names[variant]]
+                waiting.setdefault(variant, []).append(computed)
+            if sum(map(len, waiting.values())) >= PASSES_A_SHARD:
+                write()
+            yield len(batch)
+        write()
 
-    def _images(self, missing: dict[int, list[int]]) -> Iterator[tuple[int, int, tf.Tensor]]:
-        """(row, variant, image float32 [224, 224, 3]) of row -> variants."""
-        rows = np.asarray(list(missing))
-        augment = _seeded_augmenter(self.recipe)
-        with pipelines.naming_undecodable(self.examples.subset(rows)):
-            for row, image in zip(missing, pipelines.eval_pipeline(self.examples, rows, 1), strict=True):
-                for variant in missing[row]:
-                    yield row, variant, augment(image, self.draw_seed(row, variant))[0] if variant else image[0]
+    def _run(self, missing: dict[int, list[int]]) -> Iterator[tuple[list[tuple[int, int]], dict[str, np.ndarray]]]:
+        backbone = self.backbone
+        return forward.compute_passes(
+            self.examples, self.recipe, backbone.network, backbone.precision, backbone.workers, missing, self.draw_seed
+        )
 
     def draw_seed(self, row: int, variant: int) -> int:
         """Returns the seed of one variant's augmentation. It depends on the image's content, not on other images."""
         text = f"{self.examples.sha256[row]}:{variant}:{self.seed}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
-    def maps(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """Yields the feature map, float32 [h, w, c], of each unaugmented image of `rows`."""
-        return self._arrays(rows, 1, self.recipe.cut)
-
-    def thumbnails(self, rows: np.ndarray) -> np.ndarray:
-        """Returns `thumbnails` of the unaugmented images, float32 [len(rows), 32, 32] in 0..255."""
-        return np.stack(list(self._arrays(rows, 1, "thumbnail")))
-
     def pooled(self, rows: np.ndarray, variants: int) -> np.ndarray:
         """Returns the recipe's pooled vector of each image and variant, float32 [len(rows), variants, d]."""
-        vectors = self._arrays(rows, variants, f"{self.recipe.cut}/{self.recipe.pooling}")
-        flat = np.fromiter(vectors, np.dtype((np.float32, self.pooled_width)), len(rows) * variants)
-        return flat.reshape(len(rows), variants, -1)
-
-    def _arrays(self, rows: np.ndarray, variants: int, name: str) -> Iterator[np.ndarray]:
-        """One array of every variant of every row, in that order; what is missing or damaged is computed."""
         self.compute(rows, variants)
-        for row in rows:
-            for variant in range(variants):
-                array = self.read(row, variant, name)
-                if array is None:
-                    print(f"{self.path(row, variant)} is damaged: computed again.", file=sys.stderr)
-                    self._compute({int(row): [variant]})
-                    array = self.read(row, variant, name)
-                if array is None:
-                    raise UsageError(
-                        f"{self.path(row, variant)} was written and can't be read. Does another process "
-                        f"delete files in {self.folder}?"
-                    )
-                yield array
+        parts = [f"{self.recipe.cut}/{how}" for how in self._poolings]
+        result = np.empty((len(rows), variants, self.pooled_width), np.float32)
+        for variant in range(variants):
+            np.concatenate([self._read(rows, variant, part) for part in parts], axis=1, out=result[:, variant])
+        return result
+
+    def average(self, rows: np.ndarray) -> np.ndarray:
+        """Returns the mean over the whole map at the recipe's cut, of unaugmented images, float32 [len(rows), c]."""
+        self.compute(rows, 1)
+        return self._read(rows, 0, f"{self.recipe.cut}/average")
+
+    def thumbnails(self, rows: np.ndarray) -> np.ndarray:
+        """Returns `forward.thumbnails` of the unaugmented images, float32 [len(rows), 32, 32] in 0..255."""
+        self.compute(rows, 1)
+        return self._read(rows, 0, THUMBNAIL)
+
+    def maps(self, rows: np.ndarray) -> np.ndarray:
+        """Returns the feature maps of unaugmented images, float32 [len(rows), h, w, c]. They are kept on disk."""
+        self.compute_maps(rows)
+        return self._read(rows, 0, self.recipe.cut)
+
+    def compute_maps(self, rows: np.ndarray) -> int:
+        """Computes the feature maps that are missing; returns how many."""
+        there = shards.list_images(self.folder, self.key(0), (self.recipe.cut,))
+        return self._compute({row: [0] for image, row in self._distinct(rows).items() if image not in there}, maps=True)
+
+    def stream_maps(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """Yields the feature map, float32 [h, w, c], of each unaugmented image of `rows`; nothing is kept."""
+        for _, arrays in self._run({int(row): [0] for row in rows}):
+            yield from arrays[self.recipe.cut]
+
+    def _read(self, rows: np.ndarray, variant: int, name: str) -> np.ndarray:
+        """One array of a variant of every row, float32 [len(rows), ...]; what is damaged is computed again."""
+        result, there = self._gather(rows, variant, name)
+        if not there.all():
+            self._compute({int(row): [variant] for row in rows[~there]}, maps=name == self.recipe.cut)
+            result, there = self._gather(rows, variant, name)
+        if not there.all():
+            raise UsageError(
+                f"Features were written to {self.folder} and can't be read. Does another process delete files in it?"
+            )
+        return result
+
+    def _gather(self, rows: np.ndarray, variant: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """One array of a variant of every row that has it, and which rows have it, bool [len(rows)]."""
+        images, inverse = np.unique(self.examples.sha256[rows], return_inverse=True)
+        result, there = np.empty((len(images), 0), np.float32), np.zeros(len(images), bool)
+        for stored, arrays in shards.read_arrays(self.folder, self.key(variant), name):
+            if not there.any():
+                result = np.empty((len(images), *arrays.shape[1:]), np.float32)
+            place = np.minimum(np.searchsorted(images, stored), len(images) - 1)
+            wanted = images[place] == stored
+            result[place[wanted]], there[place[wanted]] = arrays[wanted], True
+        return result[inverse], there[inverse]
 
     def build_head(self) -> keras.Model:
         """Returns an untrained head that reads these features' maps."""
@@ -250,51 +272,3 @@ class Features:
     def map_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of one feature map."""
         return tuple(self.backbone.network.get_layer(self.recipe.cut).output.shape[1:])
-
-
-def thumbnails(images: tf.Tensor) -> tf.Tensor:
-    """Returns the means of 7 x 7 pixels and all channels, float32 [n, 32, 32], of images float32 [n, 224, 224, 3]."""
-    block = preprocessing.IMAGE_SIZE // THUMBNAIL_SIDE
-    return tf.reduce_mean(tf.reshape(images, (-1, THUMBNAIL_SIDE, block, THUMBNAIL_SIDE, block, 3)), (2, 4, 5))
-
-
-def _batches(items: Iterator, size: int = BATCH) -> Iterator[list]:
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-# Kept, because tracing takes as long as ten images, and a run calls it again for other rows.
-@functools.lru_cache(maxsize=2)
-def _forward(network: keras.Model, precision: str, scaling: str):
-    """A compiled function from images float32 [n, 224, 224, 3] to the arrays of a file, by name."""
-    network = vgg16.convert_precision(network, precision)
-    prepare = preprocessing.build_preprocessing(scaling)
-    cuts = keras.Model(network.inputs, {cut: network.get_layer(cut).output for cut in CUTS})
-    pools = {(cut, how): heads.build_pooling(how, cuts.output[cut].shape[1:]) for cut in CUTS for how in POOLINGS}
-
-    def forward(images):
-        maps = {cut: tf.cast(array, tf.float32) for cut, array in cuts(prepare(images), training=False).items()}
-        pooled = {f"{cut}/{how}": pool(maps[cut]) for (cut, how), pool in pools.items()}
-        return {**maps, **pooled, "thumbnail": thumbnails(images)}
-
-    signature = [tf.TensorSpec((None, preprocessing.IMAGE_SIZE, preprocessing.IMAGE_SIZE, 3))]
-    return tf.function(forward, input_signature=signature, autograph=False)
-
-
-def _seeded_augmenter(recipe: Recipe):
-    """A function (images, seed) -> images whose draws depend on `seed` alone."""
-    layers = pipelines.augmenter(recipe.augmentation, seed=0)
-
-    @tf.function(reduce_retracing=True, autograph=False)
-    def augment(images, seed):
-        for index, layer in enumerate(layers.layers):
-            layer.generator.state.assign([seed, index])
-        return layers(images, training=True)
-
-    return lambda images, seed: augment(images, tf.constant(seed, tf.int64))

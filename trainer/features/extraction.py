@@ -5,12 +5,12 @@ The arithmetic and the files are those of `backbone_features.Features`. Images a
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
@@ -20,8 +20,9 @@ from trainer import recipes
 from trainer.config import Config
 from trainer.features import pipelines
 from trainer.features.backbone_features import Backbone, Features, default_folder
-from trainer.features.training_set import load_training_set
-from trainer.recipes import Recipe
+from trainer.features.training_set import MOST_HEAT_MAPS, load_training_set, sample_test
+from trainer.models.devices import configure_devices
+from trainer.recipes import AUGMENTATIONS, SCALINGS, TUTORIAL, Recipe
 
 IMAGES_A_PART = 32
 
@@ -70,18 +71,22 @@ class ExtractPart:
         return {"passes": passes, "undecodable": [f"{name}: {reason}" for name, reason in bad.items()]}
 
     def _compute(self, examples: Examples, rows: np.ndarray) -> int:
-        wanted = _wanted_passes(self.config, self.recipe)
-        return sum(self._compute_with(weights, examples, rows, variants) for weights, variants in wanted)
-
-    def _compute_with(self, weights: str, examples: Examples, rows: np.ndarray, variants: int) -> int:
-        config = self.config
-        backbone = _load_backbone(weights, config.seed, config.precision)
-        counts = [0]
-        features = Features(
-            examples, backbone, self.recipe, config.seed, self.folder, lambda done, _: counts.append(done)
-        )
-        features.compute(rows, variants)
-        return max(counts)
+        passes = 0
+        for wanted in list_wanted(self.config, self.recipe):
+            backbone = _load_backbone(self.config, wanted.weights)
+            features = Features(
+                examples,
+                backbone,
+                wanted.recipe,
+                self.config.seed,
+                self.folder,
+                on_progress=lambda *_: None,
+                for_search=self.config.tune,
+            )
+            passes += features.compute(rows, wanted.variants)
+            if wanted.maps:
+                passes += features.compute_maps(np.intersect1d(rows, sample_test(examples, MOST_HEAT_MAPS)))
+        return passes
 
 
 def extract_features(config: Config, folder: Path | None, scheduler: str | None, patience: float) -> str:
@@ -130,18 +135,45 @@ def extract_features(config: Config, folder: Path | None, scheduler: str | None,
             f"{len(undecodable)} images can't be decoded. Repair or remove: {pipelines.listed(undecodable)}. "
             f"The features of the others are in {folder}."
         )
-    total = len(examples) * sum(variants for _, variants in _wanted_passes(config, recipe))
+    total = len(examples) * sum(wanted.variants for wanted in list_wanted(config, recipe))
     return f"Complete: features of {total} images and variants in {folder}, {passes} of them computed now."
 
 
-def _wanted_passes(config: Config, recipe: Recipe) -> list[tuple[str, int]]:
-    """Weights of the backbone, and how many variants of each image go through it, the original included.
+@dataclass(frozen=True)
+class Wanted:
+    """Forward passes of each image.
+
+    Attributes:
+        weights: Of the backbone.
+        recipe: Decides scaling and augmentation.
+        variants: How many of each image, the original included.
+        maps: Whether Grad-CAM shows the feature maps of test images.
+    """
+
+    weights: str
+    recipe: Recipe
+    variants: int
+    maps: bool = False
+
+
+def list_wanted(config: Config, recipe: Recipe) -> list[Wanted]:
+    """Returns the forward passes of a training: of its recipe, or with --tune of every recipe that a search may try.
 
     The cross-validation reads the variants of all images, those of the test split too; the control with an untrained
     backbone reads the originals.
     """
-    untrained = [] if config.weights == "random" else [("random", 1)]
-    return [(config.weights, recipe.variants), *untrained]
+    if config.tune:
+        tried = [
+            dataclasses.replace(TUTORIAL, scaling=scaling, augmentation=augmentation)
+            for scaling in SCALINGS
+            for augmentation in AUGMENTATIONS.values()
+        ]
+    else:
+        tried = [recipe]
+    own = [Wanted(config.weights, one, one.variants, maps=not config.tune) for one in tried]
+    scalings = {one.scaling: one for one in tried}
+    untrained = [] if config.weights == "random" else [Wanted("random", one, 1) for one in scalings.values()]
+    return own + untrained
 
 
 @functools.lru_cache(maxsize=1)  # a worker keeps it from part to part
@@ -150,10 +182,7 @@ def _load_examples(config: Config) -> Examples:
 
 
 @functools.lru_cache(maxsize=2)  # the run's own and the untrained one
-def _load_backbone(weights: str, seed: int, precision: str) -> Backbone:
-    if threads := dask_worker_threads():
-        # Else each worker of a machine starts a thread for every core. Has no effect once TensorFlow has computed.
-        with_threads = tf.config.threading
-        if with_threads.get_intra_op_parallelism_threads() == 0:
-            with_threads.set_intra_op_parallelism_threads(threads)
-    return Backbone.load(weights, seed, precision)
+def _load_backbone(config: Config, weights: str) -> Backbone:
+    # Else each worker of a machine would take all cores.
+    workers = configure_devices(dataclasses.replace(config, threads=dask_worker_threads() or config.threads))
+    return Backbone.load(weights, config.seed, config.precision, workers)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 import keras
@@ -90,13 +92,29 @@ def train_pipeline(
 
 def _resized(examples: Examples, rows: np.ndarray) -> tf.data.Dataset:
     """The images of `rows`, decoded and resized: float32 [224, 224, 3] in 0..255."""
-    encoded = tf.data.Dataset.from_generator(lambda: examples.read(rows), output_signature=tf.TensorSpec((), tf.string))
+    signature = tf.TensorSpec((), tf.string)
+    encoded = tf.data.Dataset.from_generator(lambda: read_checked(examples, rows), output_signature=signature)
     encoded = encoded.apply(tf.data.experimental.assert_cardinality(len(rows))).with_options(tf_data.options())
-    return encoded.map(_decode_and_resize(), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return encoded.map(decode_and_resize(), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def read_checked(examples: Examples, rows: np.ndarray) -> Iterator[bytes]:
+    """Yields the encoded images of `rows`, int [m]: the very bytes that were hashed when the dataset was read.
+
+    Raises:
+        UsageError: If an image has changed since.
+    """
+    for row, encoded in zip(rows, examples.read(rows), strict=True):
+        if hashlib.sha256(encoded).hexdigest() != examples.sha256[row]:
+            raise UsageError(
+                f"{examples.image_id[row]} in {examples.name} has changed since this command read it first. Leave the "
+                "images as they are while it runs, and give the same command again."
+            )
+        yield encoded
 
 
 @functools.lru_cache(maxsize=1)
-def _decode_and_resize() -> Callable[[tf.Tensor], tf.Tensor]:
+def decode_and_resize() -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a compiled decoder and resizer; traced once, because each trace takes a fifth of a second."""
     resize = build_preprocessing("unit").get_layer("resize")
     signature = [tf.TensorSpec((), tf.string)]
@@ -117,6 +135,8 @@ def naming_undecodable(examples: Examples) -> Iterator[None]:
     try:
         yield
     except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
+        if own := re.search(r"UsageError: (.+)", error.message):  # raised inside a tf.data generator
+            raise UsageError(own[1]) from error
         if not (bad := undecodable(examples)):
             raise
         raise UsageError(
@@ -128,7 +148,7 @@ def naming_undecodable(examples: Examples) -> Iterator[None]:
 def undecodable(examples: Examples) -> dict[str, str]:
     """Returns {image_id: reason} of all images that can't be decoded. Takes about 0.02 s per image."""
     bad = {}
-    for name, encoded in zip(examples.image_id, examples.read(np.arange(len(examples))), strict=True):
+    for name, encoded in zip(examples.image_id, read_checked(examples, np.arange(len(examples))), strict=True):
         try:
             decode_any_image(encoded)
         except tf.errors.OpError as error:

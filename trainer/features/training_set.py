@@ -17,6 +17,7 @@ MIN_GROUPS = 5
 TEST_SHARE = 0.2
 JOINED = "the validation split joins training: cross-validation does its work"
 VALIDATION_AS_TEST = "there is no test split: the validation split takes its place"
+MOST_HEAT_MAPS = 500  # each costs a forward pass
 
 
 def load_training_set(config: Config) -> Examples:
@@ -82,3 +83,9 @@ def draw_split(examples: Examples, seed: int) -> Examples:
 
 def _class_range(examples: Examples) -> range:
     return range(len(examples.class_names))
+
+
+def sample_test(examples: Examples, most: int) -> np.ndarray:
+    """Returns the images of the test split, or `most` of them drawn at random, int64, ascending."""
+    rows = examples.rows("test")
+    return rows if len(rows) <= most else np.sort(np.random.default_rng(0).choice(rows, most, replace=False))

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 IMAGE_SIZE = 224
+INTERPOLATION = "bilinear"
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
@@ -21,7 +22,7 @@ def build_preprocessing(scaling: str) -> keras.Sequential:
         scaling: "unit" scales to [0, 1]; "caffe" to BGR with ImageNet's mean subtracted (a fixed 1 x 1 convolution,
             so that no custom layer is needed).
     """
-    resize = keras.layers.Resizing(IMAGE_SIZE, IMAGE_SIZE, interpolation="bilinear", name="resize")
+    resize = keras.layers.Resizing(IMAGE_SIZE, IMAGE_SIZE, interpolation=INTERPOLATION, name="resize")
     if scaling == "unit":
         scale = keras.layers.Rescaling(1 / 255, name="unit_scaling")
     else:

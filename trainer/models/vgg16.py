@@ -124,17 +124,24 @@ def name_weights(weights: str, sha256: str) -> str:
     return Path(weights).name
 
 
-def check_precision(precision: str) -> None:
-    """Raises UsageError when this machine computes `precision` ("float32", "bfloat16") slowly or not at all."""
+def choose_precision(precision: str) -> str:
+    """Returns "float32" or "bfloat16"; for "auto" the second where the CPU has AMX for it.
+
+    Raises:
+        UsageError: If this machine computes "bfloat16" slowly or not at all.
+    """
     if precision == "float32":
-        return
+        return precision
     cpu = Path("/proc/cpuinfo")
     flags = set(cpu.read_text(encoding="utf-8").split()) if cpu.exists() else set()
+    if precision == "auto":
+        return "bfloat16" if "amx_bf16" in flags else "float32"
     if not flags & {"avx512_bf16", "amx_bf16"}:
         raise UsageError(
             f"--precision {precision} needs a CPU with AVX512-BF16 or AMX, and /proc/cpuinfo names neither. "
             "Leave it out: float32 works everywhere."
         )
+    return precision
 
 
 def convert_precision(network: keras.Model, precision: str) -> keras.Model:

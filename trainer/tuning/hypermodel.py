@@ -6,17 +6,7 @@ import dataclasses
 
 import keras_tuner
 
-from trainer.recipes import CUTS, DECAYS, POOLINGS, SCALINGS, TUTORIAL, Augmentation, Recipe
-
-# Few and fixed, because each costs a forward pass of every training image and variant, once for each scaling.
-AUGMENTATIONS = {
-    "none": Augmentation(),
-    "rotation_5": Augmentation(rotation=5.0),
-    "rotation_15": Augmentation(rotation=15.0),
-    "rotation_30": Augmentation(rotation=30.0),
-    "shift_and_zoom": Augmentation(rotation=5.0, translation=0.05, zoom=0.1),
-    "contrast": Augmentation(rotation=5.0, contrast=0.2),
-}
+from trainer.recipes import AUGMENTATIONS, CUTS, DECAYS, POOLINGS, SCALINGS, TUTORIAL, Recipe
 
 
 def build_recipe(hp: keras_tuner.HyperParameters) -> Recipe:

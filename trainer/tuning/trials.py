@@ -64,7 +64,7 @@ class Problem:
         rows = np.arange(len(training))
 
         def pooled_features(recipe: Recipe, on_progress: Callable[[int, int], None]) -> np.ndarray:
-            features = Features(training, backbone, recipe, config.seed, default_folder(), on_progress)
+            features = Features(training, backbone, recipe, config.seed, default_folder(), on_progress, for_search=True)
             return features.pooled(rows, recipe.variants)
 
         targets = heads.one_hot(training.labels, len(training.class_names))

@@ -13,6 +13,7 @@ from PIL import Image
 from covid_tfds.examples import Examples
 from trainer.features import pipelines
 from trainer.features.backbone_features import Features
+from trainer.features.training_set import MOST_HEAT_MAPS, sample_test
 from trainer.models.preprocessing import IMAGE_SIZE
 from trainer.run_folder import file_names
 from trainer.run_folder.saliency import Mean, Opacities, Saliency, SaliencyImage
@@ -39,7 +40,7 @@ def measure_saliency(
         threshold: Decides which images are mistakes.
     """
     examples = features.examples
-    test = _sort_by_error(examples, examples.rows("test"), p_covid, threshold)
+    test = _sort_by_error(examples, sample_test(examples, MOST_HEAT_MAPS), p_covid, threshold)
     mistakes = _find_mistakes(examples, p_out_of_fold, threshold)[: SHOWN["mistake"]]
     rows = np.union1d(test, mistakes)
     heat, blind = _compute_heat(features, head, rows), find_blind_cells(head)
@@ -89,7 +90,7 @@ def _find_mistakes(examples: Examples, p_covid: np.ndarray, threshold: float) ->
 def _compute_heat(features: Features, head: keras.Model, rows: np.ndarray) -> np.ndarray:
     """Heat maps of the rows, float32 [n, h, w]."""
     batches = (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
-    return np.concatenate([compute_heat_maps(head, np.stack(list(features.maps(batch)))) for batch in batches])
+    return np.concatenate([compute_heat_maps(head, features.maps(batch)) for batch in batches])
 
 
 def _share_outside_lungs(heat: np.ndarray) -> list[float | None]:

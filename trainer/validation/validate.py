@@ -114,6 +114,7 @@ def apply_temperature(head: keras.Model, validation: Validation) -> None:
 
 def _pool_untrained(features: Features) -> np.ndarray:
     """Pooled features of a backbone with random weights, float32 [n, d]."""
-    backbone = Backbone.load("random", features.seed, features.backbone.precision)
+    own = features.backbone
+    backbone = Backbone.load("random", features.seed, own.precision, own.workers)
     untrained = dataclasses.replace(features, backbone=backbone)
     return untrained.pooled(np.arange(len(features.examples)), 1)[:, 0]

@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest
 from trainer.config import Config
-from trainer.features import backbone_features, pipelines
+from trainer.features import backbone_features, forward, pipelines
 from trainer.features.backbone_features import Backbone, Features
 from trainer.features.training_set import load_training_set
 from trainer.models import heads, preprocessing, vgg16
@@ -44,10 +45,32 @@ def test_cached_features_and_full_model_agree(examples, backbone, tmp_path, reci
     np.testing.assert_allclose(full.predict(images, verbose=0), through_cache, atol=1e-5)
 
 
-def test_a_second_reading_computes_nothing(cached, monkeypatch):
+@pytest.fixture
+def no_pass(monkeypatch):
+    """Call it: from then on a forward pass fails the test."""
+    return lambda: monkeypatch.setattr(forward, "build_forward", lambda *_, **__: pytest.fail("computed again"))
+
+
+def test_a_second_reading_computes_nothing(cached, no_pass):
     first = cached.pooled(ROWS, 2)
-    monkeypatch.setattr(backbone_features, "_forward", lambda *_: pytest.fail("computed again"))
+    no_pass()
     np.testing.assert_array_equal(cached.pooled(ROWS, 2), first)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_workers_batches_and_constants_change_no_bit(cached, backbone, tmp_path, monkeypatch, precision):
+    rows = np.arange(5)
+
+    def computed(workers, batch=forward.BATCH, freeze_from=forward.FREEZE_FROM):
+        monkeypatch.setattr(forward, "BATCH", batch)
+        monkeypatch.setattr(forward, "FREEZE_FROM", freeze_from)
+        own = dataclasses.replace(backbone, workers=workers, precision=precision)
+        folder = tmp_path / f"{workers}-{batch}-{freeze_from}"
+        return dataclasses.replace(cached, backbone=own, folder=folder).pooled(rows, 2)
+
+    wanted = computed(1)
+    for other in (computed(2), computed(4, batch=1), computed(2, batch=8, freeze_from=0)):
+        np.testing.assert_array_equal(other, wanted)
 
 
 def test_features_do_not_depend_on_what_else_is_computed(cached, tmp_path):
@@ -57,18 +80,56 @@ def test_features_do_not_depend_on_what_else_is_computed(cached, tmp_path):
     np.testing.assert_array_equal(together[1:], alone)
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "foreign", "empty"])
-def test_a_damaged_or_foreign_file_is_computed_again(cached, damage):
-    good = cached.pooled(ROWS, 1)
-    path, other = cached.path(0, 0), cached.path(15, 0)
+def shards_of(cached):
+    return sorted(cached.folder.rglob("*.npz"))
+
+
+def test_a_damaged_shard_is_computed_again(cached, capsys):
+    good = cached.pooled(ROWS, 2)
+    path = shards_of(cached)[0]
     content = bytearray(path.read_bytes())
-    if damage == "flip":
-        content[len(content) // 2] ^= 0xFF
-    if damage == "foreign":
-        content = other.read_bytes()
-    path.write_bytes({"truncate": content[:-1000], "empty": b""}.get(damage, content))
-    np.testing.assert_array_equal(cached.pooled(ROWS, 1), good)
-    assert cached.read(0, 0, "block5_pool/average") is not None
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    np.testing.assert_array_equal(cached.pooled(ROWS, 2), good)
+    assert str(path) in capsys.readouterr().err
+    assert len(shards_of(cached)) == 2
+
+
+def test_images_with_the_same_bytes_are_computed_once(cached, tmp_path):
+    twice = cached.examples.subset(np.array([3, 7, 3]))
+    own = dataclasses.replace(cached, examples=twice, folder=tmp_path / "twice")
+    assert own.compute(np.arange(3), 1) == 2
+    pooled = own.pooled(np.arange(3), 1)
+    np.testing.assert_array_equal(pooled[0], pooled[2])
+    assert not np.array_equal(pooled[0], pooled[1])
+
+
+def test_a_pass_takes_at_most_25_kb_and_many_are_one_file(cached):
+    rows = np.arange(7)
+    for own in (cached, dataclasses.replace(cached, for_search=True, folder=cached.folder / "search")):
+        own.compute(rows, 3)
+        files = sorted(own.folder.rglob("*.npz"))
+        assert sum(path.stat().st_size for path in files) <= 25_000 * 21
+        assert len(files) == 3
+
+
+def test_an_image_that_changes_while_it_is_read_is_refused(cached):
+    encoded = list(cached.examples.read(np.arange(20)))
+    encoded[15] = encoded[14]
+    changed = dataclasses.replace(cached.examples, read=lambda rows: (encoded[row] for row in rows))
+    for how in (
+        lambda: dataclasses.replace(cached, examples=changed).pooled(ROWS, 2),
+        lambda: read_through_tf_data(changed),
+    ):
+        with pytest.raises(UsageError, match="has changed") as error:
+            how()
+        assert changed.image_id[15] in str(error.value)
+    assert shards_of(cached) == []
+
+
+def read_through_tf_data(examples):
+    with pipelines.naming_undecodable(examples):
+        list(pipelines.eval_pipeline(examples, ROWS, 2))
 
 
 @pytest.mark.parametrize(
@@ -82,23 +143,26 @@ def test_a_damaged_or_foreign_file_is_computed_again(cached, damage):
     ],
 )
 def test_the_key_holds_all_that_decides_a_variant(cached, change):
-    assert dataclasses.replace(cached, **change).path(0, 1) != cached.path(0, 1)
+    assert dataclasses.replace(cached, **change).key(1) != cached.key(1)
 
 
 def test_the_original_is_shared_by_seeds_and_recipes_that_agree_on_it(cached):
     other = dataclasses.replace(cached, seed=1, recipe=dataclasses.replace(DEFAULT, pooling="max", units=8))
-    assert other.path(0, 0) == cached.path(0, 0)
+    assert other.key(0) == cached.key(0)
 
 
 @pytest.mark.parametrize("cut", ["block4_pool", "block5_pool"])
 @pytest.mark.parametrize("pooling", ["corner", "average", "max", "average_and_max"])
-def test_one_pass_serves_every_cut_and_pooling(cached, monkeypatch, cut, pooling):
-    cached.compute(ROWS, 2)
-    monkeypatch.setattr(backbone_features, "_forward", lambda *_: pytest.fail("computed again"))
+def test_the_passes_of_a_search_serve_every_cut_and_pooling(cached, no_pass, cut, pooling):
+    dataclasses.replace(cached, for_search=True).compute(ROWS, 2)
     other = dataclasses.replace(cached, recipe=dataclasses.replace(DEFAULT, cut=cut, pooling=pooling))
+    maps = other.maps(ROWS)
+    np.testing.assert_array_equal(np.stack(list(other.stream_maps(ROWS))), maps)
+    no_pass()
     pooled = other.pooled(ROWS, 2)
-    wanted = heads.build_pooling(pooling, other.map_shape).predict(np.stack(list(other.maps(ROWS))), verbose=0)
+    wanted = heads.build_pooling(pooling, other.map_shape).predict(maps, verbose=0)
     np.testing.assert_allclose(pooled[:, 0], wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(other.average(ROWS), maps.mean((1, 2)), rtol=1e-5, atol=1e-5)
 
 
 def test_variants_differ_from_the_original_and_each_other(cached):
@@ -112,7 +176,7 @@ def test_an_undecodable_image_is_named(examples, backbone, tmp_path):
     spoiled = dataclasses.replace(
         examples,
         read=lambda rows: (encoded[row] for row in rows),
-        sha256=np.asarray([f"spoiled-{i}" for i in range(len(examples))]),
+        sha256=np.asarray([hashlib.sha256(content).hexdigest() for content in encoded]),
     )
     with pytest.raises(UsageError) as error:
         Features(spoiled, backbone, DEFAULT, 42, tmp_path).compute(np.arange(2, 6), 1)
@@ -147,7 +211,7 @@ def test_thumbnails_are_grey_means(tmp_path):
         picture.save(tmp_path / name / "0.png")
     examples = load_examples(DatasetRequest(dataset=str(tmp_path)))
     (images,) = pipelines.eval_pipeline(examples, np.arange(2), 8)
-    thumbnails = backbone_features.thumbnails(images).numpy()
+    thumbnails = forward.thumbnails(images).numpy()
     assert thumbnails.shape == (2, 32, 32)
     np.testing.assert_allclose(thumbnails[:, :, 0], [[200] * 32, [50] * 32], atol=0.5)
     np.testing.assert_allclose(thumbnails[:, :, 1:], 10, atol=0.5)

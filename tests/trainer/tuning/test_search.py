@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from covid_tfds.examples import DatasetRequest
 from tests.fakes import search_process
 from tests.fakes.search_process import outcome
 from trainer.config import Config
+from trainer.features import shards
 from trainer.features.backbone_features import Features, default_folder
 from trainer.features.training_set import load_training_set
 from trainer.recipes import TUTORIAL
@@ -51,7 +53,8 @@ def poisoned(examples, how):
     if how == "undecodable":
         encoded = list(examples.read(np.arange(len(examples))))
         for row in test:
-            encoded[row] = b"NaN"
+            encoded[row] = f"NaN {row}".encode()
+            changes["sha256"][row] = hashlib.sha256(encoded[row]).hexdigest()
         changes["read"] = lambda rows: (encoded[row] for row in rows)
     return dataclasses.replace(examples, **changes)
 
@@ -60,22 +63,22 @@ def poisoned(examples, how):
 def test_a_poisoned_test_split_changes_no_bit(examples, tiny, tmp_path, how):
     """Random labels, and images that can't be read or are all NaN: what is never read can't matter."""
     bad = poisoned(examples, how)
+    test = bad.rows("test")
     if how == "nan":
         for recipe in (TUTORIAL, dataclasses.replace(TUTORIAL, scaling="caffe")):
-            cached = Features(bad, tiny, recipe, 42, default_folder())
-            blank = {name: np.full_like(array, np.nan) for name, array in everything(cached).items()}
-            for row in bad.rows("test"):
-                cached.write(row, 0, blank)
+            cached = Features(bad, tiny, recipe, 42, default_folder(), for_search=True)
+            blank = {name: np.full_like(array, np.nan) for name, array in everything(cached, len(test)).items()}
+            shards.write_shard(cached.folder, cached.key(0), bad.sha256[test], blank)
     wanted = Config(tune=True, trials=3, folds=2)
     for run, given in (("clean", examples), ("poisoned", bad)):
         with new_folder(tmp_path / run) as folder:
             search.search(folder, wanted, Problem.of(wanted, given, tiny))
     assert outcome(tmp_path / "clean") == outcome(tmp_path / "poisoned")
     if how == "nan":
-        assert np.isnan(cached.pooled(bad.rows("test"), 1)).all()
+        assert np.isnan(cached.pooled(test, 1)).all()
     else:
         with pytest.raises(UsageError, match="can't be decoded"):
-            Features(bad, tiny, TUTORIAL, 42, tmp_path).pooled(bad.rows("test"), 1)
+            Features(bad, tiny, TUTORIAL, 42, tmp_path).pooled(test, 1)
 
 
 def test_the_result_does_not_depend_on_the_cache(examples, tiny, tmp_path, monkeypatch):
@@ -98,11 +101,11 @@ def test_the_result_does_not_depend_on_the_cache(examples, tiny, tmp_path, monke
     assert searched("filled") == empty
 
 
-def everything(cached):
-    """All that a file of the feature cache holds of an unaugmented image."""
-    cached.compute(np.asarray([0]), 1)
-    with np.load(cached.path(0, 0)) as stored:
-        return {name: stored[name] for name in stored.files if name != "key"}
+def everything(cached, count):
+    """All that the feature cache holds of `count` unaugmented images."""
+    rows = cached.examples.rows("train")[:count]
+    cached.compute(rows, 1)
+    return {name: cached._read(rows, 0, name) for name in cached.names(0)}
 
 
 def test_a_class_of_one_patient_can_not_be_folded(examples, tiny):

@@ -8,7 +8,7 @@ from PIL import Image
 from covid_tfds import phantom
 from tests.fakes.examples import make_examples
 from trainer import recipes
-from trainer.features import backbone_features
+from trainer.features import backbone_features, shards
 from trainer.models import heads
 from trainer.recipes import Recipe
 from trainer.run_folder.saliency import Mean
@@ -60,8 +60,7 @@ def features(tmp_path):
     result = backbone_features.Features(
         examples, backbone_features.Backbone(Network(), "0"), recipe, 1, tmp_path / "features"
     )
-    for row, feature_map in enumerate(random_maps(12)):
-        result.write(row, 0, {recipe.cut: feature_map})
+    shards.write_shard(result.folder, result.key(0), examples.sha256, {recipe.cut: random_maps(12)})
     return result
 
 

@@ -8,7 +8,7 @@ from scipy.special import expit
 from covid_tfds import phantom
 from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest
-from trainer.features import backbone_features, pipelines
+from trainer.features import forward, pipelines
 from trainer.metrics.folds import assign_folds
 from trainer.run_folder.estimate import Estimate
 from trainer.run_folder.shortcut_results import ControlResult
@@ -154,7 +154,7 @@ def compared(images, folder, marked):
         image.save(folder / label / f"{index}.png")
     examples = load_examples(DatasetRequest(dataset=str(folder)))
     batches = pipelines.eval_pipeline(examples, np.arange(len(examples)), 8)
-    thumbnails = np.concatenate([backbone_features.thumbnails(batch) for batch in batches])
+    thumbnails = np.concatenate([forward.thumbnails(batch) for batch in batches])
     whole = thumbnails.reshape(len(thumbnails), -1)
     is_positive, folds = examples.is_class("covid"), assign_folds(examples.labels, examples.groups, 42)
     scores = score_out_of_fold(whole, is_positive, folds)

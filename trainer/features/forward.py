@@ -1,0 +1,170 @@
+"""Run images through the frozen backbone: read, check, decode, resize, augment, forward pass; in order, on all cores.
+
+Images are decoded ahead on other threads, and forward passes run side by side with one thread each: no operation waits
+for the slower half of another. A pass gives the same bits whatever runs beside it and whatever else is in its batch.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from covid_tfds.examples import Examples
+from trainer.features import pipelines
+from trainer.models import heads, preprocessing, vgg16
+from trainer.recipes import CUTS, Recipe
+
+BATCH = 4
+THUMBNAIL_SIDE = 32
+THUMBNAIL = "thumbnail"
+POOLED = ("corner", "average", "max")  # "average_and_max" is the second beside the third
+# Constants let oneDNN keep its own layout of the weights, which saves 4 ms a pass with AMX and nothing without; making
+# them takes 2 s and 0.9 GB.
+FREEZE_FROM = 1000
+S, T = TypeVar("S"), TypeVar("T")
+
+
+def compute_passes(
+    examples: Examples,
+    recipe: Recipe,
+    network: keras.Model,
+    precision: str,
+    workers: int,
+    missing: dict[int, list[int]],
+    draw_seed: Callable[[int, int], int],
+) -> Iterator[tuple[list[tuple[int, int]], dict[str, np.ndarray]]]:
+    """Yields (row, variant) in order, a batch at a time, with the arrays of their forward passes by name.
+
+    Args:
+        examples: The images.
+        recipe: Decides scaling and augmentation.
+        network: VGG16.
+        precision: Of the forward passes.
+        workers: Forward passes side by side.
+        missing: Row -> variants.
+        draw_seed: (row, variant) -> seed of the augmentation.
+
+    Returns:
+        Batches and, by name, float32 [batch, ...]: "block5_pool" the feature map, "block5_pool/max" a pooled vector,
+        the same of each cut, and "thumbnail".
+
+    Raises:
+        UsageError: If images can't be read or decoded, or have changed since they were hashed.
+    """
+    count = sum(map(len, missing.values()))
+    names, forward = build_forward(network, precision, recipe.scaling, frozen=count >= FREEZE_FROM)
+
+    def run(batch: list[tuple[int, int, tf.Tensor]]) -> tuple[list[tuple[int, int]], dict[str, np.ndarray]]:
+        rows, variants, images = zip(*batch, strict=True)
+        arrays = [array.numpy() for array in forward(tf.stack(images))]
+        return list(zip(rows, variants, strict=True)), dict(zip(names, arrays, strict=True))
+
+    with ThreadPoolExecutor(workers) as pool:
+        yield from map_in_order(
+            pool, run, _batches(_images(examples, recipe, workers, missing, draw_seed)), 2 * workers
+        )
+
+
+def _images(
+    examples: Examples,
+    recipe: Recipe,
+    workers: int,
+    missing: dict[int, list[int]],
+    draw_seed: Callable[[int, int], int],
+) -> Iterator[tuple[int, int, tf.Tensor]]:
+    """(row, variant, image float32 [224, 224, 3] in 0..255) of row -> variants."""
+    rows = np.asarray(list(missing))
+    augment = _seeded_augmenter(recipe)
+    with pipelines.naming_undecodable(examples.subset(rows)), ThreadPoolExecutor(workers) as pool:
+        encoded = pipelines.read_checked(examples, rows)
+        images = map_in_order(pool, pipelines.decode_and_resize(), encoded, 2 * workers)
+        for row, image in zip(missing, images, strict=True):
+            for variant in missing[row]:
+                drawn = augment(image[None], draw_seed(row, variant))[0] if variant else image
+                yield row, variant, drawn
+
+
+def map_in_order(pool: ThreadPoolExecutor, function: Callable[[S], T], items: Iterable[S], ahead: int) -> Iterator[T]:
+    """Yields function(item) of each item, in order, computed by the pool up to `ahead` items ahead.
+
+    Example:
+        >>> with ThreadPoolExecutor(2) as pool:
+        ...     list(map_in_order(pool, abs, [-1, 2, -3], ahead=1))
+        [1, 2, 3]
+    """
+    waiting = collections.deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+# Kept, because tracing takes as long as ten images, and a run calls it again for other rows.
+@functools.lru_cache(maxsize=2)
+def build_forward(network: keras.Model, precision: str, scaling: str, frozen: bool) -> tuple[list[str], Callable]:
+    """Returns names, and a compiled function from images float32 [n, 224, 224, 3] to the arrays of these names.
+
+    Args:
+        network: VGG16.
+        precision: "float32" or "bfloat16".
+        scaling: As `build_preprocessing` takes it.
+        frozen: Whether to turn the weights into constants. Changes no bit.
+    """
+    network = vgg16.convert_precision(network, precision)
+    prepare = preprocessing.build_preprocessing(scaling)
+    cuts = keras.Model(network.inputs, {cut: network.get_layer(cut).output for cut in CUTS})
+    pools = {(cut, how): heads.build_pooling(how, cuts.output[cut].shape[1:]) for cut in CUTS for how in POOLED}
+
+    def forward(images):
+        maps = {cut: tf.cast(array, tf.float32) for cut, array in cuts(prepare(images), training=False).items()}
+        pooled = [pool(maps[cut]) for (cut, _), pool in pools.items()]
+        return [maps[cut] for cut in CUTS] + pooled + [thumbnails(images)]
+
+    signature = [tf.TensorSpec((None, preprocessing.IMAGE_SIZE, preprocessing.IMAGE_SIZE, 3))]
+    compiled = tf.function(forward, input_signature=signature, autograph=False).get_concrete_function()
+    names = [*CUTS, *(f"{cut}/{how}" for cut, how in pools), THUMBNAIL]
+    return names, convert_variables_to_constants_v2(compiled) if frozen else compiled
+
+
+def thumbnails(images: tf.Tensor) -> tf.Tensor:
+    """Returns the means of 7 x 7 pixels and all channels, float32 [n, 32, 32], of images float32 [n, 224, 224, 3]."""
+    block = preprocessing.IMAGE_SIZE // THUMBNAIL_SIDE
+    return tf.reduce_mean(tf.reshape(images, (-1, THUMBNAIL_SIDE, block, THUMBNAIL_SIDE, block, 3)), (2, 4, 5))
+
+
+def _batches(items: Iterable[T]) -> Iterator[list[T]]:
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _seeded_augmenter(recipe: Recipe):
+    """A function (images, seed) -> images whose draws depend on `seed` alone."""
+    layers = pipelines.augmenter(recipe.augmentation, seed=0)
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def augment(images, seed):
+        for index, layer in enumerate(layers.layers):
+            layer.generator.state.assign([seed, index])
+        return layers(images, training=True)
+
+    return lambda images, seed: augment(images, tf.constant(seed, tf.int64))
