@@ -22,7 +22,8 @@ from covid_tfds.examples import DatasetRequest, Examples
 from trainer import recipes
 from trainer.config import Config
 from trainer.features import pipelines
-from trainer.features.backbone_features import BATCH, Backbone, Features, default_folder
+from trainer.features.backbone_features import Backbone, Features, default_folder
+from trainer.features.forward import BATCH
 from trainer.features.training_set import load_training_set
 from trainer.models import head_fitting, preprocessing, vgg16
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import keras
@@ -29,7 +29,8 @@ POOLED = ("corner", "average", "max")  # "average_and_max" is the second beside 
 # Constants let oneDNN keep its own layout of the weights, which saves 4 ms a pass with AMX and nothing without; making
 # them takes 2 s and 0.9 GB.
 FREEZE_FROM = 1000
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 def compute_passes(
@@ -100,7 +101,7 @@ def map_in_order(pool: ThreadPoolExecutor, function: Callable[[S], T], items: It
         ...     list(map_in_order(pool, abs, [-1, 2, -3], ahead=1))
         [1, 2, 3]
     """
-    waiting = collections.deque()
+    waiting: collections.deque[Future[T]] = collections.deque()
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
@@ -147,7 +148,7 @@ def thumbnails(images: tf.Tensor) -> tf.Tensor:
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:
-    batch = []
+    batch: list[T] = []
     for item in items:
         batch.append(item)
         if len(batch) == BATCH:

@@ -134,7 +134,7 @@ def naming_undecodable(examples: Examples) -> Iterator[None]:
     """
     try:
         yield
-    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
+    except tf.errors.OpError as error:
         if own := re.search(r"UsageError: (.+)", error.message):  # raised inside a tf.data generator
             raise UsageError(own[1]) from error
         if not (bad := undecodable(examples)):
@@ -151,18 +151,18 @@ def undecodable(examples: Examples) -> dict[str, str]:
     for name, encoded in zip(examples.image_id, read_checked(examples, np.arange(len(examples))), strict=True):
         try:
             decode_any_image(encoded)
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, ImageError) as error:
             bad[str(name)] = _reason(encoded, error)
     return bad
 
 
-def _reason(encoded: bytes, error: tf.errors.OpError) -> str:
+def _reason(encoded: bytes, error: tf.errors.OpError | ImageError) -> str:
     """Why an image can't be decoded, in the words of the reader; else TensorFlow's first line."""
     try:
         decode_image(encoded)
     except ImageError as reason:
         return str(reason)
-    return error.message.strip().splitlines()[0]
+    return str(error).strip().splitlines()[0]
 
 
 def listed(texts: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -43,9 +43,10 @@ def write_shard(folder: Path, key: str, images: Sequence[str], arrays: dict[str,
     path = _folder_of(folder, key) / f"{digest}.npz"
     with contextlib.suppress(OSError):  # `atomic` reports it in one line
         path.parent.mkdir(parents=True, exist_ok=True)
+    content: dict[str, Any] = {KEY: np.asarray(key), IMAGES: np.asarray(images)}
+    content |= {name: _split_bytes(array) for name, array in arrays.items()}
     with atomic(path) as temporary:
-        packed = {name: _split_bytes(array) for name, array in arrays.items()}
-        np.savez_compressed(temporary, **{KEY: np.asarray(key), IMAGES: np.asarray(images), **packed})
+        np.savez_compressed(temporary, **content)
 
 
 def list_images(folder: Path, key: str, names: Sequence[str]) -> set[str]:

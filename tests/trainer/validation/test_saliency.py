@@ -99,10 +99,9 @@ def test_phantoms_opacities_are_compared_with_their_area(features, monkeypatch):
     mask[:112] = True  # the upper half
     monkeypatch.setattr(saliency, "_draw_opacities", lambda image_id: mask)
     drawn = dataclasses.replace(features, examples=dataclasses.replace(features.examples, name="covid_tfds/phantom"))
-    for row in range(12):
-        upper = np.zeros(SHAPE, np.float32)
-        upper[0] = 1
-        drawn.write(row, 0, {"block5_pool": upper})
+    upper = np.zeros((12, *SHAPE), np.float32)
+    upper[:, 0] = 1
+    shards.write_shard(drawn.folder, drawn.key(0), drawn.examples.sha256, {"block5_pool": upper})
     head = heads.build_head(dataclasses.replace(features.recipe, pooling="average", depth=0), SHAPE, classes=2, seed=1)
     head.set_weights([np.tile([1.0, 0.0], (SHAPE[-1], 1)), np.zeros(2)])
     opacities = measure_saliency(drawn, head, np.full(12, 0.5), np.full(12, 0.5), threshold=0.5)[0].opacities
