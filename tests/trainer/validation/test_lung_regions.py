@@ -1,10 +1,13 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from covid_tfds import phantom
+from tests.fakes import layouts
 from tests.fakes.examples import make_examples
+from trainer.validation.controls import build_controls
 from trainer.validation.lung_rectangle import lung_mask
 from trainer.validation.lung_regions import find_lungs
 
@@ -25,6 +28,25 @@ def test_the_known_lungs_of_a_phantom_are_hidden_whatever_is_in_them():
     outside = np.where(lungs, 0, thumbnails)
     assert np.abs(outside[0] - outside[1]).max() < 1
     assert 0.1 < lungs[0].mean() < lung_mask(32, 32).mean()
+
+
+def test_the_masks_of_a_folder_are_taken_by_the_controls(tmp_path):
+    """The Radiography Database's layout with drawn radiographs and their true lungs."""
+    drawn = [phantom.draw(index) for index in range(4)]
+    for index, one in enumerate(drawn):
+        for kind, pixels, side in (("images", one.image, 112), ("masks", 255 * one.lung_mask.astype(np.uint8), 64)):
+            path = tmp_path / ("COVID", "Normal")[index % 2] / kind / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).resize((side, side)).save(path)
+    examples = layouts.read(tmp_path)
+    found = find_lungs(examples, np.arange(4), 32)
+    assert found.has_mask.all()
+    truth = find_lungs(
+        with_masks(*(drawn[int(Path(name).stem)].lung_mask for name in examples.image_id)), np.arange(4), 32
+    )
+    assert np.mean(found.lungs == truth.lungs) > 0.95
+    controls = build_controls(examples, np.zeros((4, 32, 32)), np.zeros((4, 2)), np.zeros((4, 2)))
+    assert "lung masks" in next(control.what for control in controls if control.name == "lungs_blacked_out")
 
 
 def test_without_masks_the_rectangle_stands_for_the_lungs():
