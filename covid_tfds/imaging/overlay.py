@@ -32,15 +32,25 @@ def draw_overlay(pixels: np.ndarray, heatmap: np.ndarray, region: Sequence[float
         >>> draw_overlay(np.zeros((90, 60, 3), np.uint8), np.eye(7), [0, 0, 1, 1], "image.png").mode
         'RGB'
     """
-    radiograph = _scale(Image.fromarray(pixels))
     highest = float(heatmap.max())
+    return _add_legend(paint_heat(_scale(Image.fromarray(pixels)), heatmap, region, highest), highest, title)
+
+
+def paint_heat(radiograph: Image.Image, heatmap: np.ndarray, region: Sequence[float], highest: float) -> Image.Image:
+    """Returns a radiograph under its heat map, with a dashed contour of what the head reads.
+
+    Args:
+        radiograph: An RGB image.
+        heatmap: As `draw_overlay` takes it; so is `region`.
+        highest: Heat of the brightest colour, >= 0: the same for all images that are to be compared.
+    """
     heat = Image.fromarray((heatmap / highest if highest > 0 else heatmap).astype(np.float32))
     heat = np.asarray(heat.resize(radiograph.size, Image.Resampling.BILINEAR)) * _inside(radiograph.size[::-1], region)
     opacity = OPACITY * heat[..., None]
     painted = np.asarray(radiograph, dtype=np.float32) * (1 - opacity) + _colours(heat) * opacity
     drawing = Image.fromarray(np.rint(painted).astype(np.uint8))
     _draw_dashed(ImageDraw.Draw(drawing), [region[1], region[0], region[3], region[2]], drawing.size)
-    return _add_legend(drawing, highest, title)
+    return drawing
 
 
 def _scale(image: Image.Image) -> Image.Image:

@@ -17,6 +17,7 @@ from trainer.run_folder.decision_results import (
     DecisionRates,
     OperatingPoint,
     ReliabilityBin,
+    Subgroup,
     ThresholdUncertainty,
 )
 from trainer.run_folder.details import ExternalValidation, RunDetails, save, save_config
@@ -130,6 +131,7 @@ def metrics(verdict="shortcut") -> RunMetrics:
         ),
         operating_point=OperatingPoint(0.321, 0.95, "Made up.", uncertainty, rates, rates),
         calibration=Calibration(1.5, True, "Made up.", 0.31, 0.29, 0.1, 0.09, 0.08, 0.06, bins, bins),
+        subgroups=subgroups(),
     )
 
 
@@ -156,14 +158,34 @@ def dataset() -> DatasetCard:
 
 def saliency() -> Saliency:
     """One test image that was drawn, one that was not, and one mistake."""
-    drawn = SaliencyImage("test", HOSTILE, "p", "test", "covid", "", 0.9, "saliency/00.jpg", 0.25)
-    images = (
-        drawn,
-        dataclasses.replace(drawn, image_id="not drawn", p_covid=0.8, overlay=None),
-        SaliencyImage("mistake", "m", "p", "test", "normal", "", 0.1, "saliency/01.jpg", None, p_out_of_fold=0.77),
+    drawn = SaliencyImage(
+        group="test",
+        image_id=HOSTILE,
+        patient_id="p",
+        split="test",
+        label="covid",
+        finding="Pneumonia, virus",
+        license="",
+        **row(0.9),
+        overlay="saliency/00.jpg",
+        peak=0.5,
+        outside_lungs=0.25,
     )
+    mistake = dataclasses.replace(
+        drawn, group="mistake", image_id="m", label="normal", **row(0.37), overlay="saliency/01.jpg", outside_lungs=None
+    )
+    images = (drawn, dataclasses.replace(drawn, image_id="not drawn", overlay=None), mistake)
     opacities = Opacities(Mean(0.3, 2), Mean(0.1, 2), Mean(3.0, 2))
-    return Saliency("z", (7, 7), (0.1, 0.9, 0.08, 0.92), 0.33, 33 / 49, Mean(0.25, 2), opacities, images)
+    return Saliency("z", (7, 7), "the lung rectangle", 0.33, 33 / 49, 0.8, Mean(0.25, 2), opacities, images)
+
+
+def subgroups() -> dict[str, dict[str, Subgroup]]:
+    """One sex with images of both classes, and one of one class only."""
+    rate = Estimate(0.7, (0.4, 0.9), 10)
+    women = Subgroup(20, 10, 15, Estimate(0.8, (0.6, 0.9), 20), rate, rate, DecisionRates(rate, rate))
+    none = Estimate(None, None, 0, "there is no negative image")
+    men = Subgroup(5, 5, 4, none, rate, none, DecisionRates(rate, none))
+    return {"sex": {"F": women, HOSTILE: men}}
 
 
 def environment() -> Environment:
@@ -233,6 +255,33 @@ def external(name: str = "source_matched") -> ExternalValidation:
     class_of = {name: name for name in CLASSES}
     metrics = External("covid", "0123456789ab", 0.321, 1.5, data, 7, class_of, {}, (), test)
     return ExternalValidation(name, metrics, tuple(rows))
+
+
+def of_three_classes(run: Run, details: RunDetails, third: str = "pneumonia") -> tuple[Run, RunDetails]:
+    """The same run with a third class, of which there are no images among the predictions."""
+    names = (*CLASSES, third)
+    metrics, environment = run.metrics, run.environment
+    matrix = ((4, 1, 0), (2, 3, 0), (0, 0, 0))
+    changed = dataclasses.replace(
+        metrics,
+        test=Evaluation(10, 7, **estimates(10, names), confusion_matrix=matrix),
+        cross_validation=dataclasses.replace(metrics.cross_validation, **estimates(50, names)),
+        shortcuts=dataclasses.replace(metrics.shortcuts, classes=dict.fromkeys(names[1:], metrics.shortcuts)),
+    )
+    data = dataclasses.replace(environment.dataset, class_names=names)
+
+    def widen(one):
+        return dataclasses.replace(one, probabilities={**one.probabilities, third: 0.0})
+
+    run = dataclasses.replace(
+        run,
+        metrics=changed,
+        environment=dataclasses.replace(environment, dataset=data),
+        predictions=tuple(map(widen, run.predictions)),
+    )
+    saliency = dataclasses.replace(details.saliency, images=tuple(map(widen, details.saliency.images)))
+    out_of_fold = tuple(map(widen, details.out_of_fold))
+    return run, dataclasses.replace(details, out_of_fold=out_of_fold, saliency=saliency)
 
 
 def with_search(run: Run, details: RunDetails) -> tuple[Run, RunDetails]:

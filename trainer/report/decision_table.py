@@ -5,28 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.run_folder.estimate import Estimate
-from trainer.run_folder.results import Argmax, Metrics, OperatingPoint
+from trainer.run_folder.results import Argmax, Metrics
 
 POINT, ARGMAX = "operating point", "argmax"
 DECISION_METRICS = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1")
 CLASS_METRICS = ("sensitivity", "specificity", "precision", "auroc")
 WIDTH = 40
-
-
-def explain_rules(positive_class: str, point: OperatingPoint) -> list[str]:
-    """Returns what the two rules of decision are, why they differ, and how sure the threshold is."""
-    uncertainty = point.uncertainty
-    (low, high), (specific_low, specific_high) = uncertainty.ci95, uncertainty.specificity
-    return [
-        f"{ARGMAX}: the most probable class (of two classes: threshold 0.5), as the tutorial and most papers report.",
-        f"{POINT}: {positive_class} when its probability is at least {point.threshold:.3f}, else the most probable "
-        "other class.",
-        "They differ because argmax counts each mistake alike, and the threshold was chosen for a sensitivity of "
-        f"{point.target_sensitivity:g}, whatever that costs in specificity.",
-        f"The threshold rests on {uncertainty.positives} {positive_class} images. With other patients it would lie "
-        f"between {low:.3f} and {high:.3f} (95 %), and the specificity of the same predictions between "
-        f"{specific_low:.2f} and {specific_high:.2f}.",
-    ]
 
 
 def tabulate_rules(metrics: Metrics, argmax_first: bool = False) -> list[str]:

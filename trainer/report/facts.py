@@ -16,15 +16,25 @@ from trainer.run_folder.results import Metrics, RunMetrics
 from trainer.run_folder.run import Run
 from trainer.run_folder.shortcut_results import Shortcuts
 
-SCHEMA = 2
-METRIC_NAMES = {
+SCHEMA = 3
+# Metrics of a decision, at the operating point and by argmax; and those that no decision takes part in.
+DECISION_METRICS = {
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
-    "auroc": "AUROC",
-    "pr_auc": "PR-AUC",
+    "precision": "Precision",
+    "f1": "F1 score",
     "accuracy": "Accuracy",
-    "brier": "Brier score",
+    "balanced_accuracy": "Balanced accuracy",
 }
+SCORE_METRICS = {"auroc": "AUROC", "macro_auroc": "Macro AUROC", "pr_auc": "PR-AUC", "brier": "Brier score"}
+METRIC_NAMES = DECISION_METRICS | SCORE_METRICS
+CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auroc")
+SUBGROUPS = {"sex": "Sex", "age": "Age in years", "view": "View", "source": "Source"}
+WEIGHTS = {"imagenet": "ImageNet", "random": "random"}
+LONGEST_NAME = 24  # letters; a file name in a title must fit a phone
+PUBLISHED = (
+    "The tutorial published acc 0.90, sensitivity 1.00 and specificity 0.80, by argmax on these very test images."
+)
 SHORTCUT = "shortcut"
 HEADLINES = {
     SHORTCUT: "Shortcut: the classes can be separated without the lungs",
@@ -41,7 +51,7 @@ PATHS = ("dataset", "manual_dir", "data_dir", "weights", "output")
 
 @dataclass(frozen=True)
 class PredictiveValues:
-    """PPV and NPV of the decision where `prevalence` of the patients have covid; None where undefined."""
+    """PPV and NPV of the decision where `prevalence` of the patients are positive; None where undefined."""
 
     prevalence: float
     ppv: float | None
@@ -63,7 +73,11 @@ def collect_facts(run: Run, details: RunDetails) -> dict[str, Any]:
         "schema": SCHEMA,
         "title": describe_run(run),
         "intended_use": INTENDED_USE,
+        "invalid": run.environment.invalid,
         "verdict": describe_verdict(run.metrics.shortcuts),
+        "class_verdicts": {name: describe_verdict(one) for name, one in run.metrics.shortcuts.classes.items()},
+        "decisions": explain_decisions(run),
+        "threshold": explain_threshold(run.metrics),
         "predictive_values": tabulate_predictive_values(run.metrics),
         "configuration": _list_flags(run.config),
         "environment": run.environment,
@@ -79,10 +93,61 @@ def collect_facts(run: Run, details: RunDetails) -> dict[str, Any]:
 def describe_run(run: Run) -> str:
     """Returns a title: the dataset, the recipe, the weights, and fine-tuning if there was any."""
     recipe = "tuned" if run.config.tune else run.config.recipe
-    title = f"{run.environment.dataset.name}, {recipe} recipe, {run.environment.weights.name} weights"
+    title = f"{run.environment.dataset.name}, {recipe} recipe, {name_weights(run)} weights"
     if (tuning := run.metrics.fine_tuning) is not None:
         title += f", {tuning.block} fine-tuned in the last {tuning.epochs} epochs"
     return title
+
+
+def name_weights(run: Run) -> str:
+    """Returns what the backbone's weights are called: a name that people know, or the beginning of a file's."""
+    name = run.environment.weights.name
+    known = WEIGHTS.get(name, name)
+    return known if len(known) <= LONGEST_NAME else f"{known[: LONGEST_NAME - 1]}…"
+
+
+def list_score_metrics(run: Run) -> dict[str, str]:
+    """Returns SCORE_METRICS; with two classes without the macro AUROC, which is the AUROC."""
+    several = len(run.environment.dataset.class_names) > 2
+    return {key: name for key, name in SCORE_METRICS.items() if several or key != "macro_auroc"}
+
+
+def explain_decisions(run: Run) -> str:
+    """Returns what the two rules of decision are, why they differ, and on how many test images."""
+    metrics, positive = run.metrics, run.metrics.positive_class
+    test = [row for row in run.predictions if row.split == "test"]
+    differ = sum(row.decision != row.decision_argmax for row in test)
+    two = len(run.environment.dataset.class_names) == 2
+    of_two, of_more = (
+        f": {positive} from a probability of 0.5" if two else "",
+        "" if two else ", else the most probable other",
+    )
+    return (
+        f"Argmax, which the tutorial and most papers report, decides for the most probable class{of_two}. The "
+        f"operating point decides for {positive} from a probability of {metrics.threshold:.3f}{of_more}. They differ "
+        "because argmax counts all errors alike, while the operating point is set to reach a sensitivity of "
+        f"{metrics.target_sensitivity:g}. Of {len(test)} test images they decide {differ} differently."
+    )
+
+
+def explain_threshold(metrics: RunMetrics) -> str:
+    """Returns how uncertain the threshold is, and what that does to sensitivity and specificity."""
+    point, positive = metrics.operating_point, metrics.positive_class
+    low, high = point.uncertainty.ci95
+    sensitivity, specificity = point.uncertainty.sensitivity, point.uncertainty.specificity
+    return (
+        f"The threshold rests on {point.uncertainty.positives} {positive} images of the training split. Other patients "
+        f"would move it: its 95 % interval (bootstrap over patients) is {low:.3f} to {high:.3f}. On the same "
+        f"predictions the lower limit gives sensitivity {sensitivity[0]:.2f} and specificity {specificity[0]:.2f}, the "
+        f"upper limit {sensitivity[1]:.2f} and {specificity[1]:.2f}."
+    )
+
+
+def is_tutorial(run: Run) -> bool:
+    """Whether a run is the tutorial's own: its recipe, images and weights."""
+    config, environment = run.config, run.environment
+    as_it_was = config.recipe == "tutorial" and not config.tune and config.fine_tune is None
+    return as_it_was and environment.dataset.name.endswith("/as_published") and environment.weights.name == "imagenet"
 
 
 def describe_verdict(shortcuts: Shortcuts) -> VerdictText:

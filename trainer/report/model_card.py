@@ -15,13 +15,28 @@ import jinja2
 
 from covid_tfds.common.markdown import escaped
 from covid_tfds.examples import FACTS
-from trainer.report.facts import METRIC_NAMES, choose_best_metrics, format_estimate, name_cross_validation
+from trainer.report.facts import (
+    CLASS_METRICS,
+    DECISION_METRICS,
+    METRIC_NAMES,
+    PUBLISHED,
+    SUBGROUPS,
+    choose_best_metrics,
+    format_estimate,
+    is_tutorial,
+    list_score_metrics,
+    name_cross_validation,
+    name_weights,
+)
 from trainer.run_folder.dataset_card import UNKNOWN, Ages, DatasetCard, Group
+from trainer.run_folder.run import Run
 
 # Hugging Face's name of each metric, as on its leaderboards.
 HUB_METRICS = {
     "sensitivity": "recall",
     "specificity": "specificity",
+    "precision": "precision",
+    "f1": "f1",
     "auroc": "roc_auc",
     "pr_auc": "average_precision",
     "accuracy": "accuracy",
@@ -30,8 +45,8 @@ HUB_METRICS = {
 TAGS = ("medical-imaging", "chest-x-ray", "covid-19", "vgg16", "education")
 
 
-def render(facts: dict[str, Any]) -> str:
-    """Returns the card as Markdown. facts: see `collect_facts`."""
+def render(run: Run, facts: dict[str, Any]) -> str:
+    """Returns the card of a run as Markdown. facts: see `collect_facts`."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trainer.report"),
         autoescape=False,  # of HTML; `escaped` does it for Markdown
@@ -47,6 +62,13 @@ def render(facts: dict[str, Any]) -> str:
         tags=TAGS,
         hub_metrics=HUB_METRICS,
         metric_names=METRIC_NAMES,
+        decision_metrics=DECISION_METRICS,
+        score_metrics=list_score_metrics(run),
+        class_metrics=CLASS_METRICS,
+        subgroup_names=SUBGROUPS,
+        subgroups=", ".join(facts["metrics"].subgroups),
+        weights_name=escaped(name_weights(run)),
+        published=PUBLISHED if is_tutorial(run) else None,
         best=choose_best_metrics(facts["metrics"]),
         validated=name_cross_validation(facts["metrics"]),
         totals=escaped(_summarize_groups(facts["dataset"].groups)),

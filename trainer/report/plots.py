@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -20,21 +22,27 @@ from sklearn.metrics import ConfusionMatrixDisplay
 TRAIN_COLOUR, TEST_COLOUR = "#0072b2", "#d55e00"  # colour-blind readers can tell them apart
 
 
-def draw_training_curves(path: Path, history: Sequence[dict[str, float]], title: str) -> None:
+def draw_training_curves(path: Path, history: Sequence[dict[str, float]], classes: int, title: str) -> None:
     """Writes the tutorial's four curves as a PNG: loss and accuracy by epoch of the training and the test split.
 
     Args:
         path: The file.
         history: One dict per epoch with loss, accuracy, val_loss, val_accuracy.
+        classes: How many there are.
         title: Stands above the plot.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), constrained_layout=True)
     figure.suptitle(title)
-    fill_training_curves(axes, history)
+    fill_training_curves(axes, history, classes)
     save(figure, path)
 
 
-def fill_training_curves(axes: Sequence[plt.Axes], history: Sequence[dict[str, float]]) -> None:
+def name_accuracy(classes: int) -> str:
+    """Returns what the accuracy by epoch is called: its decision is argmax, not the operating point."""
+    return "accuracy at 0.5" if classes == 2 else "accuracy by argmax"
+
+
+def fill_training_curves(axes: Sequence[plt.Axes], history: Sequence[dict[str, float]], classes: int) -> None:
     """Draws loss into the first and accuracy into the second of two axes, by epoch, of both splits."""
     epochs = range(1, len(history) + 1)
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
@@ -42,7 +50,7 @@ def fill_training_curves(axes: Sequence[plt.Axes], history: Sequence[dict[str, f
         for key, label, colour, style in splits:
             values = [epoch[key] for epoch in history]
             axis.plot(epochs, values, color=colour, label=label, linestyle=style, marker=".", linewidth=1.5)
-        axis.set(xlabel="epoch", ylabel=name)
+        axis.set(xlabel="epoch", ylabel=name if name == "loss" else name_accuracy(classes))
         axis.grid(alpha=0.3)
         axis.locator_params(axis="x", integer=True)
     axes[0].set_ylim(bottom=0)
@@ -50,26 +58,40 @@ def fill_training_curves(axes: Sequence[plt.Axes], history: Sequence[dict[str, f
     axes[0].legend(loc="upper right")
 
 
-def fill_confusion_matrix(axis: plt.Axes, counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> None:
-    """Draws the confusion matrix ((tp, fn), (fp, tn)): rows are the truth, columns the decision."""
+def fill_confusion_matrix(axis: plt.Axes, counts: Sequence[Sequence[float]], class_names: Sequence[str]) -> None:
+    """Draws a confusion matrix: a row for each label, a column for each decision."""
     shown = ConfusionMatrixDisplay(np.asarray(counts), display_labels=class_names)
-    shown.plot(ax=axis, cmap="Blues", colorbar=False, text_kw={"fontsize": 16})
-    axis.set(xlabel="decision", ylabel="truth")
+    few = len(class_names) == 2
+    letters = {"fontsize": 16 if few else 11}
+    shown.plot(ax=axis, cmap="Blues", colorbar=False, text_kw=letters, values_format=".4g")
+    axis.set(xlabel="decision", ylabel="label")
+    if not few:
+        axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
 
 
-def draw_confusion_matrix(counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> np.ndarray:
-    """Returns the confusion matrix of the test split as pixels, uint8 [height, width, 4]."""
-    figure, axis = plt.subplots(figsize=(4, 3.4), layout="constrained")
+def draw_confusion_matrix(counts: Sequence[Sequence[float]], class_names: Sequence[str], title: str) -> np.ndarray:
+    """Returns a confusion matrix as pixels, uint8 [height, width, 4]."""
+    side = 2.2 + 0.9 * len(class_names)
+    figure, axis = plt.subplots(figsize=(side, 0.85 * side), layout="constrained")
     fill_confusion_matrix(axis, counts, class_names)
-    axis.set_title("test split")
+    axis.set_title(title)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
+    with any_letters():
+        figure.savefig(buffer, format="png", dpi=100)
     plt.close(figure)
     return np.asarray(Image.open(buffer))
 
 
 def save(figure: plt.Figure, path: Path) -> None:
     """Writes a plot as PNG in one step, and closes it."""
-    with atomic(path) as temporary:
+    with atomic(path) as temporary, any_letters():
         figure.savefig(temporary, dpi=120, metadata={"Software": None})
     plt.close(figure)
+
+
+@contextlib.contextmanager
+def any_letters() -> Iterator[None]:
+    """Lets Matplotlib draw names in any script. Its warning of a letter that its font lacks helps no user."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        yield

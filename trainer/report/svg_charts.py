@@ -1,11 +1,12 @@
 """The report's plots as small SVG texts, which stay sharp on paper and on a phone.
 
-`truth` is bool [n], True for covid; `p_covid` is float [n] in [0, 1].
+`truth` is bool [n], True for the class in question; `scores` is float [n] in [0, 1], the probability of that class.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,7 @@ class Series:
 
     name: str
     truth: np.ndarray
-    p_covid: np.ndarray
+    scores: np.ndarray
 
 
 def render_svg(draw: Callable[..., None], *content: Any, size: tuple[float, float] = (4.2, 3.3), rows: int = 1) -> str:
@@ -63,7 +64,8 @@ def render_svg(draw: Callable[..., None], *content: Any, size: tuple[float, floa
         figure, axes = plt.subplots(rows, 1, figsize=size, layout="constrained", sharex=True)
         draw(axes, *content)
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        with plots.any_letters():
+            figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
         plt.close(figure)
     return text.getvalue()
 
@@ -82,19 +84,21 @@ def draw_precision_recall(axis: Axes, series: Sequence[Series]) -> None:
 
 
 def _draw_curves(axis: Axes, display: Any, series: Sequence[Series], x: str, y: str) -> None:
-    for one, (colour, style) in zip(series, STYLES, strict=False):
-        drawn = display.from_predictions(one.truth, one.p_covid, ax=axis)
+    for one, (colour, style) in zip(series, itertools.cycle(STYLES), strict=False):
+        drawn = display.from_predictions(one.truth, one.scores, ax=axis)
         drawn.line_.set(color=colour, linestyle=style, linewidth=1.8, label=_shorten(one.name, 26))
     axis.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="auto")
 
 
-def draw_confusion_matrix(axis: Axes, counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> None:
-    """Draws the confusion matrix ((tp, fn), (fp, tn)): rows are the truth, columns the decision."""
+def draw_confusion_matrix(axis: Axes, counts: Sequence[Sequence[float]], class_names: Sequence[str]) -> None:
+    """Draws a confusion matrix: a row for each label, a column for each decision."""
     axis.grid(visible=False)
     plots.fill_confusion_matrix(axis, counts, [_shorten(name, 14) for name in class_names])
 
 
-def draw_calibration(axis: Axes, before: Sequence[ReliabilityBin], after: Sequence[ReliabilityBin] | None) -> None:
+def draw_calibration(
+    axis: Axes, before: Sequence[ReliabilityBin], after: Sequence[ReliabilityBin] | None, positive: str
+) -> None:
     """Draws the reliability diagram, with intervals for the bins in use: `after`, or `before` if that is None."""
     axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":", label="perfect")
     if after is not None:
@@ -103,7 +107,9 @@ def draw_calibration(axis: Axes, before: Sequence[ReliabilityBin], after: Sequen
     _draw_bins(axis, used, "as trained" if after is None else "after scaling", color=BLUE, linestyle="-")
     for one in used:
         axis.vlines(one.mean_p, *one.ci95, color=BLUE, alpha=0.4, linewidth=1.2)
-    axis.set(xlabel="probability of covid", ylabel="share that is covid", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+    positive = _shorten(positive, 14)
+    axis.set(xlabel=f"probability of {positive}", ylabel=f"share that is {positive}")
+    axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, columnspacing=1, handlelength=1.5)
 
 
@@ -113,21 +119,23 @@ def _draw_bins(axis: Axes, bins: Sequence[ReliabilityBin], name: str, **look) ->
     drawn.line_.set(label=name, markersize=4, **look)
 
 
-def compute_rates(truth: np.ndarray, p_covid: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns sensitivity and specificity of the decision p_covid >= threshold, float [k] each, for k thresholds."""
-    called = p_covid[None, :] >= thresholds[:, None]
+def compute_rates(truth: np.ndarray, scores: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns sensitivity and specificity of the decision scores >= threshold, float [k] each, for k thresholds."""
+    called = scores[None, :] >= thresholds[:, None]
     return (called & truth).sum(1) / truth.sum(), (~called & ~truth).sum(1) / (~truth).sum()
 
 
-def draw_thresholds(axis: Axes, one: Series, chosen: float) -> None:
-    """Draws sensitivity and specificity by threshold; a line marks the chosen threshold."""
+def draw_thresholds(axis: Axes, one: Series, chosen: float, interval: tuple[float, float], positive: str) -> None:
+    """Draws sensitivity and specificity by threshold; a line marks the chosen one, a band its 95 % interval."""
     grid = np.linspace(0, 1, 201)
-    sensitivity, specificity = compute_rates(one.truth, one.p_covid, grid)
+    sensitivity, specificity = compute_rates(one.truth, one.scores, grid)
     axis.step(grid, sensitivity, where="post", color=BLUE, label="sensitivity", linewidth=1.8)
     axis.step(grid, specificity, where="post", color=ORANGE, linestyle="--", label="specificity")
+    axis.axvspan(*interval, color=GREY, alpha=0.2, linewidth=0, label="its 95 % interval")
     axis.axvline(chosen, color="black", linewidth=1, linestyle=":", label=f"operating point, {chosen:.2f}")
-    axis.set(xlabel="threshold on the probability of covid", ylabel="share", xlim=(0, 1), ylim=(-0.02, 1.02))
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
+    axis.set(xlabel=f"threshold on the probability of {_shorten(positive, 14)}", ylabel="share")
+    axis.set(xlim=(0, 1), ylim=(-0.02, 1.02))
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9, ncols=2, columnspacing=1, handlelength=1.5)
 
 
 def draw_prevalences(axis: Axes, sensitivity: Estimate, specificity: Estimate) -> None:
@@ -163,9 +171,9 @@ def draw_controls(axis: Axes, bars: Sequence[tuple[str, Estimate, str]]) -> None
     axis.set(xlabel="AUROC", xlim=(0, 1.02), ylim=(len(bars) - 0.5, -0.8))
 
 
-def draw_training(axes: Sequence[Axes], history: Sequence[dict[str, float]]) -> None:
+def draw_training(axes: Sequence[Axes], history: Sequence[dict[str, float]], classes: int) -> None:
     """Draws loss and accuracy by epoch of the training and the test split, one above the other."""
-    plots.fill_training_curves(axes, history)
+    plots.fill_training_curves(axes, history, classes)
     axes[0].set_xlabel("")
 
 

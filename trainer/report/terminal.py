@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from sklearn.metrics import classification_report
 
 from trainer.report.decision_table import (
     ARGMAX,
     POINT,
     draw_matrix,
-    explain_rules,
     format_interval,
     tabulate_classes,
     tabulate_rules,
 )
-from trainer.report.facts import SHORTCUT, name_cross_validation
-from trainer.run_folder.environment import IMAGENET
+from trainer.report.facts import (
+    PUBLISHED,
+    SHORTCUT,
+    explain_decisions,
+    explain_threshold,
+    is_tutorial,
+    name_cross_validation,
+)
 from trainer.run_folder.results import RunMetrics
 from trainer.run_folder.run import Run
 from trainer.run_folder.shortcut_results import Shortcuts
 
-TUTORIAL_DATASET = "covid_tfds/as_published"
-PUBLISHED = "acc 0.90, sensitivity 1.00, specificity 0.80 for this dataset, these weights and this recipe"
-RULE_WIDTH = 88
+WIDTH = 88
 VERDICTS = {
     SHORTCUT: "SHORTCUT: these metrics may show where an image comes from, not who is ill",
     "not detected": "SHORTCUT NOT DETECTED",
@@ -30,13 +35,15 @@ VERDICTS = {
 
 
 def describe_results(run: Run) -> str:
-    """Returns the text of a finished run."""
+    """Returns the text of a finished run, what makes its metrics invalid first."""
     metrics = run.metrics
     parts = [_describe_test(run), _describe_cross_validation(metrics), describe_verdict(metrics.shortcuts)]
     if (tuning := metrics.fine_tuning) is not None:
         title = f"Before {tuning.block} was fine-tuned: the same test images and threshold"
         parts.insert(1, [title, *tabulate_rules(tuning.frozen_test)])
-    notes = list(run.environment.notes)
+    if invalid := run.environment.invalid:
+        parts.insert(0, list(invalid))
+    notes = [note for note in run.environment.notes if note not in invalid]
     if (precision := run.environment.precision) and precision.name != "float32":
         change = precision.largest_probability_change
         notes.append(f"{precision.name} features change a test image's probability by {change:.1g} at most.")
@@ -46,24 +53,26 @@ def describe_results(run: Run) -> str:
 
 def _describe_test(run: Run) -> list[str]:
     """The test split by both rules. The tutorial's recipe leads with argmax, as the tutorial reported it."""
-    metrics, names, is_tutorial = run.metrics, run.environment.dataset.class_names, run.config.recipe == "tutorial"
+    metrics, names = run.metrics, run.environment.dataset.class_names
+    argmax_first = run.config.recipe == "tutorial"
     rows = [row for row in run.predictions if row.split == "test"]
-    decided = [row.decision_argmax if is_tutorial else row.decision for row in rows]
-    rule = ARGMAX if is_tutorial else POINT
+    decided = [row.decision_argmax if argmax_first else row.decision for row in rows]
+    rule = ARGMAX if argmax_first else POINT
     truth = [row.label for row in rows]
     report = classification_report(truth, decided, labels=list(names), zero_division=0, digits=2)
     of = f" of {metrics.test.patients} patients" if metrics.test.patients else ""
-    matrix = metrics.test.argmax.confusion_matrix if is_tutorial else metrics.test.confusion_matrix
+    matrix = metrics.test.argmax.confusion_matrix if argmax_first else metrics.test.confusion_matrix
     lines = [f"Test split: {len(rows)} images{of}. Decided by {rule}:", report, *draw_matrix(matrix, names), ""]
-    if is_tutorial:
+    if argmax_first:
         lines += _repeat_tutorial(run)
     unit = "patients" if metrics.test.patients else "images"
     return [
         *lines,
         "Two rules of decision",
-        *explain_rules(metrics.positive_class, metrics.operating_point),
+        *textwrap.wrap(explain_decisions(run), WIDTH),
+        *textwrap.wrap(explain_threshold(metrics), WIDTH),
         "",
-        *tabulate_rules(metrics.test, argmax_first=is_tutorial),
+        *tabulate_rules(metrics.test, argmax_first=argmax_first),
         *tabulate_classes(metrics.test),
         f"These confidence intervals count {unit}.",
     ]
@@ -74,9 +83,7 @@ def _repeat_tutorial(run: Run) -> list[str]:
     argmax = run.metrics.test.argmax
     shown = {"acc": argmax.accuracy, "sensitivity": argmax.sensitivity, "specificity": argmax.specificity}
     lines = [f"{name}: {'undefined' if one.value is None else format(one.value, '.4f')}" for name, one in shown.items()]
-    if run.environment.dataset.name == TUTORIAL_DATASET and run.environment.weights.name == IMAGENET:
-        lines.append(f"The tutorial published {PUBLISHED}.")
-    return [*lines, ""]
+    return [*lines, *([PUBLISHED] if is_tutorial(run) else []), ""]
 
 
 def _describe_cross_validation(metrics: RunMetrics) -> list[str]:
@@ -91,9 +98,14 @@ def _describe_cross_validation(metrics: RunMetrics) -> list[str]:
 
 
 def describe_verdict(shortcuts: Shortcuts) -> list[str]:
-    """Returns the shortcut verdict as lines between two rules."""
+    """Returns the shortcut verdict as lines between two rules: the positive class's, then each other class's."""
     strongest = shortcuts.controls[shortcuts.strongest]
-    rule = "=" * RULE_WIDTH
+    rule = "=" * WIDTH
+    others = [
+        f"  {name} against the rest: {one.verdict} (AUROC {one.model.auroc.value_and_limits[0]:.2f}, {one.strongest} "
+        f"{one.controls[one.strongest].auroc.value_and_limits[0]:.2f})"
+        for name, one in shortcuts.classes.items()
+    ]
     return [
         rule,
         VERDICTS[shortcuts.verdict],
@@ -101,5 +113,6 @@ def describe_verdict(shortcuts: Shortcuts) -> list[str]:
         f"  {shortcuts.strongest:<18} AUROC {format_interval(strongest.auroc)}",
         f"  {strongest.what}",
         f"  {shortcuts.because}",
+        *others,
         rule,
     ]

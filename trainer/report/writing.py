@@ -16,7 +16,8 @@ from trainer.run_folder.typed_files import write_result
 
 def write_plots(run: Run, details: RunDetails, features: Features, network: keras.Model) -> None:
     """Writes plot.png and the event files. network: the full model."""
-    plots.draw_training_curves(run.path / file_names.PLOT, details.history, describe_run(run))
+    classes = len(run.environment.dataset.class_names)
+    plots.draw_training_curves(run.path / file_names.PLOT, details.history, classes, describe_run(run))
     tensorboard.write_run(run, details, features, network)
 
 
@@ -28,4 +29,4 @@ def write_report(run: Run, details: RunDetails) -> None:
         write_text(run.path / file_names.PLOTS / f"{name}.svg", svg)
     write_result(run.path / file_names.REPORT_JSON, facts)
     write_text(run.path / file_names.REPORT, page.render(run, details, facts, drawn))
-    write_text(run.path / file_names.MODEL_CARD, model_card.render(facts))
+    write_text(run.path / file_names.MODEL_CARD, model_card.render(run, facts))

@@ -1,4 +1,4 @@
-"""Result types of metrics.json: calibration and operating point, both chosen on out-of-fold predictions."""
+"""Result types of metrics.json: rates of a decision, operating point and calibration."""
 
 from __future__ import annotations
 
@@ -13,6 +13,28 @@ class DecisionRates:
 
     sensitivity: Estimate
     specificity: Estimate
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """Cross-validated metrics of the positive class against the rest, of the images with one value of a fact.
+
+    Attributes:
+        n: Number of images.
+        positives: How many of them are positive.
+        patients: Number of patients; None where patients are unknown.
+        auroc: Area under the ROC curve.
+        sensitivity: At the operating point; so is specificity.
+        argmax: By argmax.
+    """
+
+    n: int
+    positives: int
+    patients: int | None
+    auroc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    argmax: DecisionRates
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from covid_tfds.examples import Examples
 from trainer.config import Config
 from trainer.recipes import Recipe
 from trainer.run_folder import file_names
-from trainer.run_folder.caveats import list_caveats
+from trainer.run_folder.caveats import NOT_VALID, list_caveats
 from trainer.run_folder.results import DatasetId
 
 IMAGENET = "ImageNet"
@@ -97,6 +97,11 @@ class Environment:
     versions: dict[str, str]
     platform: str
     precision: Precision | None = None
+
+    @property
+    def invalid(self) -> tuple[str, ...]:
+        """Those notes that make every metric invalid."""
+        return tuple(note for note in self.notes if note.startswith(NOT_VALID))
 
 
 def describe_environment(config: Config, examples: Examples, recipe: Recipe, weights: Weights) -> Environment:

@@ -6,9 +6,9 @@ positive class is class 0. Field names are the JSON keys; fields that are None b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from trainer.run_folder.decision_results import Calibration, OperatingPoint
+from trainer.run_folder.decision_results import Calibration, OperatingPoint, Subgroup
 from trainer.run_folder.estimate import Estimate
 from trainer.run_folder.shortcut_results import Shortcuts
 
@@ -162,6 +162,7 @@ class RunMetrics:
         shortcuts: Controls and verdict.
         operating_point: How the threshold was chosen.
         calibration: How the temperature was chosen.
+        subgroups: By fact ("sex", "age", "view", "source") and its value; facts that are never stated are left out.
         fine_tuning: None without --fine_tune.
     """
 
@@ -174,6 +175,7 @@ class RunMetrics:
     shortcuts: Shortcuts
     operating_point: OperatingPoint
     calibration: Calibration
+    subgroups: dict[str, dict[str, Subgroup]] = field(default_factory=dict)
     fine_tuning: FineTuning | None = None
 
 

@@ -15,7 +15,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Opacities:
-    """Heat on the drawn opacities of `phantom`, means over the covid images of the test split.
+    """Heat on the drawn opacities of `phantom`, means over the positive images of the test split.
 
     Attributes:
         heat: Share of an image's heat on its opacities.
@@ -30,7 +30,7 @@ class Opacities:
 
 @dataclass(frozen=True)
 class SaliencyImage:
-    """One image and its heat.
+    """One image and its heat: by the final model, or by the folds' models that were not trained on its patient.
 
     Attributes:
         group: "test" for the test split, "mistake" for the largest mistakes of the cross-validation.
@@ -38,12 +38,17 @@ class SaliencyImage:
         patient_id: The patient, or the image itself where patients are unknown.
         split: "train" or "test".
         label: Name of the class.
+        finding: What the publisher states; empty where nothing is stated.
         license: Licence of the image; empty where none is stated.
-        p_covid: The final model's probability of covid.
+        probabilities: By class, of the models whose heat this is: "test" the final one, "mistake" the mean over the
+            repeats of the cross-validation.
+        decision: At the run's operating point.
+        decision_argmax: The class with the highest probability.
         overlay: File of the run folder with the image and its heat map; None if it was not drawn.
-        outside_lungs: Share of the heat outside the lung rectangle; None without heat.
-        p_out_of_fold: Mean out-of-fold probability; "mistake" only.
-        on_opacities: Share of the heat on the drawn opacities; covid images of `phantom` only.
+        peak: Largest heat of the positive class in a map cell, in units of its logit.
+        outside_lungs: Share of that heat outside the lungs; None without heat.
+        decision_peak: Largest heat of the class in `decision`, where that is drawn, too.
+        on_opacities: Share of the heat on the drawn opacities; positive images of `phantom` only.
         opacities_area: Share of the image that the opacities cover; as above.
     """
 
@@ -52,11 +57,15 @@ class SaliencyImage:
     patient_id: str
     split: str
     label: str
+    finding: str
     license: str
-    p_covid: float
+    probabilities: dict[str, float]
+    decision: str
+    decision_argmax: str
     overlay: str | None
+    peak: float
     outside_lungs: float | None
-    p_out_of_fold: float | None = None
+    decision_peak: float | None = None
     on_opacities: float | None = None
     opacities_area: float | None = None
 
@@ -68,9 +77,10 @@ class Saliency:
     Attributes:
         score: The score whose gradient Grad-CAM takes, in words.
         map_cells: Height and width of the feature map.
-        lungs: Top, bottom, left and right of the lung rectangle, as fractions of the image's sides.
-        area_outside_lungs: Share of the image outside it.
+        lungs: What was taken for the lungs, in words: the dataset's masks, or the lung rectangle.
+        area_outside_lungs: Share of a test image outside them, the mean.
         area_blind: Share of the image that the head's pooling does not read.
+        highest: Heat of the brightest colour in all drawn images, in units of the logit.
         outside_lungs: Mean of the test images.
         opacities: None unless the dataset is `phantom`.
         images: Every image of the test split, those decided wrongly first; then the largest mistakes.
@@ -78,9 +88,10 @@ class Saliency:
 
     score: str
     map_cells: tuple[int, int]
-    lungs: tuple[float, float, float, float]
+    lungs: str
     area_outside_lungs: float
     area_blind: float
+    highest: float
     outside_lungs: Mean
     opacities: Opacities | None
     images: tuple[SaliencyImage, ...]

@@ -1,7 +1,8 @@
 """What TensorBoard shows of a search: the HParams page, and charts by epoch with a line for each side of the folds.
 
-Each trial is a run of its own, because the HParams page needs that, but holds only its final metrics: the epochs of all
-trials are in the runs `tuner/train` and `tuner/held_out`. With more than 40 runs TensorBoard at first shows none.
+Each trial is a run of its own, because the HParams page needs that, but holds only its final metrics, at the trial's
+number; the run `tuner/trials` connects those of all trials to one line. Their epochs are in the runs `tuner/train` and
+`tuner/held_out`. With more than 40 runs TensorBoard at first shows none.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def _domain(hp: dict) -> hparams.Domain:
     return hparams.RealInterval(float(config["min_value"]), float(config["max_value"]))
 
 
-def write_trial(folder: Path, trial: Trial, score: TrialScore | None, history: list[dict]) -> None:
+def write_trial(folder: Path, trial: Trial, score: TrialScore | None, history: list[dict], classes: int) -> None:
     """Writes one trial: hyperparameters, metrics, and loss, accuracy and AUROC by epoch as means over folds.
 
     Args:
@@ -51,14 +52,20 @@ def write_trial(folder: Path, trial: Trial, score: TrialScore | None, history: l
         trial: KerasTuner's trial.
         score: None where the trial failed.
         history: As `FittedHeads` has it; empty where the trial failed.
+        classes: How many there are.
     """
     name, where = f"trial_{trial.trial_id}", folder / file_names.TENSORBOARD / file_names.TUNER
     with tensorboard.writer(where / name):
         hparams.hparams(dict(trial.hyperparameters.values), trial_id=name)
-        if score:
-            for tag in METRICS:
-                tf.summary.scalar(tag, getattr(score, tag.removeprefix("search/")), step=0)
+        _write_score(score, int(trial.trial_id))
+    with tensorboard.writer(where / "trials", name):
+        _write_score(score, int(trial.trial_id))
     means = [{metric: float(value.mean()) for metric, value in entry.items()} for entry in history]
     for run, prefix in (("train", ""), ("held_out", "val_")):
         with tensorboard.writer(where / run, name):
-            tensorboard.write_epochs(prefix, means, name)
+            tensorboard.write_epochs(prefix, means, name, classes)
+
+
+def _write_score(score: TrialScore | None, number: int) -> None:
+    for tag in METRICS if score else ():
+        tf.summary.scalar(tag, getattr(score, tag.removeprefix("search/")), step=number)

@@ -59,7 +59,7 @@ class Tuner(BaseTuner):
         if result is None or result.recipe != recipe:
             result, history = trials.run_trial(self.problem, recipe, self.on_progress)
             score = None if result.failed else score_trial(self.problem.held_out, result.log_p)
-            tensorboard.write_trial(self.folder, trial, score, history)
+            tensorboard.write_trial(self.folder, trial, score, history, self.problem.targets.shape[1])
             result.write(folder)
         return result
 

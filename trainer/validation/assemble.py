@@ -26,6 +26,7 @@ from trainer.run_folder.run import Run
 from trainer.validation.cross_validation import list_out_of_fold
 from trainer.validation.precision import measure_precision
 from trainer.validation.saliency import measure_saliency
+from trainer.validation.subgroups import compute_subgroups
 from trainer.validation.validate import Validation
 
 
@@ -58,8 +59,10 @@ def assemble_run(
     metrics = compute_run_metrics(examples, probabilities, validation, fine_tuning)
     predictions = list_predictions(examples, probabilities, metrics.threshold)
     run = Run(path, config, environment, metrics, predictions)
-    p_out_of_fold = validation.out_of_fold.probabilities[..., 0].mean(0)
-    saliency, overlays = measure_saliency(features, head, probabilities[:, 0], p_out_of_fold, metrics.threshold)
+    out_of_fold = validation.out_of_fold.probabilities.mean(0)
+    saliency, overlays = measure_saliency(
+        features, head, probabilities, validation.fold_heads, out_of_fold, metrics.threshold
+    )
     details = RunDetails(
         out_of_fold=list_out_of_fold(examples, validation.out_of_fold),
         out_of_fold_train=list_out_of_fold(examples, validation.out_of_fold_train),
@@ -96,6 +99,7 @@ def compute_run_metrics(
         shortcuts=validation.shortcuts,
         operating_point=dataclasses.replace(point, test=DecisionRates(test.sensitivity, test.specificity)),
         calibration=validation.calibration,
+        subgroups=compute_subgroups(examples, validation.out_of_fold),
         fine_tuning=fine_tuning,
     )
 

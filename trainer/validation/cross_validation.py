@@ -56,8 +56,8 @@ def plan_folds(examples: Examples, rows: np.ndarray, seed: int) -> FoldPlan:
 
 def predict_out_of_fold(
     recipe: Recipe, pooled: np.ndarray, targets: np.ndarray, plans: list[FoldPlan], seed: int
-) -> list[np.ndarray]:
-    """Returns the out-of-fold log-probabilities for each plan, float64 [repeats, m, classes].
+) -> tuple[list[np.ndarray], list[dict[tuple[int, int], list[np.ndarray]]]]:
+    """Returns, for each plan, the out-of-fold log-probabilities and the weights of the heads by (repeat, fold).
 
     Args:
         recipe: What is trained.
@@ -65,6 +65,9 @@ def predict_out_of_fold(
         targets: float32 [n, classes], one-hot.
         plans: Their heads are trained together.
         seed: Of the heads' weights and batches.
+
+    Returns:
+        float64 [repeats, m, classes] and a head's weights by (repeat, fold), for each plan.
     """
     parts = [Fold(plan.rows[~out], plan.rows[out]) for plan in plans for _, out in plan.held_out()]
     recipe = dataclasses.replace(recipe, batch_size=min(recipe.batch_size, *(len(part.train) for part in parts)))
@@ -72,10 +75,12 @@ def predict_out_of_fold(
         fitted = fit_heads(recipe, pooled, targets, parts, seed, lambda *_: line.advance())
     weights = iter(fitted.weights)
     result = [np.empty((*plan.folds.shape, targets.shape[1])) for plan in plans]
-    for plan, log_p in zip(plans, result, strict=True):
+    by_fold: list[dict] = [{} for _ in plans]
+    for plan, log_p, own in zip(plans, result, by_fold, strict=True):
         for repeat, out in plan.held_out():
-            log_p[repeat, out] = heads.predict_log_probabilities(next(weights), pooled[plan.rows[out], 0])
-    return result
+            head = own[repeat, int(plan.folds[repeat, out][0])] = next(weights)
+            log_p[repeat, out] = heads.predict_log_probabilities(head, pooled[plan.rows[out], 0])
+    return result, by_fold
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Grad-CAM: where in an image the head's evidence for covid comes from.
+"""Grad-CAM: where in an image the head's evidence for a class comes from.
 
 Selvaraju et al. (2017), Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization. It starts at
 the feature maps, so no image runs through the backbone again. A heat map shows where a network that can be wrong has
@@ -11,35 +11,36 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-SCORE = "logit of covid before the softmax"
+SCORE = "logit of the class before the softmax"
 
 
-def compute_heat_maps(head: keras.Model, maps: np.ndarray) -> np.ndarray:
-    """Returns the Grad-CAM of covid for each image, the largest value 1, or all 0 if nothing speaks for covid.
+def compute_heat_maps(head: keras.Model, maps: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Returns the Grad-CAM of one class for each image, in units of its logit; all 0 if nothing raises the logit.
 
-    relu(sum_k A_k mean_ij(dz / dA_ijk)), with A the feature map and z the logit of covid before the softmax. The
-    gradient of the probability would vanish where the head is certain. A positive factor on the logits (a temperature)
-    changes nothing. Evidence that consists of a feature's absence makes no heat.
+    relu(sum_k A_k mean_ij(dz / dA_ijk)), with A the feature map and z the logit of the class before the softmax. The
+    gradient of the probability would vanish where the head is certain. Evidence that consists of a feature's absence
+    makes no heat.
 
     Args:
-        head: Pooling, dense layers, softmax: [n, h, w, c] -> [n, 2].
+        head: Pooling, dense layers, softmax: [n, h, w, c] -> [n, classes].
         maps: float32 [n, h, w, c], the backbone's feature maps.
+        classes: int [n], the class of each image's heat map.
 
     Returns:
-        float32 [n, h, w] in [0, 1], 0 in `find_blind_cells`.
+        float32 [n, h, w] >= 0, 0 in `find_blind_cells`.
     """
     last = [layer for layer in head.layers if isinstance(layer, keras.layers.Dense)][-1]
     before_softmax = keras.Model(head.inputs, last.input)
-    kernel, bias = (tf.convert_to_tensor(weight) for weight in last.weights)
+    kernel = tf.gather(tf.convert_to_tensor(last.kernel), classes, axis=1)
     maps = tf.convert_to_tensor(maps, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(maps)
-        logit = before_softmax(maps, training=False) @ kernel[:, :1] + bias[0]
+        logit = tf.einsum("nd,dn->n", before_softmax(maps, training=False), kernel)
     weight_of_channel = tf.reduce_mean(tape.gradient(logit, maps), axis=(1, 2))
     heat = tf.nn.relu(tf.einsum("nhwc,nc->nhw", maps, weight_of_channel)).numpy()
     # Grad-CAM gives each channel one weight for the whole map and so would heat cells that the head never reads.
     heat[:, find_blind_cells(head)] = 0
-    return heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
+    return heat
 
 
 def find_blind_cells(head: keras.Model) -> np.ndarray:

@@ -3,102 +3,174 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import keras
-import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
 from covid_tfds.examples import Examples
+from covid_tfds.imaging.overlay import paint_heat
 from trainer.features import pipelines
 from trainer.features.backbone_features import Features
 from trainer.features.training_set import MOST_HEAT_MAPS, sample_test
 from trainer.models.preprocessing import IMAGE_SIZE
 from trainer.run_folder import file_names
+from trainer.run_folder.predictions import decide
 from trainer.run_folder.saliency import Mean, Opacities, Saliency, SaliencyImage
+from trainer.validation.fold_heads import FoldHeads
 from trainer.validation.grad_cam import SCORE, compute_heat_maps, compute_share, enlarge, find_blind_cells
-from trainer.validation.lung_rectangle import LUNGS, lung_mask
+from trainer.validation.lung_regions import LungRegions, find_lungs
 
 BATCH = 64
 SHOWN = {"test": 12, "mistake": 6}  # images drawn for the report
-HEAT_COLOURS = "inferno"
+LUNG_LINE = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Images of one group with the probabilities and heat of the models that are shown, one row an image.
+
+    Attributes:
+        name: "test" or "mistake".
+        rows: int [m].
+        probabilities: float [m, classes].
+        decisions: int [m], classes at the run's operating point.
+        heat: float32 [m, h, w], of the positive class.
+        lungs: Of each image, as it is resized for the network.
+        drawn: How many of the images are drawn, from the front.
+        decided_heat: Of the class in `decisions`, float32 [h, w], by place: of the drawn images that are not decided
+            for the positive class, where there are more than two classes.
+    """
+
+    name: str
+    rows: np.ndarray
+    probabilities: np.ndarray
+    decisions: np.ndarray
+    heat: np.ndarray
+    lungs: LungRegions
+    drawn: int
+    decided_heat: dict[int, np.ndarray]
 
 
 def measure_saliency(
-    features: Features, head: keras.Model, p_covid: np.ndarray, p_out_of_fold: np.ndarray, threshold: float
+    features: Features,
+    head: keras.Model,
+    probabilities: np.ndarray,
+    fold_heads: FoldHeads,
+    out_of_fold: np.ndarray,
+    threshold: float,
 ) -> tuple[Saliency, dict[str, bytes]]:
-    """Returns saliency.json, and JPEG files of the drawn images by name (see `draw_overlay`).
+    """Returns saliency.json, and JPEG files of the drawn images by name.
 
-    All heat maps are the final head's, which has trained on some of the cross-validation's mistakes.
+    A test image shows the final head's heat. A mistake of the cross-validation shows that of the heads that made it.
 
     Args:
         features: Of the final backbone.
         head: The final head.
-        p_covid: float [n], its probability of covid for every image.
-        p_out_of_fold: float [n], out-of-fold probabilities, mean over repeats.
+        probabilities: float [n, classes], its probabilities for every image.
+        fold_heads: The heads of the cross-validation.
+        out_of_fold: float [n, classes], their probabilities for the images they held out, mean over repeats.
         threshold: Decides which images are mistakes.
     """
-    examples = features.examples
-    test = _sort_by_error(examples, sample_test(examples, MOST_HEAT_MAPS), p_covid, threshold)
-    mistakes = _find_mistakes(examples, p_out_of_fold, threshold)[: SHOWN["mistake"]]
-    rows = np.union1d(test, mistakes)
-    heat, blind = _compute_heat(features, head, rows), find_blind_cells(head)
-    outside = dict(zip(rows.tolist(), _share_outside_lungs(heat), strict=True))
-    opacities = _share_on_opacities(examples, rows, heat)
-    shown = np.union1d(test[: SHOWN["test"]], mistakes)
-    names = {row: f"{file_names.OVERLAYS}/{number:02d}.jpg" for number, row in enumerate(shown.tolist())}
+    examples, blind = features.examples, find_blind_cells(head)
+    test = _sort_by_error(examples, sample_test(examples, MOST_HEAT_MAPS), probabilities, threshold)
 
-    def describe(row: int, group: str, drawn: bool, p_out_of_fold: float | None = None) -> SaliencyImage:
+    def explain(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        return _compute_heat(features, head, rows, classes)
+
+    groups = [_describe_group(examples, "test", test, probabilities, threshold, explain)]
+    everyone = _sort_by_error(examples, np.arange(len(examples)), out_of_fold, threshold)
+    wrong = everyone[decide(out_of_fold[everyone], threshold) != examples.labels[everyone]][: SHOWN["mistake"]]
+    groups.append(_describe_group(examples, "mistake", wrong, out_of_fold, threshold, fold_heads.compute_heat_maps))
+
+    shown = [heat for group in groups for heat in (*group.heat[: group.drawn], *group.decided_heat.values())]
+    highest = max((float(heat.max()) for heat in shown), default=0.0)
+    files: dict[str, bytes] = {}
+    images = []
+    for group in groups:
+        names = [f"{file_names.OVERLAYS}/{len(files) + place:02d}.jpg" for place in range(group.drawn)]
+        files |= zip(names, _draw_files(examples, group, blind, highest), strict=True)
+        images += _describe_images(examples, group, names)
+    result = Saliency(
+        score=SCORE,
+        map_cells=features.map_shape[:2],
+        lungs=groups[0].lungs.describe(),
+        area_outside_lungs=float(1 - groups[0].lungs.lungs.mean()),
+        area_blind=float(blind.mean()),
+        highest=highest,
+        **_average(images),
+        images=tuple(images),
+    )
+    return result, files
+
+
+def _sort_by_error(examples: Examples, rows: np.ndarray, probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    """The rows decided wrongly, then the others, each by the probability of their own class, the lowest first."""
+    labels = examples.labels[rows]
+    correct = decide(probabilities[rows], threshold) == labels
+    return rows[np.lexsort((probabilities[rows, labels], correct))]
+
+
+def _describe_group(
+    examples: Examples, name: str, rows: np.ndarray, probabilities: np.ndarray, threshold: float, explain: Callable
+) -> _Group:
+    """A group with its heat. explain: (rows, classes of their heat maps) -> heat maps."""
+    decisions, drawn = decide(probabilities[rows], threshold), min(SHOWN[name], len(rows))
+    heat = explain(rows, np.zeros(len(rows), int))
+    others = np.flatnonzero(decisions[:drawn]) if probabilities.shape[1] > 2 else np.empty(0, int)
+    decided_heat = dict(zip(others.tolist(), explain(rows[others], decisions[others]), strict=True))
+    lungs = find_lungs(examples, rows, IMAGE_SIZE)
+    return _Group(name, rows, probabilities[rows], decisions, heat, lungs, drawn, decided_heat)
+
+
+def _describe_images(examples: Examples, group: _Group, names: list[str]) -> list[SaliencyImage]:
+    outside = _share_outside_lungs(group.heat, group.lungs.lungs)
+    opacities = _share_on_opacities(examples, group.rows, group.heat)
+    result = []
+    for place, row in enumerate(group.rows.tolist()):
         on_opacities, area = opacities.get(row, (None, None))
-        return SaliencyImage(
-            group=group,
+        image = SaliencyImage(
+            group=group.name,
             image_id=str(examples.image_id[row]),
             patient_id=str(examples.groups[row]),
             split=str(examples.split[row]),
             label=examples.class_names[examples.labels[row]],
+            finding=str(examples.facts["finding"][row]),
             license=str(examples.facts["license"][row]),
-            p_covid=float(p_covid[row]),
-            overlay=names[row] if drawn else None,
-            outside_lungs=outside[row],
-            p_out_of_fold=p_out_of_fold,
+            probabilities=dict(zip(examples.class_names, group.probabilities[place].tolist(), strict=True)),
+            decision=examples.class_names[group.decisions[place]],
+            decision_argmax=examples.class_names[group.probabilities[place].argmax()],
+            overlay=names[place] if place < group.drawn else None,
+            peak=float(group.heat[place].max()),
+            outside_lungs=outside[place],
+            decision_peak=float(group.decided_heat[place].max()) if place in group.decided_heat else None,
             on_opacities=on_opacities,
             opacities_area=area,
         )
-
-    images = [describe(row, "test", place < SHOWN["test"]) for place, row in enumerate(test.tolist())]
-    images += [describe(row, "mistake", True, float(p_out_of_fold[row])) for row in mistakes.tolist()]
-    files = _draw_files(examples, shown, heat[np.searchsorted(rows, shown)], blind)
-    result = _summarize(images, features.map_shape[:2], float(blind.mean()), has_opacities=_is_phantom(examples))
-    return result, dict(zip(names.values(), files, strict=True))
+        result.append(image)
+    return result
 
 
-def _sort_by_error(examples: Examples, rows: np.ndarray, p_covid: np.ndarray, threshold: float) -> np.ndarray:
-    """The rows decided wrongly, then the others, each by the error of the probability, the largest first."""
-    is_positive = examples.is_positive[rows]
-    correct = (p_covid[rows] >= threshold) == is_positive
-    return rows[np.lexsort((-np.abs(is_positive - p_covid[rows]), correct))]
-
-
-def _find_mistakes(examples: Examples, p_covid: np.ndarray, threshold: float) -> np.ndarray:
-    """The rows decided wrongly, the largest error of the probability first."""
-    is_positive = examples.is_positive
-    wrong = np.flatnonzero((p_covid >= threshold) != is_positive)
-    return wrong[np.argsort(-np.abs(is_positive[wrong] - p_covid[wrong]), kind="stable")]
-
-
-def _compute_heat(features: Features, head: keras.Model, rows: np.ndarray) -> np.ndarray:
+def _compute_heat(features: Features, head: keras.Model, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Heat maps of the rows, float32 [n, h, w]."""
-    batches = (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
-    return np.concatenate([compute_heat_maps(head, features.maps(batch)) for batch in batches])
+    result = np.zeros((len(rows), *features.map_shape[:2]), np.float32)
+    for start in range(0, len(rows), BATCH):
+        part = slice(start, start + BATCH)
+        result[part] = compute_heat_maps(head, features.maps(rows[part]), classes[part])
+    return result
 
 
-def _share_outside_lungs(heat: np.ndarray) -> list[float | None]:
-    """The share of each map's heat outside the lung rectangle; None without heat."""
-    outside = ~lung_mask(IMAGE_SIZE, IMAGE_SIZE)
+def _share_outside_lungs(heat: np.ndarray, lungs: np.ndarray) -> list[float | None]:
+    """The share of each map's heat outside the lungs, bool [m, side, side]; None without heat."""
+    shares: list[float | None] = []
     # By batches: enlarged, all maps at once would need too much memory.
-    batches = (heat[start : start + BATCH] for start in range(0, len(heat), BATCH))
-    return [_defined(share) for batch in batches for share in compute_share(enlarge(batch, IMAGE_SIZE), outside)]
+    for start in range(0, len(heat), BATCH):
+        part = slice(start, start + BATCH)
+        shares += map(_defined, compute_share(enlarge(heat[part], IMAGE_SIZE), ~lungs[part]))
+    return shares
 
 
 def _share_on_opacities(
@@ -132,30 +204,19 @@ def _defined(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _summarize(
-    images: list[SaliencyImage], map_cells: tuple[int, int], area_blind: float, has_opacities: bool
-) -> Saliency:
+def _average(images: list[SaliencyImage]) -> dict[str, Any]:
+    """The fields of `Saliency` that are means over the test images."""
     test = [image for image in images if image.group == "test"]
-    shares = [
-        (image.on_opacities, image.opacities_area)
-        for image in test
-        if image.on_opacities is not None and image.opacities_area
-    ]
+    shares = [(one.on_opacities, one.opacities_area) for one in test if one.on_opacities is not None]
     opacities = Opacities(
-        heat=_mean(heat for heat, _ in shares),
-        area=_mean(area for _, area in shares),
-        ratio=_mean(heat / area for heat, area in shares),
+        heat=_mean(heat for heat, area in shares if area),
+        area=_mean(area for _, area in shares if area),
+        ratio=_mean(heat / area for heat, area in shares if area),
     )
-    return Saliency(
-        score=SCORE,
-        map_cells=map_cells,
-        lungs=LUNGS,
-        area_outside_lungs=float(1 - lung_mask(IMAGE_SIZE, IMAGE_SIZE).mean()),
-        area_blind=area_blind,
-        outside_lungs=_mean(image.outside_lungs for image in test if image.outside_lungs is not None),
-        opacities=opacities if has_opacities else None,
-        images=tuple(images),
-    )
+    return {
+        "outside_lungs": _mean(one.outside_lungs for one in test if one.outside_lungs is not None),
+        "opacities": opacities if any(one.opacities_area is not None for one in test) else None,
+    }
 
 
 def _mean(values: Iterable[float]) -> Mean:
@@ -163,34 +224,42 @@ def _mean(values: Iterable[float]) -> Mean:
     return Mean(float(np.mean(values)) if values else None, len(values))
 
 
-def _draw_files(examples: Examples, rows: np.ndarray, heat: np.ndarray, blind: np.ndarray) -> Iterator[bytes]:
-    images = (image for batch in pipelines.eval_pipeline(examples, rows, 8) for image in batch.numpy())
-    for image, one in zip(images, heat, strict=True):
+def _draw_files(examples: Examples, group: _Group, blind: np.ndarray, highest: float) -> Iterator[bytes]:
+    rows = group.rows[: group.drawn]
+    images = (
+        (image for batch in pipelines.eval_pipeline(examples, rows, 8) for image in batch.numpy()) if rows.size else ()
+    )
+    for place, image in enumerate(images):
+        maps = [group.heat[place], *([group.decided_heat[place]] if place in group.decided_heat else [])]
         buffer = io.BytesIO()
-        overlay = draw_overlay(image, enlarge(one[None], IMAGE_SIZE)[0], blind)
-        Image.fromarray(overlay).save(buffer, "JPEG", quality=85)
+        draw_overlay(image, maps, group.lungs.lungs[place], blind, highest).save(buffer, "JPEG", quality=85)
         yield buffer.getvalue()
 
 
-def draw_overlay(image: np.ndarray, heat: np.ndarray, blind: np.ndarray) -> np.ndarray:
-    """Returns an image and, to its right, the same image under its heat map, uint8 [size, 2 * size, 3].
+def draw_overlay(
+    image: np.ndarray, maps: Sequence[np.ndarray], lungs: np.ndarray, blind: np.ndarray, highest: float
+) -> Image.Image:
+    """Returns an image and, to its right, the same image under each heat map, an RGB image of size x (1 + maps) size.
 
-    The hotter, the less of the image shines through. A dashed frame marks the lung rectangle.
+    A dashed frame marks what the head reads, a thin line the lungs.
 
     Args:
         image: float [size, size, 3] in 0..255.
-        heat: float [size, size] in 0..1.
-        blind: bool [h, w], cells of the feature map that the head does not read; they are hatched.
+        maps: float [h, w] >= 0 each.
+        lungs: bool [size, size].
+        blind: bool [h, w], cells of the feature map that the head does not read.
+        highest: Heat of the brightest colour.
     """
     size = len(image)
-    opacity = 0.7 * np.sqrt(np.clip(heat, 0, 1))[..., None]
-    colours = 255 * mpl.colormaps[HEAT_COLOURS](heat)[..., :3]
-    hot = image * (1 - opacity) + colours * opacity
-    y, x = np.indices((size, size))
-    unseen = np.asarray(Image.fromarray(blind).resize((size, size), Image.Resampling.NEAREST))
-    hot[unseen] = 0.5 * hot[unseen] + 64
-    hot[unseen & ((x + y) % 10 < 2)] = 200
-    lungs = lung_mask(size, size)
-    edge = lungs ^ (lungs & np.roll(lungs, 1, 0) & np.roll(lungs, -1, 0) & np.roll(lungs, 1, 1) & np.roll(lungs, -1, 1))
-    hot[edge & ((x + y) % 8 < 4)] = (120, 220, 255)
-    return np.clip(np.concatenate([image, hot], axis=1).round(), 0, 255).astype(np.uint8)
+    radiograph = Image.fromarray(np.clip(image.round(), 0, 255).astype(np.uint8))
+    row, column = (~blind).any(1), (~blind).any(0)
+    region = [0.0, 0.0, float(row.mean()), float(column.mean())]  # the pooling reads from the upper left corner
+    result = Image.new("RGB", (size * (1 + len(maps)), size))
+    result.paste(radiograph, (0, 0))
+    inside = np.pad(lungs, 1)
+    inner = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+    for place, heat in enumerate(maps, start=1):
+        painted = np.array(paint_heat(radiograph, heat, region, highest))
+        painted[lungs & ~inner] = LUNG_LINE
+        result.paste(Image.fromarray(painted), (place * size, 0))
+    return result

@@ -22,6 +22,7 @@ from trainer.run_folder.results import CrossValidation
 from trainer.run_folder.shortcut_results import Shortcuts
 from trainer.validation.controls import Control, build_controls
 from trainer.validation.cross_validation import OutOfFold, compute_cross_validation, plan_folds, predict_out_of_fold
+from trainer.validation.fold_heads import FoldHeads
 from trainer.validation.patient_facts import tabulate_sources
 from trainer.validation.verdict import compare_with_controls
 
@@ -42,6 +43,7 @@ class Validation:
         shortcuts: Controls and verdict.
         out_of_fold: The predictions of the cross-validation over all images.
         out_of_fold_train: Those of the training split, on which calibration and operating point rest.
+        fold_heads: The heads of the cross-validation over all images.
     """
 
     calibration: Calibration
@@ -50,6 +52,7 @@ class Validation:
     shortcuts: Shortcuts
     out_of_fold: OutOfFold
     out_of_fold_train: OutOfFold
+    fold_heads: FoldHeads
 
 
 def validate_recipe(features: Features, config: Config) -> Validation:
@@ -60,7 +63,8 @@ def validate_recipe(features: Features, config: Config) -> Validation:
     pooled = features.pooled(everyone, features.recipe.variants)
 
     plans = [plan_folds(examples, rows, seed) for rows in (everyone, train)]
-    log_p, train_log_p = predict_out_of_fold(features.recipe, pooled, features.targets, plans, seed)
+    predictions, weights = predict_out_of_fold(features.recipe, pooled, features.targets, plans, seed)
+    log_p, train_log_p = predictions
 
     calibrated = calibration.calibrate(truth[train], train_log_p, plans[1].folds)
     temperature = calibrated.temperature
@@ -82,7 +86,8 @@ def validate_recipe(features: Features, config: Config) -> Validation:
     untrained = pooled[:, 0] if config.weights == "random" else _pool_untrained(features)
     controls = build_controls(examples, features.thumbnails(everyone), untrained, pooled[:, 0])
     shortcuts = judge_classes(examples, controls, predicted, seed)
-    return Validation(calibrated, point, cross_validation, shortcuts, predicted, predicted_train)
+    fold_heads = FoldHeads(features, folds, temperatures, weights[0])
+    return Validation(calibrated, point, cross_validation, shortcuts, predicted, predicted_train, fold_heads)
 
 
 def judge_classes(examples: Examples, controls: list[Control], predicted: OutOfFold, seed: int) -> Shortcuts:

@@ -12,10 +12,13 @@ from covid_tfds.common.files import to_json
 from covid_tfds.examples import DatasetRequest
 from tests.fakes import run_files
 from tests.fakes.run_files import HOSTILE
-from trainer.report import svg_charts
+from trainer.report import plots, svg_charts
+from trainer.report.facts import describe_run
 from trainer.report.writing import write_report
 from trainer.run_folder import file_names
+from trainer.run_folder.caveats import NOT_VALID
 from trainer.run_folder.details import load_details
+from trainer.run_folder.environment import Weights
 from trainer.run_folder.estimate import Estimate
 from trainer.run_folder.shortcut_results import ModelResult
 
@@ -142,14 +145,106 @@ def test_a_model_at_chance_gets_no_green_box(tmp_path):
     assert "0.52 (95 % CI 0.40 to 0.63)" in page.text
 
 
+def with_notes(run, *notes):
+    return dataclasses.replace(run, environment=dataclasses.replace(run.environment, notes=notes))
+
+
+def test_what_makes_the_metrics_invalid_comes_first(made):
+    run, details = made
+    text = written(with_notes(run, "UNTRAINED", f"{NOT_VALID} 3 of 4 labels."), details).text
+    places = [text.index(part) for part in (NOT_VALID, "Shortcut: the classes", "UNTRAINED", "Sensitivity")]
+    assert places == sorted(places)
+    assert text.count(NOT_VALID) == 1
+    card = (run.path / file_names.MODEL_CARD).read_text()
+    assert card.index(NOT_VALID) < card.index("Shortcut: the classes")
+
+
+def test_both_rules_of_decision_stand_side_by_side(whole):
+    first = whole.text[: whole.text.index("Shortcut controls")]
+    assert "operating point argmax operating point argmax" in first
+    assert "covid from a probability of 0.321" in first
+    assert "its 95 % interval (bootstrap over patients) is 0.200 to 0.500" in whole.text
+    titles = ("Test split, operating point", "Test split, argmax", "Cross-validation, operating point")
+    assert [title for title in titles if title not in whole.text] == []
+
+
+def test_the_tutorials_recipe_has_argmax_first_and_the_published_metrics(made):
+    run, details = made
+    data = dataclasses.replace(run.environment.dataset, name="covid_tfds/as_published")
+    environment = dataclasses.replace(run.environment, dataset=data, weights=Weights("imagenet", "a", trained=True))
+    config = dataclasses.replace(run.config, recipe="tutorial")
+    text = written(dataclasses.replace(run, environment=environment, config=config), details).text
+    assert "argmax operating point argmax operating point" in text
+    assert "acc 0.90, sensitivity 1.00 and specificity 0.80" in text
+    assert "ImageNet weights" in text
+
+
+def test_a_long_name_of_a_weights_file_is_cut(made):
+    run, _ = made
+    weights = Weights("a_very_long_name_of_a_file_with_weights.h5", "a", trained=True)
+    changed = dataclasses.replace(run, environment=dataclasses.replace(run.environment, weights=weights))
+    assert len(describe_run(changed)) < len(HOSTILE) + 60
+
+
+def test_a_caption_has_label_finding_both_decisions_and_the_peak(whole):
+    assert "labelled covid (finding: Pneumonia, virus); called covid by both rules" in whole.text
+    assert "wrongly called covid at the operating point, called normal by argmax" in whole.text
+    assert "peak 0.5" in whole.text
+    assert "0.8 logit per map cell" in whole.text
+
+
+def test_external_validation_names_the_classes_of_both_datasets(made):
+    run, details = made
+    other = run_files.external()
+    data = dataclasses.replace(other.metrics.dataset, class_names=("covid", "other"))
+    other = dataclasses.replace(other, metrics=dataclasses.replace(other.metrics, dataset=data))
+    text = written(run, dataclasses.replace(details, external=(other,))).text
+    first = text[: text.index("Shortcut controls")]
+    assert "source_matched, covid against other: AUROC 0.51 0.40 to 0.60" in first
+    header = text.split("External validation")[-1]
+    assert "covid against normal" in header
+    assert "source_matched covid against other" in header
+
+
+def test_subgroups_have_counts_and_intervals(whole):
+    assert "F 20 (10) 15 0.80 0.60 to 0.90" in whole.text
+    assert "5 (5) 4 none 0.70 0.40 to 0.90 none" in whole.text
+
+
+def test_three_classes_have_their_matrix_metrics_and_verdicts(made):
+    page = written(*run_files.of_three_classes(*made))
+    assert "Of 5 covid images: 4 called covid, 1 called normal, 0 called pneumonia." in page.text
+    assert "Macro AUROC" in page.text
+    assert "normal: shortcut; pneumonia: shortcut." in page.text
+    assert sum("for pneumonia against the rest" in image["alt"] for image in page.all("img")) == 1
+    assert "pneumonia 5 0.92 0.74 to 0.99 0.84" in page.text
+    card = (page.folder / file_names.MODEL_CARD).read_text()
+    assert "| pneumonia | 0.92" in card
+    assert "| pneumonia | shortcut |" in card
+
+
+def test_names_in_any_script_are_drawn_without_a_warning(made, recwarn):
+    run, details = run_files.of_three_classes(*made, third="肺炎")
+    assert "肺炎" in written(run, details).text
+    plots.draw_confusion_matrix(run.metrics.test.confusion_matrix, run.environment.dataset.class_names, "肺炎")
+    assert [str(one.message) for one in recwarn if "Glyph" in str(one.message)] == []
+
+
+def test_tables_can_be_read_aloud_and_scrolled_by_keyboard(whole):
+    assert all(header.get("scope") for header in whole.all("th"))
+    scrolled = [one for _, one in whole.tags if one.get("class") == "scroll"]
+    assert len(scrolled) >= 3
+    assert all(one.get("tabindex") == "0" and one.get("aria-label") for one in scrolled)
+
+
 def test_sections_hold_their_numbers(whole):
     text = whole.text
-    headings = ("ROC curve", "Reliability diagram", "By prevalence", "Confusion matrix", "Loss and accuracy")
+    headings = ("ROC curve", "Reliability diagram", "By prevalence", "Confusion matrices", "Loss and accuracy")
     assert [heading for heading in headings if heading not in text] == []
     assert "source_matched: 7 images" in text
     assert "Images 50 10 88" in text
     assert "0.51 0.40 to 0.60" in text
-    assert "Of 5 covid images 1 was missed; of 5 others 2 were called covid." in text
+    assert "Of 5 covid images: 4 called covid, 1 called normal. Of 5 normal images: 2 called covid" in text
     assert "3.0 times" in text
     assert "25 % of a test image's heat" in text
     assert "For 2 of the images" in text
@@ -187,7 +282,8 @@ def test_a_run_without_mistakes_has_an_empty_gallery(made):
     run, details = made
     saliency = dataclasses.replace(details.saliency, images=details.saliency.images[:2])
     text = written(run, dataclasses.replace(details, saliency=saliency)).text
-    assert "mistakes of the cross-validation None." in text
+    mistakes = text.split("mistakes of the cross-validation")[1].split("External validation")[0]
+    assert mistakes.endswith("None. ")
 
 
 def test_report_json_holds_the_numbers_of_the_page(whole):

@@ -42,8 +42,8 @@ def trial_of(number, **changes):
 def written(tmp_path):
     tensorboard.write_space(tmp_path)
     for number, epochs in enumerate((10, 25)):
-        tensorboard.write_trial(tmp_path, trial_of(number, epochs=epochs), SCORE, HISTORY)
-    tensorboard.write_trial(tmp_path, trial_of(2), None, [])
+        tensorboard.write_trial(tmp_path, trial_of(number, epochs=epochs), SCORE, HISTORY, 2)
+    tensorboard.write_trial(tmp_path, trial_of(2), None, [], 2)
     return tmp_path
 
 
@@ -56,13 +56,17 @@ def test_the_hparams_page_has_space_and_trials(written):
     session = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
     assert session.hparams["epochs"].number_value == 10
     assert session.hparams["pooling"].string_value == "corner"
-    shown = {info.name.tag: values(reader, "tuner/trial_01", info.name.tag)[0] for info in experiment.metric_infos}
+    shown = {info.name.tag: values(reader, "tuner/trial_01", info.name.tag)[1] for info in experiment.metric_infos}
     assert shown == {
         "search/score": pytest.approx(0.9),
         "search/auroc_mean": 1.0,
         "search/auroc_sd": 0.0,
         "search/log_loss": pytest.approx(0.1),
     }
+
+
+def test_the_scores_of_all_trials_are_one_chart_over_trials(written):
+    assert values(events(written), "tuner/trials", "search/score") == pytest.approx({0: 0.9, 1: 0.9})
 
 
 def test_a_failed_trial_has_hyperparameters_and_no_metrics(written):
@@ -77,7 +81,7 @@ def test_both_sides_of_a_trial_share_a_chart(written):
 
 
 def test_a_repeated_trial_replaces_its_events(written):
-    tensorboard.write_trial(written, trial_of(1, epochs=100), None, HISTORY[:1])
+    tensorboard.write_trial(written, trial_of(1, epochs=100), None, HISTORY[:1], 2)
     reader = events(written)
     assert values(reader, "tuner/train", "trial_01/loss") == {1: 1.0}
     assert values(reader, "tuner/train", "trial_00/loss") == {1: 1.0, 2: 2.0}
@@ -86,5 +90,5 @@ def test_a_repeated_trial_replaces_its_events(written):
 
 def test_thirty_trials_are_few_enough_runs_to_be_shown(written):
     """TensorBoard shows no run at first when there are more than 40."""
-    own = len(events(written).Runs()) - 3
+    own = len(events(written).Runs()) - 3  # the three trials written here
     assert own + 30 + len(("train", "test")) <= 40

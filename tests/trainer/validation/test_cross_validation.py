@@ -45,10 +45,10 @@ def pooled(examples):
 def test_heads_predict_only_what_they_did_not_train_on(examples, pooled):
     """The labels of one fold are inverted: its own heads do not change, all others do."""
     plan = plan_folds(examples, np.arange(N), seed=1)
-    (before,) = predict_out_of_fold(RECIPE, pooled, one_hot(examples.labels, 2), [plan], seed=1)
+    (before,), _ = predict_out_of_fold(RECIPE, pooled, one_hot(examples.labels, 2), [plan], seed=1)
     held_out = plan.folds[0] == 2
     turned = np.where(held_out, 1 - examples.labels, examples.labels)
-    (after,) = predict_out_of_fold(RECIPE, pooled, one_hot(turned, 2), [plan], seed=1)
+    (after,), _ = predict_out_of_fold(RECIPE, pooled, one_hot(turned, 2), [plan], seed=1)
     np.testing.assert_allclose(after[0, held_out], before[0, held_out], atol=1e-4)
     assert np.abs(after[0, ~held_out] - before[0, ~held_out]).mean() > 0.05
 
@@ -56,7 +56,7 @@ def test_heads_predict_only_what_they_did_not_train_on(examples, pooled):
 def test_predictions_are_in_the_rows_order_of_each_plan(examples, pooled):
     plans = [plan_folds(examples, rows, seed=1) for rows in (np.arange(N), examples.rows("train"))]
     easy = pooled + 3 * (examples.labels == 0)[:, None, None].astype(np.float32)
-    whole, train = predict_out_of_fold(RECIPE, easy, one_hot(examples.labels, 2), plans, seed=1)
+    (whole, train), _ = predict_out_of_fold(RECIPE, easy, one_hot(examples.labels, 2), plans, seed=1)
     assert (whole.shape, train.shape) == ((5, N, 2), (5, 48, 2))
     for plan, log_p in zip(plans, (whole, train), strict=True):
         for repeat in log_p[..., 0]:
@@ -66,13 +66,13 @@ def test_predictions_are_in_the_rows_order_of_each_plan(examples, pooled):
 def test_a_batch_larger_than_a_fold_is_made_smaller(examples, pooled):
     plan = plan_folds(examples, examples.rows("train"), seed=1)
     recipe = dataclasses.replace(RECIPE, batch_size=45, epochs=1)
-    (log_p,) = predict_out_of_fold(recipe, pooled, one_hot(examples.labels, 2), [plan], seed=1)
+    (log_p,), _ = predict_out_of_fold(recipe, pooled, one_hot(examples.labels, 2), [plan], seed=1)
     assert np.isfinite(log_p).all()
 
 
 def test_metrics_are_means_over_repeats(examples, pooled):
     plan = plan_folds(examples, np.arange(N), seed=1)
-    (log_p,) = predict_out_of_fold(RECIPE, pooled, one_hot(examples.labels, 2), [plan], seed=1)
+    (log_p,), _ = predict_out_of_fold(RECIPE, pooled, one_hot(examples.labels, 2), [plan], seed=1)
     result = compute_cross_validation(examples, OutOfFold(plan, np.exp(log_p), *np.full((2, 5, N), 0.5)))
     assert (result.folds, result.repeats, result.n, result.patients) == (5, 5, N, 30)
     aurocs = [roc_auc_score(examples.labels == 0, repeat) for repeat in log_p[..., 0]]
