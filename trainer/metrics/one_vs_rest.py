@@ -10,12 +10,10 @@ In all functions `is_positive` is bool [n], True for images of the class, `score
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from trainer.metrics import bootstrap
@@ -126,15 +124,15 @@ def compute_pr_auc(is_positive: np.ndarray, scores: np.ndarray, patients: np.nda
 
 
 def compute_brier(is_positive: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> Estimate:
-    """Returns the Brier score, with Student's t over the patients' means beside the bootstrap."""
+    """Returns the Brier score; its closed-form limits are those of a proportion of the patients.
+
+    Of all values in [0, 1] with one mean, 0 and 1 vary most. A standard error would be 0 where ten images are all
+    decided rightly and with certainty, as if the eleventh could not be wrong.
+    """
     values = np.mean((scores - is_positive) ** 2, axis=0)
-    _, patient = np.unique(patients, return_inverse=True)
-    means = np.bincount(patient, values) / np.bincount(patient)
-    value, size = float(values.mean()), len(means)
-    reach = float(stats.t.ppf(0.975, size - 1) * means.std(ddof=1) / math.sqrt(size)) if size > 1 else 1.0
-    limits = max(0.0, value - reach), min(1.0, value + reach)
+    value, size = float(values.mean()), len(np.unique(patients))
     (draws,) = bootstrap.bootstrap_ratios([(values, np.ones(len(values)))], ~is_positive, patients)
-    return _estimate(value, len(values), limits, draws)
+    return _estimate(value, len(values), exact_interval(value * size, size), draws)
 
 
 def count_patients(rows: np.ndarray, patients: np.ndarray) -> int:

@@ -73,6 +73,13 @@ def test_pr_auc_and_brier_are_scikit_learns():
         assert 0 <= low < estimate.value < high <= 1
 
 
+def test_ten_certain_and_right_predictions_do_not_show_a_brier_score_of_0():
+    is_positive = np.arange(10) < 5
+    brier = evaluate(is_positive, is_positive.astype(float), 0.5).brier
+    assert brier.value == 0
+    assert brier.ci95 == (0, pytest.approx(1 - 0.025**0.1))  # the exact interval of 0 in 10
+
+
 def test_one_image_per_patient_gives_the_exact_interval():
     is_positive, scores = np.arange(20) < 10, np.repeat([0.9, 0.1, 0.2], (8, 2, 10))
     result = evaluate(is_positive, scores, 0.5)
