@@ -36,7 +36,8 @@ class FoldHeads:
         """
         head = self.features.build_head()
         result = np.zeros((len(rows), *self.features.map_shape[:2]), np.float32)
-        for place, (row, feature_map) in enumerate(zip(rows, self.features.maps(rows), strict=True)):
+        maps = self.features.maps(rows) if len(rows) else ()
+        for place, (row, feature_map) in enumerate(zip(rows, maps, strict=True)):
             for repeat, fold in enumerate(self.folds[:, row].tolist()):
                 head.set_weights(divide_last_layer(self.weights[repeat, fold], self.temperatures[repeat, row]))
                 heat = compute_heat_maps(head, feature_map[None], classes[place : place + 1])
