@@ -32,7 +32,7 @@ export async function readImage(file) {
   if (kind === "WebP" && isTurnedWebp(view)) {
     throw new ImageError("a WebP file that its EXIF orientation turns, which browsers don't do: save it as PNG");
   }
-  const image = await decode(new Blob([bytes], { type: `image/${kind.toLowerCase()}` }));
+  const image = await decode(new Blob([bytes], { type: `image/${kind.toLowerCase()}` }), width * height);
   const isGrey16 = kind === "PNG" && bytes[24] === 16 && bytes[25] === 0;
   // Browsers keep the upper 8 of 16 bits: of 12 bits kept in 16 these are 4.
   return isGrey16 && image.rgb.every((value) => value < 16) && image.rgb.some(Boolean)
@@ -126,8 +126,8 @@ function checkScans(bytes) {
   if (scans > MAX_SCANS) throw new ImageError(`expected a JPEG of at most 100 scans, got ${scans}`);
 }
 
-/** Decode upright, without the file's colour profile, over black. */
-async function decode(blob) {
+/** Decode upright, without the file's colour profile, over black. pixels: how many the file says it has. */
+async function decode(blob, pixels) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
@@ -136,21 +136,30 @@ async function decode(blob) {
   }
   const { width, height } = bitmap;
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-  context.fillStyle = "black";
-  context.fillRect(0, 0, width, height);
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  let rgba;
+  const fill = (colour) => {
+    context.fillStyle = colour;
+    context.fillRect(0, 0, width, height);
+  };
   try {
-    rgba = context.getImageData(0, 0, width, height).data;
+    // A canvas that is too large for a browser stays empty without an error.
+    fill("white");
+    if (context.getImageData(width - 1, height - 1, 1, 1).data[0] !== 255 || width * height !== pixels) throw new Error();
+    fill("black");
+    context.drawImage(bitmap, 0, 0);
+    return { width, height, rgb: takeColours(context.getImageData(0, 0, width, height).data), notes: [] };
   } catch {
     throw new ImageError(`too large for this browser: ${width} x ${height} pixels`);
+  } finally {
+    bitmap.close();
   }
-  const rgb = new Uint8Array(width * height * 3);
+}
+
+function takeColours(rgba) {
+  const rgb = new Uint8Array((rgba.length / 4) * 3);
   for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
     rgb[to] = rgba[from];
     rgb[to + 1] = rgba[from + 1];
     rgb[to + 2] = rgba[from + 2];
   }
-  return { width, height, rgb, notes: [] };
+  return rgb;
 }

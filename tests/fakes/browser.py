@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import csv
+import functools
+import http.server
 import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +38,23 @@ def serve(folder: Path) -> Iterator[str]:
             yield next(word for word in server.stdout.readline().split() if word.startswith("http"))
         finally:
             server.terminate()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Answers with the files of a folder, without a word and without headers of ours."""
+
+    def log_message(self, *_):
+        """Print nothing."""
+
+
+@contextlib.contextmanager
+def serve_plainly(folder: Path) -> Iterator[str]:
+    """Serve a folder as any static host does; gives its address."""
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 class Page:
@@ -122,8 +142,14 @@ class Page:
     def measure_memory(self) -> int:
         """Resident bytes of the browser and all of its processes."""
         self.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
-        processes = psutil.Process(self.driver.service.process.pid).children(recursive=True)
-        return sum(process.memory_info().rss for process in processes)
+        return sum(process.memory_info().rss for process in self._processes())
+
+    def measure_cpu(self) -> float:
+        """CPU seconds of the browser and all of its processes so far."""
+        return sum(sum(process.cpu_times()[:2]) for process in self._processes())
+
+    def _processes(self) -> list[psutil.Process]:
+        return psutil.Process(self.driver.service.process.pid).children(recursive=True)
 
 
 @contextlib.contextmanager

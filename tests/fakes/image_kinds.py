@@ -46,6 +46,7 @@ def draw_kinds() -> dict[str, bytes]:
         "colour.png": encode(colour, "PNG"),
         "gamma.png": write_png(np.asarray(grey), 0, 8, chunks=[(b"gAMA", struct.pack(">I", 100000))]),
         "gamma-16-bit.png": write_png(sixteen, 0, 16, chunks=[(b"gAMA", struct.pack(">I", 45455))]),
+        "long.png": encode(grey.resize((40_000, 20)), "PNG"),
         "interlaced.png": write_png(np.asarray(colour), 2, 8, interlaced=True),
         "16-bit.png": encode(Image.fromarray(sixteen), "PNG"),
         "16-bit-interlaced.png": write_png(sixteen, 0, 16, interlaced=True),
