@@ -194,13 +194,14 @@ def trained_run(shared, own_caches) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(shared, trained_run) -> Path:
-    """That run's export with int8, by the command itself; parity on a part of the run's images to save time."""
+    """That run's export with int8 and page, by the command itself; parity on a part of the run's images to save time."""
     from export import __main__, exporting
 
     def make() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(exporting, "MAX_RUN_IMAGES", 8)
-            assert __main__.main([str(trained_run), "--int8"]) == 0
+            patch.setattr(__main__, "get_runtime", lambda _: {"no_runtime.mjs": b""})  # that would need a network
+            assert __main__.main([str(trained_run), "--int8", "--web"]) == 0
 
     make_once(shared, "exported", make)
     return trained_run / "export"

@@ -43,6 +43,7 @@ def test_an_export_holds_these_files(exported):
         "model.int8.onnx",
         "model.json",
         "golden",
+        "web",
         "parity.json",
         "README.md",
         "SHA256SUMS",

@@ -119,6 +119,7 @@ def test_has_the_facts_an_app_developer_needs(text):
     assert "> SHORTCUT: " in text
     assert "The border tells the classes apart, in a test." in text
     assert "UNTRAINED" in text
+    assert "python -m export.serve web" in text
     assert "{{" not in text
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     assert "None" not in prose
