@@ -194,7 +194,7 @@ def trained_run(shared, own_caches) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(shared, trained_run) -> Path:
-    """That run's export with int8 and page, by the command itself; parity on a part of the run's images to save time."""
+    """Its export with int8 and page, by the command itself; parity on a part of the images to save time."""
     from export import __main__, exporting
 
     def make() -> None:

@@ -16,13 +16,17 @@ from export.file_names import GOLDEN, GOLDEN_ANSWERS, MODEL_JSON, ONNX, ONNX_INT
 from export.runtime.predictor import Predictor
 from tests.fakes import browser, image_kinds
 
-MOST_RISE = 100 * 2**20  # bytes; each image takes 40 while it is read
+MOST_RISE = 300 * 2**20  # bytes; an image takes 40 MB until it is collected, and 32 that were kept 1,300
 
 
 @pytest.fixture(scope="module", params=[ONNX, ONNX_INT8])
 def web(request, webs):
     """The folder web/ with one of the model files."""
     return webs[request.param]
+
+
+# What does not depend on the model file.
+with_one_model = pytest.mark.parametrize("web", [ONNX_INT8], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +42,6 @@ def model(web):
     info = read_json(web / MODEL_JSON)
     ((name, file),) = info["files"].items()
     return Predictor(web / name), info, file["tolerance"]
-
-
-def write_kinds(folder):
-    files = {folder / name: content for name, content in image_kinds.draw_kinds().items()}
-    for file, content in files.items():
-        file.write_bytes(content)
-    return [file for file in files if file.name != "turned-8.webp"]
 
 
 def compare(rows, files, predictor, info, tolerance):
@@ -74,12 +71,17 @@ def test_golden_images_have_the_right_answers(page, web, model):
         assert (row["decision"], row["decision_argmax"]) == (answer["decision"], answer["decision_argmax"])
 
 
-def test_every_kind_of_file_has_pythons_answers(page, model, tmp_path):
-    files = write_kinds(tmp_path)
-    assert len(files) >= 20
+def test_files_of_many_kinds_have_pythons_answers(page, model, tmp_path):
+    kinds = image_kinds.draw_kinds()
+    del kinds["turned-8.webp"]  # refused, see below
+    for name in list(kinds)[::2][:20]:
+        (tmp_path / name).write_bytes(kinds[name])
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 20
     compare(page.predict(*files), files, *model)
 
 
+@with_one_model
 def test_the_pixels_are_those_of_the_python_reader(page):
     kinds = image_kinds.draw_kinds()
     del kinds["turned-8.webp"]  # refused, see below
@@ -88,6 +90,7 @@ def test_the_pixels_are_those_of_the_python_reader(page):
         assert page.read_image(name, content) == [*pixels.shape[:2], hashlib.sha256(pixels).hexdigest()], name
 
 
+@with_one_model
 def test_the_snippet_for_browsers_has_the_pixels_of_the_python_reader(page):
     snippet = (page_module.TEMPLATES / "browser.txt").read_text(encoding="utf-8")
     kinds = image_kinds.draw_kinds()
@@ -103,6 +106,7 @@ def test_real_radiographs_have_pythons_answers(page, model, manual_dir):
     compare(page.predict(*some), some, *model)
 
 
+@with_one_model
 def test_what_it_can_not_read_is_said_and_the_next_image_still_works(page, model, tmp_path):
     kinds = image_kinds.draw_kinds()
     grey = kinds["grey.jpg"]
@@ -133,6 +137,7 @@ def test_what_it_can_not_read_is_said_and_the_next_image_still_works(page, model
     compare([good], [tmp_path / "next.jpg"], *model)
 
 
+@with_one_model
 def test_names_can_neither_break_the_page_nor_the_table(page, tmp_path):
     names = ["=1+1.jpg", "<b>bold,\"'.jpg", "胸部.jpg"]
     for name in names:
@@ -157,6 +162,7 @@ def test_the_result_shows_answers_heat_map_and_what_the_network_sees(page, model
     assert ("approximation" in page.text("heat_text")) == ("model.int8.onnx" in info["files"])
 
 
+@with_one_model
 def test_says_what_it_is_and_what_it_is_not_for(page, model):
     _, info, _ = model
     assert info["intended_use"] in page.text("banner")
@@ -168,6 +174,7 @@ def test_says_what_it_is_and_what_it_is_not_for(page, model):
         assert fact in about
 
 
+@with_one_model
 def test_decisions_are_those_of_python(page):
     labels = ["a", "b", "c"]
     info = {"labels": labels, "positive_class": "a", "threshold": 0.4, "declined_at": 0.01}
@@ -183,10 +190,12 @@ def test_decisions_are_those_of_python(page):
         assert [found["decision"], found["decision_argmax"], found["declined"]] == expected
 
 
+@with_one_model
 def test_memory_stays_flat(page, tmp_path):
     assert predict_many(page, tmp_path, 40) < MOST_RISE
 
 
+@with_one_model
 @pytest.mark.trial
 @pytest.mark.timeout(3600)
 def test_memory_stays_flat_over_200_images(page, tmp_path):
