@@ -12,6 +12,7 @@ from trainer.run_folder import file_names
 from trainer.run_folder.results import Estimate, RunMetrics
 
 MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
+SHOWN = 4  # heat maps in a notebook
 ROWS = ("accuracy", "sensitivity", "specificity")
 
 
@@ -69,7 +70,7 @@ def _format(estimate: Estimate) -> str:
     if estimate.value is None:
         return "undefined"
     value, low, high = estimate.value_and_limits
-    return f"{value:.2f} ({low:.2f} to {high:.2f}), n = {estimate.n}"
+    return f"{value:.3f} ({low:.3f} to {high:.3f}), n = {estimate.n}"
 
 
 def _to_html(path: Path) -> str:

@@ -50,8 +50,8 @@ class Run:
 
     @property
     def heat_maps(self) -> display.ShownFiles:
-        """The images that were drawn under their heat maps, those of the test split first."""
-        return display.ShownFiles(tuple(sorted((self.path / file_names.OVERLAYS).glob("*.jpg"))))
+        """The first images of the test split that were drawn under their heat maps."""
+        return display.ShownFiles(tuple(sorted((self.path / file_names.OVERLAYS).glob("*.jpg"))[: display.SHOWN]))
 
     def plot(self, name: str) -> display.ShownFiles:
         """Returns a plot of the report, which a notebook shows: see `display.find_plot`."""

@@ -1,0 +1,29 @@
+"""What a notebook shows of a run."""
+
+import pytest
+
+from covid_tfds.common.errors import UsageError
+from trainer.run_folder.display import ShownFiles, find_plot
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "roc.svg").write_text("<svg/>")
+    return tmp_path
+
+
+def test_a_plot_is_an_image_with_its_name_as_text(folder):
+    assert 'alt="roc" src="data:image/svg+xml;base64,' in find_plot(folder, "roc")._repr_html_()
+
+
+def test_an_unknown_plot_is_refused_with_those_there_are(folder):
+    (folder / "tuning.png").write_bytes(b"")
+    with pytest.raises(UsageError, match="roc, tuning"):
+        find_plot(folder, "rock")
+
+
+def test_a_page_is_shown_in_a_frame_that_its_markup_can_not_leave(tmp_path):
+    (tmp_path / "report.html").write_text('<p title="x">a</p>')
+    shown = ShownFiles((tmp_path / "report.html",))._repr_html_()
+    assert 'srcdoc="&lt;p title=&quot;x&quot;&gt;a&lt;/p&gt;"' in shown
