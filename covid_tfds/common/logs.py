@@ -4,10 +4,13 @@ import contextlib
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from covid_tfds.common import cli
+
+STDERR = 2  # where native code writes, whatever sys.stderr is: a notebook replaces that one
 
 
 @contextlib.contextmanager
@@ -17,22 +20,21 @@ def silenced() -> Iterator[None]:
     Exceptions come out of the block as usual, signals after it. A block that does not import TensorFlow does not need
     it either.
     """
-    with cli.held(), _discarding():
+    with cli.held(), _discarding(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # of tqdm in a notebook without ipywidgets
         yield
 
 
 @contextlib.contextmanager
 def _discarding() -> Iterator[None]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for messages after start-up
-    try:
-        descriptor = sys.stderr.fileno()
-    except (AttributeError, OSError):  # a test or a notebook replaced sys.stderr: nothing to silence
+    if sys.stderr is None:  # it was closed: what is opened next may have its number
         yield
         return
+    kept = os.dup(STDERR)
     sys.stderr.flush()
-    kept = os.dup(descriptor)
     with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), descriptor)
+        os.dup2(nowhere.fileno(), STDERR)
     first, collecting = "tensorflow" not in sys.modules, gc.isenabled()
     if first:
         # The imports make a million objects that live as long as the process: collecting garbage among them, again and
@@ -48,5 +50,5 @@ def _discarding() -> Iterator[None]:
         if collecting:
             gc.enable()
         sys.stderr.flush()
-        os.dup2(kept, descriptor)
+        os.dup2(kept, STDERR)
         os.close(kept)
