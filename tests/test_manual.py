@@ -22,6 +22,7 @@ OTHERS = {
     "docker",
     "export",
     "git",
+    "jupyter",
     "pip",
     "pre-commit",
     "ruff",

@@ -44,6 +44,7 @@ def _discarding() -> Iterator[None]:
         yield
         if "tensorflow" in sys.modules:
             sys.modules["tensorflow"].config.list_physical_devices()
+            sys.modules["tensorflow"].get_logger().setLevel("WARNING")  # as outside a notebook, where it is INFO
             if first:
                 gc.freeze()
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
@@ -34,9 +34,9 @@ class Run:
 
     path: Path
     config: Config
-    environment: Environment
-    metrics: RunMetrics
-    predictions: tuple[Prediction, ...]
+    environment: Environment = field(repr=False)
+    metrics: RunMetrics = field(repr=False)
+    predictions: tuple[Prediction, ...] = field(repr=False)
 
     @property
     def model_path(self) -> Path:
