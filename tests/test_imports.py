@@ -38,7 +38,8 @@ FLOORS = {
         ["validation"],
         ["report"],
         ["tuning"],
-        ["training", "evaluate", "fine_tune", "extract", "benchmark"],
+        ["fine_tuning"],
+        ["training", "evaluate", "extract", "benchmark"],
         ["__main__"],
     ],
     "export": [

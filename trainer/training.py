@@ -14,11 +14,12 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.common.new_folder import clear, new_folder
 from covid_tfds.examples import Examples
 from covid_tfds.layouts import describe_examples
-from trainer import fine_tune, recipes
+from trainer import recipes
 from trainer.config import Config
 from trainer.features.backbone_features import Backbone, Features, default_folder
 from trainer.features.head_training import build_model, train_head
 from trainer.features.training_set import load_training_set
+from trainer.fine_tuning import fine_tune
 from trainer.models import devices, strategies
 from trainer.report.terminal import describe_results
 from trainer.report.writing import write_plots, write_report

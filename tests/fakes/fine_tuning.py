@@ -15,7 +15,7 @@ from trainer.features.training_set import load_training_set
 
 def fitted(strategy, features, head) -> dict:
     """What fine-tuning gives: metrics by epoch, and the sums of the new weights."""
-    from trainer import fine_tune
+    from trainer.fine_tuning import fine_tune
 
     tuned = fine_tune.fine_tune(features, head, strategy)
     sums = [float(abs(array).sum()) for array in (*tuned.backbone.network.get_weights(), *tuned.head)]
@@ -40,7 +40,7 @@ def main(folder: str, how: str) -> None:
     with logs.silenced():
         import tensorflow as tf
 
-        from trainer import fine_tune
+        from trainer.fine_tuning import fine_tune
         from trainer.models import strategies
 
     config = Config(data=DatasetRequest(dataset=folder), batch_size=4, fine_tune="block5", strategy=how)

@@ -16,10 +16,11 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import read_json, to_json
 from covid_tfds.examples import DatasetRequest
 from tests.fakes import fine_tuning
-from trainer import __main__, fine_tune
+from trainer import __main__
 from trainer.config import Config
 from trainer.features import backbone_features, pipelines
 from trainer.features.training_set import load_training_set
+from trainer.fine_tuning import fine_tune
 from trainer.models import strategies
 from trainer.recipes import Recipe
 from trainer.report import facts

@@ -1,0 +1,1 @@
+"""Fine-tune the last block of the backbone after the head."""
