@@ -28,7 +28,7 @@ from trainer.report.terminal import describe_results
 from trainer.run_folder import caveats
 from trainer.run_folder.run import load
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EPOCHS = 3
 
 
@@ -37,7 +37,7 @@ def train(tiny, phantom_folder, tmp_path_factory):
     """`python -m trainer` in process with that network: name, flags and learning rate -> the finished run."""
     folder = tmp_path_factory.mktemp("runs")
 
-    def run(name, *flags, rate=3e-2):
+    def run(name, *flags, rate=1e-3):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(backbone_features.Backbone, "load", lambda *_: tiny)
             patch.setattr(fine_tune, "EPOCHS", EPOCHS)
