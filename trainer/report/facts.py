@@ -11,6 +11,7 @@ from covid_tfds.common.errors import INTENDED_USE
 from trainer.config import Config
 from trainer.metrics.operating_point import PREVALENCES, predictive_values
 from trainer.run_folder.details import RunDetails
+from trainer.run_folder.environment import IMAGENET
 from trainer.run_folder.estimate import Estimate
 from trainer.run_folder.results import Metrics, RunMetrics
 from trainer.run_folder.run import Run
@@ -30,7 +31,6 @@ SCORE_METRICS = {"auroc": "AUROC", "macro_auroc": "Macro AUROC", "pr_auc": "PR-A
 METRIC_NAMES = DECISION_METRICS | SCORE_METRICS
 CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auroc")
 SUBGROUPS = {"sex": "Sex", "age": "Age in years", "view": "View", "source": "Source"}
-WEIGHTS = {"imagenet": "ImageNet", "random": "random"}
 LONGEST_NAME = 24  # letters; a file name in a title must fit a phone
 PUBLISHED = (
     "The tutorial published acc 0.90, sensitivity 1.00 and specificity 0.80, by argmax on these very test images."
@@ -100,10 +100,9 @@ def describe_run(run: Run) -> str:
 
 
 def name_weights(run: Run) -> str:
-    """Returns what the backbone's weights are called: a name that people know, or the beginning of a file's."""
+    """Returns what the backbone's weights are called; of a file's long name the beginning."""
     name = run.environment.weights.name
-    known = WEIGHTS.get(name, name)
-    return known if len(known) <= LONGEST_NAME else f"{known[: LONGEST_NAME - 1]}…"
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def list_score_metrics(run: Run) -> dict[str, str]:
@@ -147,7 +146,7 @@ def is_tutorial(run: Run) -> bool:
     """Whether a run is the tutorial's own: its recipe, images and weights."""
     config, environment = run.config, run.environment
     as_it_was = config.recipe == "tutorial" and not config.tune and config.fine_tune is None
-    return as_it_was and environment.dataset.name.endswith("/as_published") and environment.weights.name == "imagenet"
+    return as_it_was and environment.dataset.name.endswith("/as_published") and environment.weights.name == IMAGENET
 
 
 def describe_verdict(shortcuts: Shortcuts) -> VerdictText:

@@ -18,7 +18,7 @@ from trainer.report.writing import write_report
 from trainer.run_folder import file_names
 from trainer.run_folder.caveats import NOT_VALID
 from trainer.run_folder.details import load_details
-from trainer.run_folder.environment import Weights
+from trainer.run_folder.environment import IMAGENET, Weights
 from trainer.run_folder.estimate import Estimate
 from trainer.run_folder.shortcut_results import ModelResult
 
@@ -171,7 +171,7 @@ def test_both_rules_of_decision_stand_side_by_side(whole):
 def test_the_tutorials_recipe_has_argmax_first_and_the_published_metrics(made):
     run, details = made
     data = dataclasses.replace(run.environment.dataset, name="covid_tfds/as_published")
-    environment = dataclasses.replace(run.environment, dataset=data, weights=Weights("imagenet", "a", trained=True))
+    environment = dataclasses.replace(run.environment, dataset=data, weights=Weights(IMAGENET, "a", trained=True))
     config = dataclasses.replace(run.config, recipe="tutorial")
     text = written(dataclasses.replace(run, environment=environment, config=config), details).text
     assert "argmax operating point argmax operating point" in text
