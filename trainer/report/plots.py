@@ -66,7 +66,7 @@ def fill_confusion_matrix(axis: plt.Axes, counts: Sequence[Sequence[float]], cla
     shown.plot(ax=axis, cmap="Blues", colorbar=False, text_kw=letters, values_format=".4g")
     axis.set(xlabel="decision", ylabel="label")
     if not few:
-        axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+        plt.setp(axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
 
 
 def draw_confusion_matrix(counts: Sequence[Sequence[float]], class_names: Sequence[str], title: str) -> np.ndarray:

@@ -22,7 +22,6 @@ from trainer.report.facts import (
     is_tutorial,
     name_cross_validation,
 )
-from trainer.run_folder.results import RunMetrics
 from trainer.run_folder.run import Run
 from trainer.run_folder.shortcut_results import Shortcuts
 
@@ -37,7 +36,7 @@ VERDICTS = {
 def describe_results(run: Run) -> str:
     """Returns the text of a finished run, what makes its metrics invalid first."""
     metrics = run.metrics
-    parts = [_describe_test(run), _describe_cross_validation(metrics), describe_verdict(metrics.shortcuts)]
+    parts = [_describe_test(run), _describe_cross_validation(run), describe_verdict(metrics.shortcuts)]
     if (tuning := metrics.fine_tuning) is not None:
         title = f"Before {tuning.block} was fine-tuned: the same test images and threshold"
         parts.insert(1, [title, *tabulate_rules(tuning.frozen_test)])
@@ -86,13 +85,13 @@ def _repeat_tutorial(run: Run) -> list[str]:
     return [*lines, *([PUBLISHED] if is_tutorial(run) else []), ""]
 
 
-def _describe_cross_validation(metrics: RunMetrics) -> list[str]:
-    result = metrics.cross_validation
+def _describe_cross_validation(run: Run) -> list[str]:
+    metrics, result = run.metrics, run.metrics.cross_validation
     unit, of = ("patient", f" of {result.patients} patients") if result.patients else ("image", "")
     name = name_cross_validation(metrics).capitalize()
     return [
         f"{name} ({result.repeats} x {result.folds} folds by {unit}, all {result.n} images{of})",
-        *tabulate_rules(result),
+        *tabulate_rules(result, argmax_first=run.config.recipe == "tutorial"),
         *tabulate_classes(result),
     ]
 
