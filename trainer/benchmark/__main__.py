@@ -2,7 +2,7 @@
 
     python -m trainer.benchmark --manual_dir DIR --output benchmark.json    # about 40 minutes on 2 cores
     python -m trainer.benchmark --quick                                     # under 3 minutes: shows only that it works
-    python -m trainer.benchmark --verdict --output verdict.json             # how often the verdict is right, 25 minutes
+    python -m trainer.benchmark --verdict --output verdict.json             # how often the verdict is right, 30 minutes
 
 Prints a table of ratios with the spread of the repetitions, and writes the plot of how cost grows beside the JSON file.
 """
