@@ -22,7 +22,7 @@ from export.parity.golden import write_golden
 from export.parity.reference import Reference
 from export.parity.report import ParityReport, find_failed, make_report
 from export.parity.stages import Stages, list_tolerances
-from export.run_images import choose_calibration_rows, leave_out_turned, read_run_images, sample_evenly
+from export.run_images import choose_calibration_rows, read_run_images, sample_evenly
 from export.runtime.model_info import ModelInfo
 from export.web.assemble import WebRequest, write_web
 from trainer.run_folder.run import load
@@ -61,8 +61,7 @@ def export_run(run_dir: Path, output: Path, int8: bool, web: WebRequest | None =
         with _step("the run's own images"):
             compared = sample_evenly(run.predictions, MAX_RUN_IMAGES)
             own = read_run_images(run, [*compared, *calibration])
-            upright, turned = leave_out_turned(own[: len(compared)])
-            images = upright + draw_images()
+            images = own[: len(compared)] + draw_images()
         with _step("the trained model"):
             network = Network.load(run.model_path)
             info = collect_metadata(run, network)
@@ -79,7 +78,7 @@ def export_run(run_dir: Path, output: Path, int8: bool, web: WebRequest | None =
         with _step(f"parity on {len(images)} images"):
             precision = run.environment.precision.name if run.environment.precision else "float32"
             parity = check_parity(Reference(network), folder, images, info, precision, calibrated_on)
-        report = make_report(parity.stages, images, turned, calibrated_on)
+        report = make_report(parity.stages, images, calibrated_on)
         write_json(folder / PARITY, to_json(report))
         _require_parity(parity.stages, folder)
         missed = find_failed(parity.stages, int8=True)

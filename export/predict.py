@@ -56,13 +56,21 @@ def _predict_images(options: argparse.Namespace) -> int:
     # Imported late, so that --help needs no runtime.
     from tqdm import tqdm
 
-    from export.runtime.image_files import HEATMAP_SUFFIX, PIXELS_SUFFIX, find_images, name_outputs
+    from export.runtime.image_files import (
+        HEATMAP_SUFFIX,
+        PIXELS_SUFFIX,
+        describe_passed_over,
+        find_images,
+        name_outputs,
+    )
     from export.runtime.prediction_rows import describe_limits, make_record, predict_row, write_csv_rows
     from export.runtime.predictor import Predictor
 
     predictor = Predictor(options.model)
     info = predictor.info
     images = find_images(options.images)
+    if passed_over := describe_passed_over(options.images):
+        print(passed_over, file=sys.stderr)
     none = [None] * len(images)
     heatmaps = name_outputs(images, options.heatmap, HEATMAP_SUFFIX) if options.heatmap else none
     pngs = name_outputs(images, options.save_png, PIXELS_SUFFIX) if options.save_png else none

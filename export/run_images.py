@@ -10,7 +10,6 @@ import numpy as np
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.datasets import load_examples
-from covid_tfds.imaging.formats import is_turned
 from trainer.run_folder.predictions import Prediction
 from trainer.run_folder.run import Run
 
@@ -20,7 +19,7 @@ CALIBRATION = 10  # images of each class; the others show how good the result is
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """A JPEG or PNG file.
+    """An image file.
 
     Attributes:
         name: The image's id in the run, or the file name of a drawn image.
@@ -84,9 +83,3 @@ def read_run_images(run: Run, rows: Sequence[Prediction]) -> list[EncodedImage]:
         EncodedImage(row.image_id, image, tuple(row.probabilities.values()))
         for row, image in zip(rows, encoded, strict=True)
     ]
-
-
-def leave_out_turned(images: list[EncodedImage]) -> tuple[list[EncodedImage], list[str]]:
-    """Returns the upright images, and the names of those that EXIF turns: training saw the latter unturned."""
-    turned = [image.name for image in images if is_turned(image.encoded)]
-    return [image for image in images if image.name not in turned], turned

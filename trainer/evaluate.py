@@ -88,7 +88,8 @@ def tabulate_metrics(internal: RunMetrics, external: ExternalValidation) -> str:
     lines = ["".join(f"{cell:<{WIDTH}}" for cell in row).rstrip() for row in table]
     lines += _describe_classes(external.metrics)
     if left_out := external.metrics.left_out:
-        lines.append(f"Images left out because they or their patients are in the run's own data: {left_out}")
+        near = f" (near-duplicates: {external.metrics.near_duplicates})" if external.metrics.near_duplicates else ""
+        lines.append(f"Images left out because they or their patients are in the run's own data: {left_out}{near}")
     return "\n".join(lines)
 
 

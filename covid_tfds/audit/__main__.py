@@ -17,6 +17,7 @@ from covid_tfds.common.flags import from_namespace
 from covid_tfds.common.new_folder import clear, new_folder
 from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest, add_dataset_flags
+from covid_tfds.layouts import describe_examples
 
 ITEMS_PRINTED = 8
 
@@ -58,6 +59,8 @@ def _audit(options: argparse.Namespace) -> int:
     request = from_namespace(DatasetRequest, options)
     request.validate()
     examples = load_examples(request)
+    if request.dataset:
+        print(describe_examples(examples), end="\n\n")
     output = options.output or Path("audits") / f"{request.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     with new_folder(output) as folder:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sized
 import pandas as pd
 
 from covid_tfds.audit.findings import INVALIDATING, NOTE, WARNING, Finding
+from covid_tfds.classes import is_covid_name
 from covid_tfds.sources import manifest
 
 HEALTHY = ("normal", "no finding", "none", "healthy")
@@ -140,9 +141,9 @@ def _contradicts(label: str, finding: str) -> bool:
     is_covid = any(word in stated for word in COVID)
     if not stated:
         return False
-    if label == "covid":
+    if is_covid_name(label):
         return not is_covid
-    return is_covid or (label == "normal" and stated not in HEALTHY)
+    return is_covid or (label.lower() == "normal" and stated not in HEALTHY)
 
 
 def check_views(table: pd.DataFrame) -> list[Finding]:

@@ -1,8 +1,9 @@
 """Find shortcuts: facts that separate the classes without the lungs.
 
 Association is Cramér's V for categories (Cramér 1946; 0 none, 1 complete) and AUROC for numbers (Mann and Whitney 1947;
-0.5 none, 1 complete), over the images for which the fact is known. "Right alone" is the accuracy, on these very images,
-of the best rule that uses this one fact only: the most common class of each category, or of either side of one cut.
+0.5 none, 1 complete; of more than two classes that of the one which differs most from the others), over the images for
+which the fact is known. "Right alone" is the accuracy, on these very images, of the best rule that uses this one fact
+only: the most common class of each category, or of either side of one cut.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from scipy import stats
 from covid_tfds.audit.findings import WARNING, Finding
 
 CATEGORIES = ("channels", "format", "source", "view", "sex")
-NUMBERS = ("width", "height", "aspect ratio", "age")
+NUMBERS = ("width", "height", "aspect ratio", "age", "year")
 # A large effect, and in small folders not by chance either.
 STRONG_V = 0.5
 STRONG_AUROC = 0.75
@@ -128,17 +129,24 @@ def _measure_category(values: pd.Series, labels: pd.Series) -> tuple[str, float,
 
 
 def _measure_number(values: pd.Series, labels: pd.Series) -> tuple[str, float, float, float, bool]:
-    first = labels == labels.iloc[0]
-    test = stats.mannwhitneyu(values[first], values[~first])
-    auroc = test.statistic / (first.sum() * (~first).sum())
-    association, p = float(max(auroc, 1 - auroc)), float(test.pvalue)
-    right_alone = _accuracy_of_best_cut(values.to_numpy(), first.to_numpy())
+    names = list(labels.unique())
+    tests = [_compare_with_others(values, labels == name) for name in (names if len(names) > 2 else names[:1])]
+    association, p = max(tests)
+    right_alone = _accuracy_of_best_cut(values.to_numpy(), np.stack([labels == name for name in names]))
     return "AUROC", association, p, right_alone, association >= STRONG_AUROC and p < SIGNIFICANT
 
 
-def _accuracy_of_best_cut(values: np.ndarray, first: np.ndarray) -> float:
+def _compare_with_others(values: pd.Series, is_class: pd.Series) -> tuple[float, float]:
+    """AUROC, 0.5 to 1, and p value of one class against the others."""
+    test = stats.mannwhitneyu(values[is_class], values[~is_class])
+    auroc = test.statistic / (is_class.sum() * (~is_class).sum())
+    return float(max(auroc, 1 - auroc)), float(test.pvalue)
+
+
+def _accuracy_of_best_cut(values: np.ndarray, is_class: np.ndarray) -> float:
+    """values: float [n]; is_class: bool [classes, n]."""
     order = np.argsort(values, kind="stable")
-    below = np.cumsum([first[order], ~first[order]], axis=1)
+    below = np.cumsum(is_class[:, order], axis=1)
     # Equal values can't be cut apart.
     below = below[:, np.append(np.diff(values[order]) > 0, True)]
     above = below[:, -1:] - below

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TypeVar
 
 from covid_tfds.common.errors import UsageError
+from covid_tfds.common.names import printable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Options = TypeVar("Options")
@@ -64,7 +65,7 @@ def run_command(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (UsageError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
 
 

@@ -50,6 +50,8 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     return image
 
 
+# Always inside a graph: outside, TensorFlow gives a NumPy function bytes without the zeros at their end.
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 def decode_any_image(encoded: tf.Tensor) -> tf.Tensor:
     """Decode a file of any kind that is read: what training takes.
 
@@ -66,7 +68,7 @@ def decode_any_image(encoded: tf.Tensor) -> tf.Tensor:
         tf.errors.InvalidArgumentError, tf.errors.UnknownError: If it can't be decoded.
     """
     # Stateless, so that tf.data may run several at a time under deterministic ops, too.
-    is_plain = tf.numpy_function(lambda file: formats.is_plain(_to_bytes(file)), [encoded], tf.bool, stateful=False)
+    is_plain = tf.numpy_function(formats.is_plain, [encoded], tf.bool, stateful=False)
     image = tf.cond(
         tf.ensure_shape(is_plain, ()),
         lambda: decode_image(encoded),
@@ -75,13 +77,8 @@ def decode_any_image(encoded: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(image, (None, None, 3))
 
 
-def _decode_by_reader(encoded: bytes | np.ndarray) -> np.ndarray:
-    return reader.decode_image(_to_bytes(encoded)).pixels
-
-
-def _to_bytes(encoded: bytes | np.ndarray) -> bytes:
-    """What TensorFlow gives a NumPy function: bytes inside a graph, an array without axes outside."""
-    return encoded if isinstance(encoded, bytes) else encoded.item()
+def _decode_by_reader(encoded: bytes) -> np.ndarray:
+    return reader.decode_image(encoded).pixels
 
 
 def image_decoder() -> tfds.decode.Decoder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -13,6 +14,7 @@ from export.bulk.inputs import Images, find_input
 from export.bulk.model import load_model
 from export.bulk.output import DONE, PREDICTIONS, REQUEST, UNREADABLE, Output
 from export.bulk.part import DonePart, PredictPart
+from export.runtime.image_files import describe_passed_over
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     threads = options.threads or (1 if options.scheduler else 0)
     model_sha256 = load_model(options.model, threads).sha256
     images = find_input(options.input, options.data_dir, options.images_per_part)
+    if passed_over := describe_passed_over([Path(options.input)]):
+        print(passed_over, file=sys.stderr)
     request = {
         "model": model_sha256,
         "images_per_part": options.images_per_part,

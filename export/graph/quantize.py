@@ -17,7 +17,7 @@ import onnx
 from onnxruntime import quantization
 from tqdm import tqdm
 
-from covid_tfds.imaging.tensorflow_decoder import decode_image
+from covid_tfds.imaging.tensorflow_decoder import decode_any_image
 from export.graph.onnx_graph import FEATURE_MAP, expose_tensor, save_onnx
 from export.runtime.model_file import open_session
 from export.runtime.model_info import ModelInfo
@@ -92,7 +92,7 @@ class _CalibrationReader(quantization.CalibrationDataReader):
 
 def _decode_inputs(images: list[bytes], task: str) -> Iterator[dict[str, np.ndarray]]:
     for encoded in tqdm(images, desc=task, unit="image", disable=None, leave=False):
-        yield {"image": decode_image(encoded).numpy()[None]}
+        yield {"image": decode_any_image(encoded).numpy()[None]}
 
 
 def _find_backbone(graph: onnx.GraphProto) -> list[str]:

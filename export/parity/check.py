@@ -21,13 +21,14 @@ from tqdm import tqdm
 
 from covid_tfds.common.files import read_json, sha256
 from covid_tfds.imaging import reader
-from covid_tfds.imaging.tensorflow_decoder import decode_image
+from covid_tfds.imaging.formats import is_plain
+from covid_tfds.imaging.tensorflow_decoder import decode_any_image, decode_image
 from export.file_names import MODEL_JSON, ONNX, ONNX_INT8, SAVED_MODEL
 from export.graph import saved_model
 from export.graph.halves import IMAGE, RESIZED, take_part
 from export.graph.network import Network
 from export.graph.onnx_graph import AXES
-from export.parity.drawn_images import draw_batches
+from export.parity.drawn_images import ONLY_BY_READER, draw_batches
 from export.parity.reference import Reference, ReferenceAnswer, compare_log_odds
 from export.parity.stages import INT8_STAGES, STAGES, Stages
 from export.run_images import EncodedImage
@@ -118,9 +119,17 @@ def check_parity(
     with tqdm(total=len(images), desc="parity", unit="image", disable=None, leave=False) as bar:
         for first in range(0, len(images), BATCH):
             some = images[first : first + BATCH]
-            pixels = [decode_image(image.encoded).numpy() for image in some]
+            pixels = [
+                (decode_image if _is_served(image) else decode_any_image)(image.encoded).numpy() for image in some
+            ]
             expected = reference.predict(pixels)
-            encoded = tf.constant([image.encoded for image in some])
+            # Of a file that TensorFlow's decoder alone can't read as training does, the pixels are served as PNG.
+            encoded = tf.constant(
+                [
+                    image.encoded if _is_served(image) else tf.io.encode_png(values).numpy()
+                    for image, values in zip(some, pixels, strict=True)
+                ]
+            )
             served = signatures[saved_model.BYTES](encoded)["probabilities"].numpy()
             for image, answer, values, row in zip(some, expected, pixels, served, strict=True):
                 predictions = _check_image(stages, image, values, answer, row, models, calibrated_on)
@@ -131,6 +140,13 @@ def check_parity(
                     drawn[image.name] = Answers(answer, predictions)
                 bar.update()
     return Parity(stages, drawn)
+
+
+def _is_served(image: EncodedImage) -> bool:
+    """Returns whether `serving_bytes` reads the file as training does: plain ones, and those drawn for it."""
+    if image.probabilities is None:
+        return image.name not in ONLY_BY_READER
+    return is_plain(image.encoded)
 
 
 def _check_metadata(stages: Stages, folder: Path, models: list[_Model], info: ModelInfo) -> None:
@@ -199,7 +215,7 @@ def _check_image(
 ) -> dict[str, Prediction]:
     """One image: its file and its pixels, through every artefact. Returns the answers of the model files."""
     _check_probabilities(stages, "saved_model", served, expected.probabilities, image.name)
-    read = reader.decode_raster(image.encoded)
+    read = reader.decode_image(image.encoded).pixels
     same = read.shape == pixels.shape and np.array_equal(read, pixels)
     stages.add("decoders", 0 if same else _compare_pixels(read, pixels), image.name)
     try:

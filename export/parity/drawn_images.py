@@ -5,20 +5,25 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from covid_tfds import phantom
 from export.run_images import EncodedImage
 
+# Kinds that training and the predictor read, and `serving_bytes` does not.
+ONLY_BY_READER = ("turned.jpg", "12-bit.png", "lossless.webp", "grey.tif", "grey.bmp")
+
 
 def draw_images() -> list[EncodedImage]:
-    """Draw one image of each form: grey and colour, JPEG and PNG, large and small, 1 to 16 bits."""
+    """Draw one image of each form: grey and colour, large and small, 1 to 16 bits, in all file formats."""
     grey, other = (phantom.draw(index).image for index in (0, 1))
     colour = _to_colour(grey, other)
     wide = Image.fromarray(other).resize((391, 173))
     tall = Image.fromarray(colour).resize((187, 301))
     sixteen = np.asarray(Image.fromarray(other).resize((233, 261)), dtype=np.uint16) * 256 + 77
     alpha = np.dstack([np.asarray(tall), np.linspace(0, 255, tall.height)[:, None].repeat(tall.width, 1)])
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
     return [
         _encode("grey-wide.png", wide, "PNG"),
         _encode("grey.jpg", Image.fromarray(grey), "JPEG", quality=90),
@@ -30,6 +35,11 @@ def draw_images() -> list[EncodedImage]:
         _encode("alpha.png", Image.fromarray(alpha.astype(np.uint8), "RGBA"), "PNG"),
         _encode("palette.png", tall.quantize(64), "PNG"),
         _encode("1-bit.png", wide.convert("1"), "PNG"),
+        _encode("turned.jpg", tall, "JPEG", exif=turned),
+        _encode("12-bit.png", Image.fromarray(sixteen >> 4), "PNG"),
+        _encode("lossless.webp", tall, "WEBP", lossless=True),
+        _encode("grey.tif", wide, "TIFF"),
+        _encode("grey.bmp", wide, "BMP"),
     ]
 
 

@@ -19,13 +19,11 @@ class ComparedImages:
     Attributes:
         of_the_run: Images of the run.
         made_up: Drawn images.
-        left_out_as_exif_turns_them: Images of the run that were not compared: training ignored their EXIF orientation.
         calibrated_on: Images of the run that int8 was calibrated on; int8's stages compare the others.
     """
 
     of_the_run: list[str]
     made_up: list[str]
-    left_out_as_exif_turns_them: list[str]
     calibrated_on: list[str]
 
 
@@ -54,9 +52,7 @@ def find_failed(stages: Stages, int8: bool) -> Stage | None:
     return next((stage for name, stage in stages.items() if (name in names) == int8 and not stage.passed), None)
 
 
-def make_report(
-    stages: Stages, images: list[EncodedImage], left_out: list[str], calibrated_on: Collection[str]
-) -> ParityReport:
+def make_report(stages: Stages, images: list[EncodedImage], calibrated_on: Collection[str]) -> ParityReport:
     """Returns what parity.json holds."""
     with_int8 = any(stage.stage in stages for stage in INT8_STAGES)
     return ParityReport(
@@ -66,7 +62,6 @@ def make_report(
         images=ComparedImages(
             of_the_run=[image.name for image in images if image.probabilities is not None],
             made_up=[image.name for image in images if image.probabilities is None],
-            left_out_as_exif_turns_them=left_out,
             calibrated_on=sorted(calibrated_on),
         ),
         versions={"tensorflow": tf.__version__, "onnxruntime": onnxruntime.__version__},

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from covid_tfds.imaging.formats import SUFFIXES, is_dicom
+from covid_tfds.common.names import printable
+from covid_tfds.imaging.formats import SUFFIXES, looks_like_image
 
 HEATMAP_SUFFIX = ".heatmap.png"
 PIXELS_SUFFIX = ".pixels.png"
@@ -35,7 +35,7 @@ def find_images(paths: Iterable[Path]) -> list[ImageFile]:
     for path in paths:
         if not path.is_dir():
             images.append(ImageFile(path, Path(path.name)))
-        elif found := [file for file in sorted(path.rglob("*")) if looks_like_image(file)]:
+        elif found := [file for file in sorted(path.rglob("*")) if is_to_be_predicted(file)]:
             images += [ImageFile(file, file.relative_to(path)) for file in found]
         else:
             error = f"no images in this folder: looked for {', '.join(SUFFIXES)} and DICOM"
@@ -43,16 +43,24 @@ def find_images(paths: Iterable[Path]) -> list[ImageFile]:
     return images
 
 
-def looks_like_image(file: Path) -> bool:
-    """Returns whether a folder's file is to be predicted: by its suffix or, without one, its first bytes."""
-    if file.name.startswith(".") or file.name.endswith(HEATMAP_SUFFIX) or file.name == "DICOMDIR" or not file.is_file():
+def describe_passed_over(paths: Iterable[Path]) -> str:
+    """Returns how many files in folders are no images, and the first of them; "" if there is none.
+
+    Hidden files and heat maps of ours are not counted.
+    """
+    files = (file for path in paths if path.is_dir() for file in sorted(path.rglob("*")) if not file.is_dir())
+    shown = (file for file in files if not file.name.startswith(".") and not file.name.endswith(HEATMAP_SUFFIX))
+    others = [file for file in shown if not is_to_be_predicted(file)]
+    return (
+        f"passed over: {len(others)} file(s) that are no images, such as {printable(str(others[0]))}" if others else ""
+    )
+
+
+def is_to_be_predicted(file: Path) -> bool:
+    """Returns whether a folder's file is an image, by its suffix or its first bytes, and not one of our heat maps."""
+    if file.name.startswith(".") or file.name.endswith(HEATMAP_SUFFIX) or not file.is_file():
         return False
-    if file.suffix:
-        return file.suffix.lower() in SUFFIXES
-    # Scanners and archives name DICOM files without a suffix.
-    with contextlib.suppress(OSError), file.open("rb") as opened:
-        return is_dicom(opened.read(132))
-    return False
+    return looks_like_image(file)
 
 
 def name_outputs(images: Iterable[ImageFile], folder: Path, suffix: str) -> list[Path]:

@@ -96,3 +96,26 @@ def test_fingerprint_ignores_order_and_sees_every_fact():
         changed = getattr(examples, name).copy()
         changed[0] = changed[-1]
         assert dataclasses.replace(examples, **{name: changed}).fingerprint != examples.fingerprint
+
+
+def test_groups_are_patients_and_files_with_the_same_bytes():
+    encoded = [b"1", b"2", b"2", b"3", b"4", b"1"]
+    patients = np.asarray(["p2", "p2", "p1", "p3", "", ""])
+    examples = make_examples([0] * 6, encoded, patient_id=patients)
+    assert examples.groups.tolist() == ["image-5", "image-5", "image-5", "p3", "image-4", "image-5"]
+    assert make_examples([0, 1]).groups.tolist() == ["patient-0", "patient-1"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"patient_pattern": "("}, "regular expression"),
+        ({"patient_pattern": "person"}, "one group.*got 0"),
+        ({"exclude": "no-such.csv"}, r"no-such\.csv"),
+    ],
+)
+def test_flags_of_folders(tmp_path, flags, named):
+    with pytest.raises(UsageError, match=named):
+        DatasetRequest(dataset=str(tmp_path), **flags).validate()
+    with pytest.raises(UsageError, match="--dataset only"):
+        DatasetRequest(**flags).validate()

@@ -2,19 +2,17 @@
 
 import csv
 import dataclasses
-import io
 import shutil
 from pathlib import Path
 
 import pytest
-from PIL import ExifTags, Image
 
 from covid_tfds.common.errors import INTENDED_USE, UsageError
 from covid_tfds.common.files import write_checksums, write_text
 from covid_tfds.examples import DatasetRequest
 from export import __main__, exporting
 from export.file_names import ONNX
-from export.run_images import EncodedImage, leave_out_turned, read_run_images, sample_evenly
+from export.run_images import read_run_images, sample_evenly
 from trainer.run_folder import file_names
 from trainer.run_folder.predictions import Prediction
 from trainer.run_folder.run import Run, load
@@ -108,19 +106,6 @@ def test_parity_is_checked_on_all_images_of_a_small_dataset_and_a_sample_of_a_la
     chosen = [int(row.image_id) for row in sample_evenly(rows, 100)]
     assert len(set(chosen)) == 100
     assert (chosen[0], chosen[-1]) == (0, 999)
-
-
-def test_turned_images_are_left_out_and_named():
-    """Training did not see their EXIF orientation, the predictor does: no fault of the export."""
-    drawn = Image.new("L", (4, 3))
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6
-    images = []
-    for name, options in (("upright.png", {}), ("turned.png", {"exif": exif})):
-        file = io.BytesIO()
-        drawn.save(file, "PNG", **options)
-        images.append(EncodedImage(name, file.getvalue()))
-    assert leave_out_turned(images) == (images[:1], ["turned.png"])
 
 
 def test_images_come_from_tfds_too(tmp_path):

@@ -17,7 +17,9 @@ from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.imaging.reader import read_image
 from export import predict
 from export.file_names import ONNX
-from export.runtime import prediction_rows
+from export.runtime import image_files, prediction_rows
+from tests.fakes.dicom import radiograph
+from tests.fakes.layouts import write_images
 
 ROOT = Path(__file__).parents[2]
 
@@ -219,3 +221,16 @@ def test_a_closed_pipe_is_no_error(model, images, tmp_path):
     os.close(writer)
     assert done.returncode == 1
     assert done.stderr == ""
+
+
+def test_files_of_a_folder_are_found_by_content_and_others_are_counted(tmp_path):
+    write_images(tmp_path, "a.jpg", "sub/b.tif")
+    (tmp_path / "a.jpg").rename(tmp_path / "a.jfif")
+    (tmp_path / "1.2.840.99999.850819").write_bytes(radiograph(np.full((16, 16), 9, np.uint16)))
+    for name in ("notes.txt", "sub/list.csv", ".hidden", "a.jfif.heatmap.png"):
+        (tmp_path / name).write_text("no image")
+    found = image_files.find_images([tmp_path])
+    assert [image.place.as_posix() for image in found] == ["1.2.840.99999.850819", "a.jfif", "sub/b.tif"]
+    said = image_files.describe_passed_over([tmp_path, tmp_path / "a.jfif"])
+    assert "2 file(s)" in said
+    assert "notes.txt" in said

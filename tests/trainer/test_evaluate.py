@@ -87,12 +87,28 @@ def test_images_that_the_run_knows_are_no_external_validation(finished, phantom_
     assert not (finished / "external" / phantom_folder.name).exists()
 
 
-def test_patients_that_the_run_knows_are_left_out_where_names_agree(finished, elsewhere):
+def test_patients_with_the_runs_ids_are_left_out(finished, elsewhere):
     run, examples = load(finished), load_examples(DatasetRequest(dataset=str(elsewhere)))
-    patients = [run.predictions[0].patient_id if row == 2 else name for row, name in enumerate(examples.groups)]
+    assert np.flatnonzero(external.find_known_rows(run, examples)).tolist() == [3]
+    patients = [run.predictions[0].patient_id if row == 2 else f"p{row}" for row in range(len(examples))]
     examples = dataclasses.replace(examples, patient_id=np.asarray(patients))
-    assert np.flatnonzero(external.find_known_rows(run, examples, same_ids=True)).tolist() == [2, 3]
-    assert np.flatnonzero(external.find_known_rows(run, examples, same_ids=False)).tolist() == [3]
+    assert np.flatnonzero(external.find_known_rows(run, examples)).tolist() == [2, 3]
+
+
+def test_images_turned_and_encoded_again_are_left_out_and_counted(finished, elsewhere, phantom_folder, tmp_path):
+    folder = shutil.copytree(elsewhere, tmp_path / "again")
+    for number, file in enumerate(sorted((phantom_folder / "normal").iterdir())[:2]):
+        Image.open(file).rotate(1).resize((150, 130)).save(folder / "other" / f"turned-{number}.jpg", quality=80)
+    assert evaluate.main([str(finished), "--dataset", str(folder)]) == 0
+    found = read_json(finished / "external" / "again" / "metrics.json")
+    assert (found["test"]["n"], found["left_out"], found["near_duplicates"]) == (6, 3, 2)
+
+
+def test_without_the_runs_images_near_duplicates_are_not_looked_for(finished, elsewhere, monkeypatch, capsys):
+    run, examples = load(finished), load_examples(DatasetRequest(dataset=str(elsewhere)))
+    gone = dataclasses.replace(run.config, data=DatasetRequest(dataset="gone"))
+    assert external.find_near_duplicates(dataclasses.replace(run, config=gone), examples) is None
+    assert "gone" in capsys.readouterr().err
 
 
 def test_an_undecodable_image_is_named_and_nothing_is_written(finished, elsewhere, tmp_path, capsys):

@@ -6,12 +6,13 @@ from covid_tfds.examples import Examples
 from trainer.config import Config
 
 NOT_VALID = "Not a valid evaluation:"
+MOST_NAMED = 3
 UNTRAINED = (
     "The backbone is UNTRAINED (random weights): these metrics say nothing about what ImageNet weights would reach."
 )
 UNGROUPED = (
-    "Patients are unknown, so the split is by image and a patient may be in both splits: the metrics are probably too "
-    "high. A patients.csv (path,patient_id) in the dataset folder prevents that."
+    "Patients are unknown, so a patient may be in both splits: the metrics are probably too high. A patients.csv "
+    "(path,patient_id) in the dataset folder, or --patient_pattern, prevents that."
 )
 TUNED = (
     "--tune chose the recipe on the training split. The cross-validation covers the same images, so it is "
@@ -28,7 +29,17 @@ def list_invalidating(examples: Examples) -> tuple[str, ...]:
     """Returns what makes every metric on this dataset invalid, as `python -m covid_tfds.audit` finds it."""
     from covid_tfds.audit.validity import find_invalidating  # imported late: loading a run needs no pandas
 
-    return tuple(f"{NOT_VALID} {finding.message}" for finding in find_invalidating(examples))
+    return tuple(
+        f"{NOT_VALID} {finding.message}{_name_first(finding.items)}" for finding in find_invalidating(examples)
+    )
+
+
+def _name_first(items: list[dict]) -> str:
+    """Names the images or patients of a finding, the first few."""
+    firsts = [next(iter(item.values())) for item in items]
+    names = [" and ".join(first) if isinstance(first, list) else str(first) for first in firsts]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f" These are {', '.join(names[:MOST_NAMED])}{more}." if names else ""
 
 
 def list_caveats(config: Config, examples: Examples) -> tuple[str, ...]:

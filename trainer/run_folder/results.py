@@ -208,7 +208,8 @@ class External:
         threshold: The run's threshold.
         temperature: The run's temperature.
         dataset: The other dataset.
-        left_out: Images left out because they, or their patients, are in the run's own data.
+        left_out: Images left out because they, their near-duplicates or their patients are in the run's own data.
+        near_duplicates: Those of them that only the perceptual hash found; None where the run's images are gone.
         class_of: The run's class by the other dataset's class; classes that the run does not have are left out.
         unknown_classes: Number of images by class, of the other dataset's classes that the run does not have.
         missing_classes: The run's classes that the other dataset does not have.
@@ -221,6 +222,7 @@ class External:
     temperature: float
     dataset: DatasetId
     left_out: int
+    near_duplicates: int | None
     class_of: dict[str, str]
     unknown_classes: dict[str, int]
     missing_classes: tuple[str, ...]

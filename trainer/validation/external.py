@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from covid_tfds.audit.copies import find_copies
 from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
+from covid_tfds.conflicts import refuse_conflicts
 from covid_tfds.datasets import load_examples
-from covid_tfds.examples import DatasetRequest, Examples
+from covid_tfds.examples import UNKNOWN, DatasetRequest, Examples
+from covid_tfds.layouts import describe_examples
 from trainer.features import pipelines
 from trainer.metrics.evaluation import evaluate
 from trainer.run_folder import keras_file
@@ -32,16 +36,27 @@ def validate_externally(run: Run, request: DatasetRequest) -> ExternalValidation
             are in the run's own data.
     """
     examples = load_examples(request)
-    known = find_known_rows(run, examples, same_ids=run.config.data.dataset is None and request.dataset is None)
-    if known.all():
-        raise UsageError(f"{examples.name}: all {len(examples)} images or their patients are in {run.path}'s own data.")
+    if request.dataset:
+        print(describe_examples(examples))
+    refuse_conflicts(examples)
+    known = find_known_rows(run, examples)
+    copies = find_near_duplicates(run, examples)
+    left_out = known if copies is None else known | copies
+    if left_out.all():
+        raise UsageError(
+            f"{examples.name}: all {len(examples)} images or their patients are in {run.path}'s own data. If other "
+            "people have the same patient_id there, rename them."
+        )
     class_of = match_classes(run.environment.dataset.class_names, examples.class_names)
     if class_of is None:
         raise UsageError(
             f"{examples.name}: none of its classes [{', '.join(examples.class_names[1:])}] has the name of one of the "
             f"run's other classes [{', '.join(run.environment.dataset.class_names[1:])}]. Rename its folders."
         )
-    return _evaluate(run, request.name, examples.subset(np.flatnonzero(~known)), class_of, int(known.sum()))
+    validation = _evaluate(run, request.name, examples.subset(np.flatnonzero(~left_out)), class_of, int(left_out.sum()))
+    near_duplicates = None if copies is None else int((copies & ~known).sum())
+    metrics = dataclasses.replace(validation.metrics, near_duplicates=near_duplicates)
+    return dataclasses.replace(validation, metrics=metrics)
 
 
 def match_classes(own: Sequence[str], others: Sequence[str]) -> dict[str, str] | None:
@@ -89,6 +104,7 @@ def _evaluate(run: Run, name: str, examples: Examples, class_of: dict[str, str],
         temperature=run.metrics.temperature,
         dataset=identify_dataset(examples),
         left_out=left_out,
+        near_duplicates=None,
         class_of=class_of,
         unknown_classes=unknown,
         missing_classes=tuple(name for name in own if name not in class_of.values()),
@@ -102,18 +118,20 @@ def _evaluate(run: Run, name: str, examples: Examples, class_of: dict[str, str],
     return ExternalValidation(name, metrics, rows_of_table)
 
 
-def find_known_rows(run: Run, examples: Examples, same_ids: bool) -> np.ndarray:
-    """Returns bool [n]: True for images that are in the run's dataset, or whose patient is.
+def find_known_rows(run: Run, examples: Examples) -> np.ndarray:
+    """Returns bool [n]: True for images that are in the run's dataset, or whose patient is by the same patient_id."""
+    same_bytes = np.isin(examples.sha256, [row.sha256 for row in run.predictions])
+    same_patient = np.isin(examples.patient_id, [row.patient_id for row in run.predictions])
+    return same_bytes | (same_patient & (examples.patient_id != UNKNOWN))
 
-    Args:
-        run: The run.
-        examples: The other dataset.
-        same_ids: Whether both datasets number patients alike, as the builder's configs do.
-    """
-    known = np.isin(examples.sha256, [row.sha256 for row in run.predictions])
-    if same_ids:
-        known |= np.isin(examples.groups, [row.patient_id for row in run.predictions])
-    return known
+
+def find_near_duplicates(run: Run, examples: Examples) -> np.ndarray | None:
+    """Returns bool [n]: True for images that show a radiograph of the run's dataset; None where that is gone."""
+    try:
+        return find_copies(load_examples(run.config.data), examples)
+    except UsageError as error:
+        print(f"Near-duplicates of the run's images are not looked for: {error}", file=sys.stderr)
+        return None
 
 
 def predict(run: Run, examples: Examples) -> np.ndarray:
