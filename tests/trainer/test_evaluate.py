@@ -128,7 +128,7 @@ def test_a_stop_is_one_line_and_changes_nothing(finished, elsewhere, tmp_path, m
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     other = shutil.copytree(elsewhere, tmp_path / "another")
     assert evaluate.main([str(finished), "--dataset", str(other)]) == code
-    assert capsys.readouterr().err.strip().startswith("Stopped. The run is as it was")
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("Stopped. The run is as it was")
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
