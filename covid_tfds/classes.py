@@ -57,7 +57,7 @@ def choose_classes(examples: Examples, request: DatasetRequest) -> Examples:
     target = np.asarray([names.index(name) if name in names else -1 for name in found])
     labels = target[examples.labels]
     rows = np.argsort(np.where(labels < 0, len(names), labels), kind="stable")[: int((labels >= 0).sum())]
-    if examples.has_split:  # a prepared dataset is read fastest in the order in which it is stored
+    if not examples.layout:  # a prepared dataset is read fastest in the order in which it is stored
         rows = np.sort(rows)
     return dataclasses.replace(examples.subset(rows), class_names=names, labels=labels[rows])
 

@@ -45,13 +45,14 @@ class FileFacts:
 
 
 def to_examples(layout: Layout, request: DatasetRequest) -> Examples:
-    """Returns the images of a layout, sorted by class and name.
+    """Returns the images of a layout, sorted by class and file name: in whichever folders, the order is the same.
 
     Raises:
         UsageError: If a file can't be read, or two images have one name.
     """
     class_names = tuple(sorted({image.label for image in layout.images}))
-    images = sorted(layout.images, key=lambda image: (class_names.index(image.label), image.name))
+    place = {name: number for number, name in enumerate(class_names)}
+    images = sorted(layout.images, key=lambda image: (place[image.label], image.name.rpartition("/")[2], image.name))
     names = [image.name for image in images]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UsageError(f"--dataset {request.dataset}: two files are called {twice[0]}. Rename one.")
@@ -66,7 +67,7 @@ def to_examples(layout: Layout, request: DatasetRequest) -> Examples:
         class_names=class_names,
         image_id=_texts(names),
         patient_id=_texts(image.patient_id for image in images),
-        labels=np.asarray([class_names.index(image.label) for image in images], dtype=np.int64),
+        labels=np.asarray([place[image.label] for image in images], dtype=np.int64),
         split=split,
         sha256=sha256,
         facts=_collect_facts(images),

@@ -10,7 +10,7 @@ NAMES = ("Lung_Opacity", "COVID", "Normal")
 
 
 def choose(names=NAMES, **flags):
-    examples = make_examples([0, 1, 2, 1], class_names=names)
+    examples = make_examples([0, 1, 2, 1], class_names=names, layout="flat")
     return choose_classes(examples, DatasetRequest(**flags))
 
 
@@ -33,7 +33,7 @@ def test_a_subset_of_the_classes():
     assert examples.image_id.tolist() == ["image-1", "image-3", "image-2"]
 
 
-def test_a_given_split_keeps_its_order():
+def test_a_prepared_dataset_keeps_its_order():
     examples = make_examples(
         [0, 1, 0, 1], class_names=("a", "covid"), split=np.asarray(["train", "train", "test", "test"])
     )
