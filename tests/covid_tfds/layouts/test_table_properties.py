@@ -39,7 +39,7 @@ def tables(draw) -> Written:
         (
             f"films/{number}.png",
             draw(st.sampled_from(["covid", "normal", "Viral Pneumonia"])),
-            draw(st.sampled_from(["p1", "p2", "é3", "4"])),
+            draw(st.sampled_from(["p1", "p2", "é3", "q4"])),
             draw(st.sampled_from(["63", "007Y", ""])),
             draw(TEXT),
         )
