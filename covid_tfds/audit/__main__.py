@@ -59,8 +59,6 @@ def _audit(options: argparse.Namespace) -> int:
     request = from_namespace(DatasetRequest, options)
     request.validate()
     examples = load_examples(request)
-    if request.dataset:
-        print(describe_examples(examples), end="\n\n")
     output = options.output or Path("audits") / f"{request.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     with new_folder(output) as folder:
         try:
@@ -71,6 +69,8 @@ def _audit(options: argparse.Namespace) -> int:
         except BaseException:
             clear(folder)  # no part of an audit is of use
             raise
+    if request.dataset:
+        print(describe_examples(examples), end="\n\n")
     print(text.to_markdown(result, most_items=ITEMS_PRINTED))
     print(f"Full report: {output / 'audit.md'} and audit.json")
     return 1 if result.invalid else 0

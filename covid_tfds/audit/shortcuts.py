@@ -66,7 +66,7 @@ def compare_classes(table: pd.DataFrame, class_names: Sequence[str]) -> list[Com
     """
     table = table.assign(**{"aspect ratio": table.width / table.height})
     comparisons = []
-    for fact in (*CATEGORIES, *NUMBERS):
+    for fact in (fact for fact in (*CATEGORIES, *NUMBERS) if fact in table):
         known = table[is_known(table[fact])]
         if known.empty:
             continue

@@ -167,3 +167,15 @@ def test_small_folders_are_not_accused_by_chance():
     assert not width.strong
     many = pd.concat([few] * 5, ignore_index=True)
     assert compared(many)["width"].strong
+
+
+def test_of_three_classes_the_one_that_differs_most_counts():
+    labels = np.repeat(["covid", "normal", "pneumonia"], 12)
+    width = np.concatenate([np.arange(12.0), np.arange(12.0) + 0.5, np.arange(12.0) + 100])
+    known = pd.DataFrame({"label": labels, "width": width, "height": 1.0})
+    (found,) = [
+        one for one in shortcuts.compare_classes(known, ("covid", "normal", "pneumonia")) if one.fact == "width"
+    ]
+    assert found.association == 1
+    assert found.right_alone == pytest.approx(24 / 36)
+    assert found.strong

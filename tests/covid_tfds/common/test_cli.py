@@ -42,6 +42,14 @@ def test_an_error_of_the_user_is_one_line_and_exit_code_2(error, capsys):
     assert capsys.readouterr() == ("", "error: no folder\n" * 2)
 
 
+def test_control_characters_and_bytes_of_names_are_escaped(capsys):
+    def fail(_):
+        raise UsageError("f\x1b[31m\n\udce9.png is damaged")
+
+    assert cli.run_command([], lambda argv: argv, fail, str) == 2
+    assert capsys.readouterr().err == "error: f\\x1b[31m\\n\\xe9.png is damaged\n"
+
+
 def test_an_error_of_our_own_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
         run(lambda options: 1 / 0)
