@@ -16,6 +16,7 @@ import pyarrow.parquet
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import format_csv_row
+from covid_tfds.common.names import printable
 from covid_tfds.common.parts import this_worker
 from covid_tfds.imaging.limits import ImageError
 from export.bulk.inputs import DatasetPart, FilePart, read
@@ -85,7 +86,7 @@ class PredictPart:
         if unreadable:
             lines = [("image", "error"), *unreadable]
             text = "".join(format_csv_row(lines[0], dict(zip(lines[0], line, strict=True))) for line in lines)
-            self.output.write(text.encode(errors="backslashreplace"), UNREADABLE, f"{self.name}.csv")
+            self.output.write(text.encode(), UNREADABLE, f"{self.name}.csv")
         done = DonePart(len(self.images), len(unreadable), time.perf_counter() - start, this_worker())
         self.output.write_json(dataclasses.asdict(done), DONE, f"{self.name.partition('-')[0]}.json")
         return dataclasses.asdict(done)
@@ -125,8 +126,12 @@ def _resized(
         try:
             decoded = read(name, encoded)
         except ImageError as error:
-            return name, "", str(error)
-        return name, "; ".join([*decoded.notes, *find_warnings(decoded.pixels)]), model.resize(decoded.pixels)
+            return printable(name), "", str(error)
+        return (
+            printable(name),
+            "; ".join([*decoded.notes, *find_warnings(decoded.pixels)]),
+            model.resize(decoded.pixels),
+        )
 
     waiting = images.images()
     with ThreadPoolExecutor(READERS) as readers:

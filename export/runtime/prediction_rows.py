@@ -14,6 +14,7 @@ from PIL import Image
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import atomic, format_csv_row
+from covid_tfds.common.names import printable
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.overlay import draw_overlay
 from covid_tfds.imaging.reader import read_image
@@ -27,7 +28,7 @@ class PredictionRow:
     """The prediction of one image file, or why there is none.
 
     Attributes:
-        image: Path of the file.
+        image: Path of the file; bytes that are not UTF-8 and control characters are escaped.
         prediction: None for an image that could not be read.
         heatmap: Path of the image under its heat map, where one was written.
         error: Why the image could not be read.
@@ -52,17 +53,17 @@ def predict_row(predictor: Predictor, image: ImageFile, heatmap: Path | None, pn
         UsageError: If a PNG file can't be written, or the model gives no answer.
     """
     if image.error:
-        return PredictionRow(str(image.path), error=image.error)
+        return PredictionRow(printable(str(image.path)), error=image.error)
     try:
         decoded = read_image(image.path)
     except ImageError as error:
-        return PredictionRow(str(image.path), error=str(error))
+        return PredictionRow(printable(str(image.path)), error=str(error))
     prediction = predictor.predict_decoded(decoded)
     if heatmap:
         _write_heatmap(heatmap, image.path.name, decoded.pixels, prediction, predictor.info)
     if png:
         _write_pixels(png, decoded.pixels)
-    return PredictionRow(str(image.path), prediction, str(heatmap) if heatmap else None)
+    return PredictionRow(printable(str(image.path)), prediction, printable(str(heatmap)) if heatmap else None)
 
 
 def _write_heatmap(path: Path, name: str, pixels: np.ndarray, prediction: Prediction, info: ModelInfo) -> None:

@@ -234,3 +234,11 @@ def test_files_of_a_folder_are_found_by_content_and_others_are_counted(tmp_path)
     said = image_files.describe_passed_over([tmp_path, tmp_path / "a.jfif"])
     assert "2 file(s)" in said
     assert "notes.txt" in said
+
+
+def test_names_that_are_not_utf8_are_escaped_in_table_and_json(model, tmp_path, capsys):
+    write_images(tmp_path, "a.png")
+    (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"f\xe9vrier\x1b.png"))
+    assert predict.main([model, str(tmp_path), "--csv", str(tmp_path / "table.csv")]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    assert "f\\xe9vrier\\x1b.png" in (tmp_path / "table.csv").read_text(encoding="utf-8")

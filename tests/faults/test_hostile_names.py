@@ -91,7 +91,7 @@ def test_the_page_of_an_export_holds_no_markup(exported, tmp_path):
         dataset={"name": f"`{TAGS}"},
         weights={"name": f"`{TAGS}"},
     )
-    images = ComparedImages([TAGS], [TAGS], [TAGS], [TAGS])
+    images = ComparedImages([TAGS], [TAGS], [TAGS])
     report = ParityReport("pass", list(STAGES[:3]), images, {})
     page.write_page(folder, info, report, (7, 7), 10, None)
     text = (folder / PAGE).read_text(encoding="utf-8")

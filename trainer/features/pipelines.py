@@ -140,7 +140,7 @@ def naming_undecodable(examples: Examples) -> Iterator[None]:
         if not (bad := undecodable(examples)):
             raise
         raise UsageError(
-            f"{len(bad)} of {len(examples)} images in {examples.name} can't be decoded. Repair or remove: "
+            f"{len(bad)} image(s) in {examples.name} can't be decoded. Repair or remove: "
             f"{listed([f'{name}: {reason}' for name, reason in bad.items()])}."
         ) from error
 

@@ -19,6 +19,8 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from sklearn.metrics import ConfusionMatrixDisplay
 
+from trainer.report.glyphs import save_figure
+
 TRAIN_COLOUR, TEST_COLOUR = "#0072b2", "#d55e00"  # colour-blind readers can tell them apart
 
 
@@ -77,7 +79,7 @@ def draw_confusion_matrix(counts: Sequence[Sequence[float]], class_names: Sequen
     axis.set_title(title)
     buffer = io.BytesIO()
     with any_letters():
-        figure.savefig(buffer, format="png", dpi=100)
+        save_figure(figure, buffer, format="png", dpi=100)
     plt.close(figure)
     return np.asarray(Image.open(buffer))
 
@@ -85,7 +87,7 @@ def draw_confusion_matrix(counts: Sequence[Sequence[float]], class_names: Sequen
 def save(figure: plt.Figure, path: Path) -> None:
     """Writes a plot as PNG in one step, and closes it."""
     with atomic(path) as temporary, any_letters():
-        figure.savefig(temporary, dpi=120, metadata={"Software": None})
+        save_figure(figure, temporary, dpi=120, metadata={"Software": None})
     plt.close(figure)
 
 

@@ -23,6 +23,7 @@ from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
 from trainer.metrics.operating_point import predictive_values
 from trainer.report import plots
+from trainer.report.glyphs import save_figure
 from trainer.run_folder.decision_results import ReliabilityBin
 from trainer.run_folder.estimate import Estimate
 
@@ -65,7 +66,7 @@ def render_svg(draw: Callable[..., None], *content: Any, size: tuple[float, floa
         draw(axes, *content)
         text = io.StringIO()
         with plots.any_letters():
-            figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+            save_figure(figure, text, format="svg", metadata={"Date": None, "Creator": None})
         plt.close(figure)
     return text.getvalue()
 
