@@ -16,7 +16,7 @@ COLUMNS = ("path", "other_path", "sha256")
 
 def find_conflicts(examples: Examples) -> list[tuple[int, int]]:
     """Returns pairs of rows with the same bytes and different labels: the first image of each label, of each file."""
-    rows_of = defaultdict(dict)
+    rows_of: defaultdict[str, dict[int, list[int]]] = defaultdict(dict)
     for row, (sha256, label) in enumerate(zip(examples.sha256.tolist(), examples.labels.tolist(), strict=True)):
         rows_of[sha256].setdefault(label, []).append(row)
     pairs = []

@@ -259,5 +259,5 @@ class Examples:
             **{name: getattr(self, name)[rows] for name in columns},
             facts={name: values[rows] for name, values in self.facts.items()},
             read=lambda part: self.read(rows[part]),
-            read_masks=None if self.read_masks is None else lambda part: self.read_masks(rows[part]),
+            read_masks=None if (masks := self.read_masks) is None else lambda part: masks(rows[part]),
         )

@@ -125,7 +125,7 @@ def _decode_raster(encoded: bytes) -> DecodedImage:
         upright = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):
             grey = np.asarray(upright).astype(np.uint16)
-            is_negative = image.format == "TIFF" and image.tag_v2.get(TIFF_PHOTOMETRIC) == WHITE_IS_ZERO
+            is_negative = image.format == "TIFF" and getattr(image, "tag_v2", {}).get(TIFF_PHOTOMETRIC) == WHITE_IS_ZERO
             return _to_8_bits(grey, image.info.get("transparency"), is_negative)
         if image.mode == "CMYK":
             # Adobe stores inks negative, and Pillow takes every JPEG for Adobe's.

@@ -42,8 +42,8 @@ class FileIndex:
             for start in range(1, len(parts)):
                 tail = "/".join(parts[start:])
                 for key in (tail, tail.lower()):
-                    if len(rows := self._whole.get(key, ())) == 1:
-                        return min(rows)
+                    if len(found := self._whole.get(key, set())) == 1:
+                        return min(found)
         return None
 
 

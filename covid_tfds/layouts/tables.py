@@ -33,7 +33,7 @@ class Table:
 
     def find_column(self, *names: str) -> str | None:
         """Returns the first column with one of these names, the first name first; case, blanks and _ don't matter."""
-        simple = {}
+        simple: dict[str, str] = {}
         for column in self.columns:
             simple.setdefault(simplify(column), column)
         return next((simple[name] for name in names if name in simple), None)

@@ -118,7 +118,7 @@ def test_bad_usage_is_one_line_and_leaves_nothing(folder, tmp_path, capsys):
     new = ("--output", str(tmp_path / "audit"))
     assert "no such folder" in refused("--dataset", str(tmp_path / "typo"), *new)
     assert "no such folder" in refused("--manual_dir", str(tmp_path / "typo"), *new)
-    assert "10 images outside" in refused("--dataset", str(folder / "covid"), *new)
+    assert "images outside" in refused("--dataset", str(folder / "covid"), *new)
     assert "exists" in refused("--dataset", str(folder), "--output", str(folder))
     in_a_file = folder / "covid" / "0.png" / "audit"
     assert "0.png" in refused("--dataset", str(folder), "--output", str(in_a_file))
