@@ -6,6 +6,7 @@ from trainer.report.terminal import describe_results
 from trainer.run_folder.run import load
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "seed",
     [pytest.param(42, marks=pytest.mark.slow), *(pytest.param(seed, marks=pytest.mark.trial) for seed in (1, 2))],
