@@ -52,7 +52,11 @@ class Config:
     device: str | None = flag(None, "'cpu' leaves out a GPU that TensorFlow sees", choices=DEVICES)
     recipe: str = flag("default", "'default', or 'tutorial' to repeat the 2020 tutorial exactly", choices=RECIPES)
     epochs: int = flag(25, "passes over the training images")
-    batch_size: int = flag(8, "images in a training step")
+    batch_size: int | None = flag(
+        None,
+        "images in a training step (default: a hundredth of the training images, as a power of two from 8 to 128)",
+        type=int,
+    )
     learning_rate: float = flag(1e-3, "Adam's learning rate at the first step")
     class_weights: bool = flag(
         False, "train as if every class had equally many images; probabilities are corrected back to the real shares"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 POOLINGS = ("corner", "average", "max", "average_and_max")
 SCALINGS = ("unit", "caffe")
 CUTS = ("block4_pool", "block5_pool")
+SMALLEST_BATCH, LARGEST_BATCH = 8, 128  # of the default; both and all between are powers of two
 DECAYS = ("inverse_time", "cosine", "constant")
 
 
@@ -112,6 +113,17 @@ TUTORIAL = Recipe(
     keep_original=False,
 )
 DEFAULT = Recipe()
+
+
+def choose_batch_size(training_images: int) -> int:
+    """Returns the default batch size: a hundredth of the training images, as a power of two from 8 to 128.
+
+    Example:
+        >>> [choose_batch_size(images) for images in (40, 1_599, 1_600, 5_000, 17_000)]
+        [8, 8, 16, 32, 128]
+    """
+    hundredth = max(training_images // 100, SMALLEST_BATCH)
+    return min(1 << (hundredth.bit_length() - 1), LARGEST_BATCH)
 
 
 def named(name: str, *, epochs: int, batch_size: int, learning_rate: float, class_weights: bool = False) -> Recipe:

@@ -126,7 +126,7 @@ def _choose_recipe(
     recipe = recipes.named(
         config.recipe,
         epochs=config.epochs,
-        batch_size=config.batch_size,
+        batch_size=config.batch_size or recipes.choose_batch_size(len(examples.rows("train"))),
         learning_rate=config.learning_rate,
         class_weights=config.class_weights,
     )

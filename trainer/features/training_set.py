@@ -11,6 +11,7 @@ from covid_tfds.conflicts import refuse_conflicts
 from covid_tfds.datasets import load_examples
 from covid_tfds.examples import Examples
 from trainer.config import Config
+from trainer.recipes import SMALLEST_BATCH
 
 SPLITS = ("train", "test")
 MIN_GROUPS = 5
@@ -36,8 +37,9 @@ def load_training_set(config: Config) -> Examples:
                 raise UsageError(
                     f"{examples.name}: no '{name}' image in the {split} split; every class must be in both splits."
                 )
-    if config.batch_size > (n := len(examples.rows("train"))):
-        raise UsageError(f"--batch_size {config.batch_size} is larger than the training split ({n} images).")
+    batch_size, n = config.batch_size or SMALLEST_BATCH, len(examples.rows("train"))
+    if batch_size > n:
+        raise UsageError(f"--batch_size {batch_size} is larger than the training split ({n} images).")
     return examples
 
 

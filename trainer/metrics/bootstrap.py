@@ -2,23 +2,25 @@
 
 Two images of one patient are not independent, so a replicate draws whole patients with replacement (Field and Welsh
 2007, Bootstrapping clustered data). Patients with images of the same classes are drawn among themselves, so that every
-replicate holds every class. A replicate is a row of weights: how often each image was
-drawn. The predictions stay as they are; no model is trained again.
+replicate holds every class. A replicate is a row of weights: how often each image was drawn. The predictions stay as
+they are; no model is trained again. The same images are drawn once for all metrics.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-REPLICATES = 2000
+from trainer.metrics.effort import choose_replicates
+
 SEED = 42
 CHUNK = 500_000  # weights held at a time, each several times over
 
 
 def draw_replicates(labels: np.ndarray, patients: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields image weights, float64 [some replicates, n], REPLICATES rows in all; the same for the same arguments.
+    """Yields image weights, float64 [some replicates, n], `choose_replicates` rows in all; the same for the same images.
 
     Args:
         labels: Classes [n] of any sortable kind, such as ~is_positive.
@@ -29,19 +31,28 @@ def draw_replicates(labels: np.ndarray, patients: np.ndarray) -> Iterator[np.nda
     has_class = np.zeros((patient.max() + 1, len(classes)), dtype=np.int64)
     has_class[patient, label] = 1
     stratum = has_class @ (1 << np.arange(len(classes)))
+    for drawn in _draw_patients(stratum.tobytes(), choose_replicates(len(patient)), max(1, CHUNK // len(patient))):
+        yield drawn[:, patient].astype(np.float64)
+
+
+@functools.lru_cache(maxsize=8)
+def _draw_patients(strata: bytes, replicates: int, rows: int) -> tuple[np.ndarray, ...]:
+    """How often each patient is drawn, int16 [`rows`, patients] each time. strata: int64 [patients], as bytes."""
+    stratum = np.frombuffer(strata, np.int64)
     random = np.random.default_rng(SEED)
-    rows = max(1, CHUNK // len(patient))
-    for start in range(0, REPLICATES, rows):
-        drawn = np.empty((min(rows, REPLICATES - start), len(has_class)))
+    chunks = []
+    for start in range(0, replicates, rows):
+        drawn = np.empty((min(rows, replicates - start), len(stratum)), np.int16)
         for members in (np.flatnonzero(stratum == s) for s in np.unique(stratum)):
             drawn[:, members] = random.multinomial(len(members), np.full(len(members), 1 / len(members)), len(drawn))
-        yield drawn[:, patient]
+        chunks.append(drawn)
+    return tuple(chunks)
 
 
 def bootstrap_ratios(
     ratios: Sequence[tuple[np.ndarray, np.ndarray]], labels: np.ndarray, patients: np.ndarray
 ) -> np.ndarray:
-    """Returns the bootstrap distributions of ratios of sums over images, float64 [ratios, REPLICATES]; NaN for 0 / 0.
+    """Returns the bootstrap distributions of ratios of sums over images, float64 [ratios, replicates]; NaN for 0 / 0.
 
     Args:
         ratios: Numerator and denominator of each, float [n].
@@ -54,7 +65,7 @@ def bootstrap_ratios(
 
 
 def bootstrap_area(area: Callable, is_positive: np.ndarray, patients: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Returns the bootstrap distribution of an area's mean over repeats, float64 [REPLICATES].
+    """Returns the bootstrap distribution of an area's mean over repeats, float64 [replicates].
 
     Args:
         area: `roc_area` or `pr_area`.

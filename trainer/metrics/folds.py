@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from covid_tfds.common.errors import UsageError
+from trainer.metrics.effort import REPEATS
 
 FOLDS = 5
-REPEATS = 5
 ATTEMPTS, ANOTHER = 20, 10_000  # tries of an assignment, and what the next one adds to its seed
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from covid_tfds.common.errors import UsageError
 from trainer.config import Config
+from trainer.recipes import SMALLEST_BATCH
 
 CPU_REPLICAS = 2
 EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:9000", "10.0.0.2:9000"]}, "task": {"type": "worker", "index": 0}}'
@@ -39,9 +40,10 @@ def strategy(config: Config) -> tf.distribute.Strategy:
         chosen = tf.distribute.MultiWorkerMirroredStrategy()
     else:
         chosen = tf.distribute.get_strategy()
-    if config.fine_tune and config.batch_size % chosen.num_replicas_in_sync:
+    batch_size = config.batch_size or SMALLEST_BATCH  # larger ones are multiples of the smallest
+    if config.fine_tune and batch_size % chosen.num_replicas_in_sync:
         raise UsageError(
-            f"--batch_size {config.batch_size} can't be divided by {chosen.num_replicas_in_sync} replicas, which would "
+            f"--batch_size {batch_size} can't be divided by {chosen.num_replicas_in_sync} replicas, which would "
             "weigh images differently. Choose a multiple."
         )
     return chosen

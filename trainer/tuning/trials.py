@@ -19,7 +19,7 @@ from trainer.config import Config
 from trainer.features.backbone_features import Backbone, Features, default_folder
 from trainer.metrics.folds import assign_folds, check_patients
 from trainer.models import head_fitting, heads
-from trainer.recipes import Augmentation, Recipe
+from trainer.recipes import Augmentation, Recipe, choose_batch_size
 from trainer.tuning import hypermodel
 from trainer.tuning.scores import HeldOut
 
@@ -69,6 +69,7 @@ class Problem:
 
         targets = heads.one_hot(training.labels, len(training.class_names))
         check_patients(training.labels, training.groups, training.class_names)
+        batch_size = config.batch_size or choose_batch_size(len(training))
         fold = assign_folds(training.labels, training.groups, config.seed, repeats=1, most_folds=config.folds)[0]
         problem = cls(
             held_out=HeldOut(targets.astype(bool), training.groups, fold),
@@ -76,14 +77,14 @@ class Problem:
             targets=targets,
             image_id=training.image_id,
             features=pooled_features,
-            batch_size=config.batch_size,
+            batch_size=batch_size,
             seed=config.seed,
             settings={
                 "seed": config.seed,
                 "folds": config.folds,
                 "tuner": config.tuner,
                 "trials": config.trials,
-                "batch_size": config.batch_size,
+                "batch_size": batch_size,
                 "precision": backbone.precision,
                 "dataset": examples.fingerprint,
                 "backbone": backbone.sha256,

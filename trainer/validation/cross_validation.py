@@ -14,6 +14,7 @@ import numpy as np
 
 from covid_tfds.common import progress
 from covid_tfds.examples import Examples
+from trainer.metrics.effort import choose_repeats, choose_replicates
 from trainer.metrics.evaluation import compute_metrics
 from trainer.metrics.folds import assign_folds, check_patients
 from trainer.models import heads
@@ -25,10 +26,10 @@ from trainer.run_folder.results import CrossValidation
 HOW = (
     "In each repeat every image is predicted once, by a head that was {trained}. A fold's threshold comes from the "
     "other folds. Values are means over repeats (precision and F1: of all repeats together); confidence intervals "
-    "count {unit}."
+    "count {unit}, from {replicates} bootstrap replicates."
 )
-GROUPED = HOW.format(trained="trained on no image of its patient", unit="patients")
-UNGROUPED = HOW.format(trained="not trained on it; patients are unknown", unit="images")
+GROUPED = {"trained": "trained on no image of its patient", "unit": "patients"}
+UNGROUPED = {"trained": "not trained on it; patients are unknown", "unit": "images"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class FoldPlan:
 def plan_folds(examples: Examples, rows: np.ndarray, seed: int) -> FoldPlan:
     """Returns repeated, stratified, patient-grouped folds of `rows`; raises UsageError as `check_patients` does."""
     check_patients(examples.labels[rows], examples.groups[rows], examples.class_names)
-    return FoldPlan(rows, assign_folds(examples.labels[rows], examples.groups[rows], seed))
+    repeats = choose_repeats(len(examples))
+    return FoldPlan(rows, assign_folds(examples.labels[rows], examples.groups[rows], seed, repeats))
 
 
 def predict_out_of_fold(
@@ -106,7 +108,9 @@ def compute_cross_validation(examples: Examples, predicted: OutOfFold) -> CrossV
     metrics = compute_metrics(examples.labels, examples.groups, predicted.probabilities, decided, examples.class_names)
     if not examples.patients_known:
         metrics = dataclasses.replace(metrics, patients=None)
-    how = GROUPED if examples.patients_known else UNGROUPED
+    how = HOW.format(
+        **(GROUPED if examples.patients_known else UNGROUPED), replicates=f"{choose_replicates(len(examples)):,}"
+    )
     return CrossValidation(**vars(metrics), folds=int(folds.max()) + 1, repeats=len(folds), how=how)
 
 

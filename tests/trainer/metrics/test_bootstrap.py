@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from trainer.metrics import bootstrap
+from trainer.metrics import bootstrap, effort
 from trainer.metrics.one_vs_rest import compute_auroc, estimate_ratios, list_ratios
 
 
@@ -23,7 +23,7 @@ def test_whole_patients_are_drawn_and_both_classes_stay():
     patients = np.asarray(["a", "a", "a", "b", "c", "c", "d", "d"])
     positive = np.asarray([True, True, True, True, False, False, True, False])
     weights = np.concatenate(list(bootstrap.draw_replicates(~positive, patients)))
-    assert weights.shape == (bootstrap.REPLICATES, 8)
+    assert weights.shape == (effort.REPLICATES, 8)
     for name in "abcd":
         of_one = weights[:, patients == name]
         assert np.all(of_one == of_one[:, :1])

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from covid_tfds.common.errors import UsageError
-from trainer.metrics.folds import FOLDS, REPEATS, assign_folds, check_patients
+from trainer.metrics.effort import REPEATS
+from trainer.metrics.folds import FOLDS, assign_folds, check_patients
 
 PATIENTS = np.repeat(np.arange(24), 2)
 LABELS = (PATIENTS % 2).astype(int)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from trainer.metrics import bootstrap, operating_point
+from trainer.metrics import bootstrap, effort, operating_point
 from trainer.metrics.calibration import probabilities
 from trainer.metrics.operating_point import (
     choose_operating_point,
@@ -69,7 +69,7 @@ def test_with_two_classes_a_temperature_changes_no_decision():
 
 
 def test_the_thresholds_uncertainty_is_that_of_drawing_patients_and_choosing_again(monkeypatch):
-    monkeypatch.setattr(bootstrap, "REPLICATES", 300)
+    monkeypatch.setattr(effort, "REPLICATES", 300)
     random = np.random.default_rng(3)
     is_positive, patients = np.arange(40) < 18, np.arange(40) // 2
     scores = np.clip(random.normal(np.where(is_positive, 0.6, 0.4), 0.2, (2, 40)), 0, 1).round(2)
