@@ -20,7 +20,7 @@ CHUNK = 500_000  # weights held at a time, each several times over
 
 
 def draw_replicates(labels: np.ndarray, patients: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields image weights, float64 [some replicates, n], `choose_replicates` rows in all; the same for the same images.
+    """Yields image weights, float64 [some replicates, n], `choose_replicates` rows in all; always the same draws.
 
     Args:
         labels: Classes [n] of any sortable kind, such as ~is_positive.
