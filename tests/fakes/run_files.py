@@ -199,7 +199,7 @@ def environment() -> Environment:
         run_id="0123456789ab",
         versions={"python": "3.11", "keras": "3.15"},
         platform="Linux",
-        precision=Precision("float32", 0.0),
+        precision=Precision("float32"),
     )
 
 

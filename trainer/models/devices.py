@@ -25,3 +25,9 @@ def configure_devices(config: Config) -> int:
         if config.device == "cpu":
             tf.config.set_visible_devices([], "GPU")
     return 1 if one_batch_at_a_time else threads
+
+
+def name_device() -> str:
+    """Returns "CPU", or the name of the GPU that TensorFlow computes on."""
+    gpus = tf.config.get_visible_devices("GPU")
+    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU"

@@ -44,8 +44,10 @@ def describe_results(run: Run) -> str:
         parts.insert(0, list(invalid))
     notes = [note for note in run.environment.notes if note not in invalid]
     if (precision := run.environment.precision) and precision.name != "float32":
-        change = precision.largest_probability_change
-        notes.append(f"{precision.name} features change a test image's probability by {change:.1g} at most.")
+        notes.append(
+            f"{precision.name} features, compared with float32 on {precision.images} test images: probabilities change "
+            f"by {precision.largest_probability_change:.1g} at most, decisions flipped: {precision.flipped}."
+        )
     text = "\n\n".join("\n".join(part) for part in parts)
     return "\n".join([text, *notes])
 

@@ -63,11 +63,15 @@ class Precision:
 
     Attributes:
         name: "float32" or "bfloat16".
-        largest_probability_change: Largest difference of a test image's probability from float32.
+        images: Test images on which it was compared with float32.
+        largest_probability_change: Largest difference of one of their probabilities.
+        flipped: How many of them are decided otherwise by one of the two rules.
     """
 
     name: str
-    largest_probability_change: float
+    images: int = 0
+    largest_probability_change: float = 0.0
+    flipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class Environment:
         versions: Version of Python and of each package that numbers depend on.
         platform: Operating system and machine.
         precision: None until it is measured, at the end of the run.
+        device: "CPU", or the name of the GPU that TensorFlow computed on; None until the end of the run.
     """
 
     schema: int
@@ -97,6 +102,7 @@ class Environment:
     versions: dict[str, str]
     platform: str
     precision: Precision | None = None
+    device: str | None = None
 
     @property
     def invalid(self) -> tuple[str, ...]:
@@ -105,7 +111,7 @@ class Environment:
 
 
 def describe_environment(config: Config, examples: Examples, recipe: Recipe, weights: Weights) -> Environment:
-    """Returns what the numbers of a run with this recipe depend on; without the precision, which is measured later."""
+    """Returns what the numbers of a run with this recipe depend on; without what is measured at its end."""
     inputs: dict[str, Any] = {
         "schema": file_names.SCHEMA,
         "seed": config.seed,

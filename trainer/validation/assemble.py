@@ -15,6 +15,7 @@ from trainer.config import Config
 from trainer.features.backbone_features import Features
 from trainer.features.head_training import predict_probabilities
 from trainer.metrics.evaluation import evaluate
+from trainer.models.devices import name_device
 from trainer.run_folder import file_names
 from trainer.run_folder.dataset_card import describe_dataset
 from trainer.run_folder.decision_results import DecisionRates
@@ -55,8 +56,9 @@ def assemble_run(
     examples = features.examples
     probabilities = predict_probabilities(features, head)
     environment = describe_environment(config, examples, features.recipe, features.backbone.weights)
-    environment = dataclasses.replace(environment, precision=measure_precision(features, head, probabilities))
     metrics = compute_run_metrics(examples, probabilities, validation, fine_tuning)
+    precision = measure_precision(features, head, probabilities, metrics.threshold)
+    environment = dataclasses.replace(environment, precision=precision, device=name_device())
     predictions = list_predictions(examples, probabilities, metrics.threshold)
     run = Run(path, config, environment, metrics, predictions)
     out_of_fold = validation.out_of_fold.probabilities.mean(0)

@@ -197,6 +197,12 @@ def test_bfloat16_features_are_near_float32_ones(examples, backbone, tmp_path):
     np.testing.assert_allclose(rounded, exact, atol=0.03 * exact.max())
 
 
+@pytest.mark.parametrize(("flags", "chosen"), [("avx512_bf16", "float32"), ("avx512_bf16 amx_bf16", "bfloat16")])
+def test_auto_takes_bfloat16_where_there_is_amx(monkeypatch, flags, chosen):
+    monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: f"flags : fpu sse {flags}")
+    assert vgg16.choose_precision("auto") == chosen
+
+
 def test_bfloat16_is_refused_where_the_cpu_lacks_it(monkeypatch):
     monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: "flags : fpu sse avx2")
     with pytest.raises(UsageError, match="AVX512-BF16"):
