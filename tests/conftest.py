@@ -180,7 +180,7 @@ def curated_run(train, manual_dir) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_run(shared, own_caches) -> Path:
-    """A run folder with a small, unsaturated head, trained on 26 drawn radiographs of all kinds. Not to be changed."""
+    """A run folder with a small, unsaturated head, trained on 30 drawn radiographs of all kinds. Not to be changed."""
     from tests.fakes import trained_run
 
     folder = shared / "trained"
