@@ -36,6 +36,8 @@ from trainer.run_folder.results import (
 from trainer.run_folder.run import Run
 from trainer.run_folder.saliency import Mean, Opacities, Saliency, SaliencyImage
 from trainer.run_folder.shortcut_results import ControlResult, ModelResult, Shortcuts
+from trainer.run_folder.typicality import Reference
+from trainer.run_folder.typicality_results import ImageTypicality, NearestImage, Typicality
 
 HOSTILE = "<img src=x onerror=alert(1)> | `*[a](b)"
 UNDEFINED = Estimate(None, None, 3, "there are images of one class only")
@@ -188,6 +190,21 @@ def subgroups() -> dict[str, dict[str, Subgroup]]:
     return {"sex": {"F": women, HOSTILE: men}}
 
 
+def reference() -> Reference:
+    """Four training images of four patients, with features of eight values."""
+    vectors = np.eye(4, 8) + 1
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Reference(unit.astype(np.float16), np.arange(4), np.asarray([f"i{row}" for row in range(4)]))
+
+
+def typicality() -> Typicality:
+    """One test image that is declined and drawn, one that is neither."""
+    nearest = NearestImage("i0", "covid", "", 0.1)
+    declined = ImageTypicality(HOSTILE, "covid", "", 0.3, 0.2, True, nearest, "typicality/00.jpg")
+    usual = ImageTypicality("usual", "normal", "CC BY 4.0", 0.1, 0.8, False, nearest, None)
+    return Typicality(0.2, 4, 4, (0.1, 0.1, 0.1, 0.12), 1, (declined, usual))
+
+
 def environment() -> Environment:
     return Environment(
         schema=file_names.SCHEMA,
@@ -231,7 +248,9 @@ def make(folder: Path, verdict: str = "shortcut") -> tuple[Run, RunDetails]:
         history=tuple({"loss": 1 / e, "accuracy": 0.8, "val_loss": 1 / e, "val_accuracy": 0.7} for e in (1, 2)),
         dataset=dataset(),
         saliency=saliency(),
-        overlays={name: file.getvalue() for name in ("saliency/00.jpg", "saliency/01.jpg")},
+        reference=reference(),
+        typicality=typicality(),
+        overlays={name: file.getvalue() for name in ("saliency/00.jpg", "saliency/01.jpg", "typicality/00.jpg")},
     )
     return run, details
 

@@ -40,6 +40,7 @@ def make_run(folder: Path, dataset: Path, **changes) -> Path:
     from trainer.run_folder.dataset_card import describe_dataset
     from trainer.run_folder.environment import describe_environment
     from trainer.run_folder.predictions import list_predictions
+    from trainer.validation.typicality import build_reference
 
     config = Config(data=DatasetRequest(dataset=str(dataset)), weights="random")
     recipe = dataclasses.replace(Recipe(augmentation=Augmentation(), l2=0.05), **changes)
@@ -58,6 +59,7 @@ def make_run(folder: Path, dataset: Path, **changes) -> Path:
     folder.mkdir()
     save_config(folder, config)
     build_model(features, head).save(run.model_path)
-    save(run, dataclasses.replace(details, dataset=describe_dataset(examples)))
+    reference = build_reference(features)
+    save(run, dataclasses.replace(details, dataset=describe_dataset(examples), reference=reference))
     write_checksums(folder)
     return folder

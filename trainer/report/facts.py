@@ -84,6 +84,7 @@ def collect_facts(run: Run, details: RunDetails) -> dict[str, Any]:
         "metrics": run.metrics,
         "dataset": details.dataset,
         "saliency": details.saliency,
+        "typicality": details.typicality,
         "history": details.history,
         "tuning": details.tuning,
         "external": {one.name: one.metrics for one in details.external},

@@ -34,6 +34,7 @@ from trainer.run_folder.results import Argmax, Metrics
 from trainer.run_folder.run import Run
 from trainer.run_folder.saliency import SaliencyImage
 from trainer.run_folder.shortcut_results import Shortcuts
+from trainer.run_folder.typicality_results import ImageTypicality
 
 
 def render(run: Run, details: RunDetails, facts: dict[str, Any], plots: dict[str, str]) -> str:
@@ -60,6 +61,7 @@ def render(run: Run, details: RunDetails, facts: dict[str, Any], plots: dict[str
         tuning_plot=_uri("image/png", details.tuning_plot) if details.tuning_plot else None,
         gallery=_list_gallery(details),
         heat_colours=", ".join(f"rgb{tuple(colour)}" for colour in overlay.COLOURS.tolist()),
+        pairs=_list_pairs(details),
         validated=name_cross_validation(run.metrics).capitalize(),
         weights_name=name_weights(run),
         published=PUBLISHED if is_tutorial(run) else None,
@@ -103,6 +105,7 @@ def draw_plots(run: Run, details: RunDetails) -> dict[str, str]:
         "calibration": render_svg(
             svg_charts.draw_calibration, bins.bins_before, bins.bins if bins.applied else None, positive
         ),
+        "distances": render_svg(svg_charts.draw_distances, details.typicality),
         "training": render_svg(svg_charts.draw_training, details.history, len(names), size=(4.2, 4.4), rows=2),
     }
     size = 1.5 + 0.9 * len(names)
@@ -195,6 +198,12 @@ def _list_gallery(details: RunDetails) -> dict[str, list[tuple[SaliencyImage, st
         if content := details.overlays.get(image.overlay or ""):
             groups[image.group].append((image, _uri("image/jpeg", content)))
     return groups
+
+
+def _list_pairs(details: RunDetails) -> list[tuple[ImageTypicality, str]]:
+    """The least typical test images, with the data: URI of each beside the nearest training image."""
+    drawn = ((image, details.overlays.get(image.pair or "")) for image in details.typicality.images)
+    return [(image, _uri("image/jpeg", content)) for image, content in drawn if content]
 
 
 def _uri(media_type: str, content: bytes) -> str:

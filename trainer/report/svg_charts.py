@@ -26,6 +26,7 @@ from trainer.report import plots
 from trainer.report.glyphs import save_figure
 from trainer.run_folder.decision_results import ReliabilityBin
 from trainer.run_folder.estimate import Estimate
+from trainer.run_folder.typicality_results import Typicality
 
 # Okabe and Ito's palette: colour-blind readers can tell the colours apart, and on grey paper the line styles differ.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#666666"
@@ -170,6 +171,18 @@ def draw_controls(axis: Axes, bars: Sequence[tuple[str, Estimate, str]]) -> None
     axis.text(0.5, -0.75, "chance", color=GREY, ha="center", va="bottom", fontsize=9)
     axis.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     axis.set(xlabel="AUROC", xlim=(0, 1.02), ylim=(len(bars) - 0.5, -0.8))
+
+
+def draw_distances(axis: Axes, typicality: Typicality) -> None:
+    """Draws the share of training images, and of test images, up to each distance to the nearest training images."""
+    sets = {
+        "training images, to other patients": typicality.reference_distances,
+        "test images": [image.distance for image in typicality.images],
+    }
+    for (name, distances), (colour, style) in zip(sets.items(), STYLES, strict=False):
+        axis.ecdf(distances, color=colour, linestyle=style, linewidth=1.8, label=name)
+    axis.set(xlabel="distance", ylabel="share of images", ylim=(-0.02, 1.02))
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
 
 
 def draw_training(axes: Sequence[Axes], history: Sequence[dict[str, float]], classes: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from covid_tfds.common.files import atomic, read_csv, read_json, write_csv, write_text
@@ -14,6 +14,8 @@ from trainer.run_folder.results import External
 from trainer.run_folder.run import Run
 from trainer.run_folder.saliency import Saliency
 from trainer.run_folder.typed_files import read_result, read_rows, write_result, write_rows
+from trainer.run_folder.typicality import Reference, load_reference, save_reference
+from trainer.run_folder.typicality_results import Typicality
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class RunDetails:
         history: history.csv: loss, accuracy, auroc, val_loss, val_accuracy, val_auroc and learning_rate of each epoch.
         dataset: dataset.json.
         saliency: saliency.json.
-        overlays: JPEG files of images with their heat maps, by name in the run folder.
+        reference: typicality.npz.
+        typicality: typicality.json.
+        overlays: JPEG files of images with their heat maps, and of pairs of images, by name in the run folder.
         tuning: tuning.json; None without --tune.
         tuning_plot: tuning.png; None without --tune.
         external: External validations, by name.
@@ -46,6 +50,8 @@ class RunDetails:
     history: tuple[dict[str, float], ...]
     dataset: DatasetCard
     saliency: Saliency
+    reference: Reference = field(compare=False)
+    typicality: Typicality
     overlays: dict[str, bytes]
     tuning: dict | None = None
     tuning_plot: bytes | None = None
@@ -68,6 +74,8 @@ def save(run: Run, details: RunDetails) -> None:
     write_csv(run.path / file_names.HISTORY, epochs[0], epochs)
     write_result(run.path / file_names.DATASET, details.dataset)
     write_result(run.path / file_names.SALIENCY, details.saliency)
+    save_reference(run.path / file_names.REFERENCE, details.reference)
+    write_result(run.path / file_names.TYPICALITY, details.typicality)
     for name, content in details.overlays.items():
         (run.path / name).parent.mkdir(exist_ok=True)
         with atomic(run.path / name) as temporary:
@@ -91,7 +99,9 @@ def load_details(folder: Path) -> RunDetails:
     """
     history = [{name: float(value) for name, value in row.items()} for row in read_csv(folder / file_names.HISTORY)]
     saliency = read_result(Saliency, folder / file_names.SALIENCY)
-    overlays = {image.overlay: _read_own(folder, image.overlay) for image in saliency.images if image.overlay}
+    typicality = read_result(Typicality, folder / file_names.TYPICALITY)
+    drawn = [image.overlay for image in saliency.images] + [image.pair for image in typicality.images]
+    overlays = {name: _read_own(folder, name) for name in drawn if name}
     tuning = folder / file_names.TUNING
     externals = sorted((folder / file_names.EXTERNAL).glob(f"*/{file_names.METRICS}"))
     return RunDetails(
@@ -100,6 +110,8 @@ def load_details(folder: Path) -> RunDetails:
         history=tuple({name: value for name, value in epoch.items() if name != "epoch"} for epoch in history),
         dataset=read_result(DatasetCard, folder / file_names.DATASET),
         saliency=saliency,
+        reference=load_reference(folder / file_names.REFERENCE),
+        typicality=typicality,
         overlays={name: content for name, content in overlays.items() if content},
         tuning=read_json(tuning) if tuning.is_file() else None,
         tuning_plot=_read_own(folder, file_names.TUNING_PLOT),

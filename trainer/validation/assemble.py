@@ -28,6 +28,7 @@ from trainer.validation.cross_validation import list_out_of_fold
 from trainer.validation.precision import measure_precision
 from trainer.validation.saliency import measure_saliency
 from trainer.validation.subgroups import compute_subgroups
+from trainer.validation.typicality import build_reference, measure_typicality
 from trainer.validation.validate import Validation
 
 
@@ -65,13 +66,17 @@ def assemble_run(
     saliency, overlays = measure_saliency(
         features, head, probabilities, validation.fold_heads, out_of_fold, metrics.threshold
     )
+    reference = build_reference(features)
+    typicality, pairs = measure_typicality(features, reference)
     details = RunDetails(
         out_of_fold=list_out_of_fold(examples, validation.out_of_fold),
         out_of_fold_train=list_out_of_fold(examples, validation.out_of_fold_train),
         history=tuple(history),
         dataset=describe_dataset(examples),
         saliency=saliency,
-        overlays=overlays,
+        reference=reference,
+        typicality=typicality,
+        overlays=overlays | pairs,
         tuning=to_json(search_summary),
         tuning_plot=(path / file_names.TUNING_PLOT).read_bytes() if search_summary else None,
     )

@@ -117,7 +117,7 @@ def test_load_names_what_is_missing(tmp_path):
 
 
 def test_load_refuses_a_newer_schema(tmp_path):
-    for name in (file_names.MODEL, file_names.METRICS, file_names.PREDICTIONS):
+    for name in file_names.READ:
         (tmp_path / name).write_text("")
     write_text(tmp_path / file_names.CONFIG, Config().to_json())
     write_json(tmp_path / file_names.ENVIRONMENT, {"schema": file_names.SCHEMA + 1})

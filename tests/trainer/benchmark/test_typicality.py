@@ -1,0 +1,63 @@
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covid_tfds.datasets import load_examples
+from covid_tfds.examples import DatasetRequest
+from trainer.benchmark import typicality
+
+KINDS = ["inverted", "rotated by 90", "rotated by 180", "half black", "screenshot", "noise", "mirrored"]
+
+
+@pytest.fixture(scope="module")
+def drawn(data_dir):
+    """Twenty drawn radiographs, sixteen of them to train on."""
+    return load_examples(DatasetRequest(config="phantom", num_examples=20, data_dir=str(data_dir)))
+
+
+def test_noise_and_photographs_are_farther_than_unseen_radiographs(tiny, drawn):
+    results = typicality.compare_measures(
+        tiny.network, {"phantom": drawn}, [("lateral", np.zeros((9, 9, 3), np.uint8))]
+    )
+    found = {(result.measure, result.kind): result for result in results}
+    assert len(found) == len(results) == 5 * (1 + len(KINDS) + 2)
+    name = "block5 quarters, 3 nearest"
+    assert (found[name, "noise"].auroc, found[name, "photograph"].images) == (1.0, 2)
+    assert found[name, "own test split"].auroc is None
+    assert found[name, "own test split"].images == found[name, "mirrored"].images == 4
+    lines = typicality.tabulate(results).splitlines()
+    assert len(lines) == 2 + 1 + len(KINDS) + 2
+    assert lines[-1].startswith("| photograph (2)")
+
+
+def test_images_of_known_patients_are_not_unseen(tiny, drawn):
+    other = drawn.subset(np.arange(3))
+    stranger = dataclasses.replace(
+        other,
+        patient_id=np.asarray(["new", "", "new"]),
+        image_id=np.asarray(["a", "b", "c"]),
+        sha256=np.arange(3).astype(str),
+    )
+    results = typicality.compare_measures(tiny.network, {"phantom": drawn, "known": other, "new": stranger}, [])
+    images = {result.kind: result.images for result in results if result.config == "phantom"}
+    assert (images["own test split"], images["other dates and hospitals"]) == (4, 3)
+    assert "source not trained on" not in images
+
+
+def test_other_views_are_read_from_their_list(tmp_path):
+    Image.new("L", (8, 6), 7).save(tmp_path / "a.png")
+    with (tmp_path / "list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "modality"), ("a.png", "CT"), ("a.png", "X-ray")])
+    kinds, pixels = zip(*typicality.read_other_views(tmp_path), strict=True)
+    assert kinds == ("CT", "lateral")
+    assert pixels[0].shape == (6, 8, 3)
+
+
+def test_an_existing_output_is_refused(tmp_path, capsys):
+    (tmp_path / "typicality.json").write_text(json.dumps([]))
+    assert typicality.main(["--output", str(tmp_path / "typicality.json")]) == 2
+    assert "never overwritten" in capsys.readouterr().err
