@@ -132,7 +132,7 @@ def compare_measures(network, datasets: dict[str, Examples], others: list[tuple[
     place = {key: number for number, key in enumerate(whole)}
     results = []
     for config, examples in datasets.items():
-        train, kinds = _find_unseen(config, datasets, place)
+        train, kinds = find_unseen(config, datasets, place)
         unseen = np.concatenate(list(kinds.values()))
         rows = np.asarray([image.row for image in images])
         kind_of = np.asarray([image.kind for image in images])
@@ -153,10 +153,16 @@ def compare_measures(network, datasets: dict[str, Examples], others: list[tuple[
     return results
 
 
-def _find_unseen(
+def find_unseen(
     config: str, datasets: dict[str, Examples], place: dict[str, int]
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Places of a config's training images, and of unseen radiographs by where they come from."""
+    """Returns the places of a config's training images, and of unseen radiographs by where they come from.
+
+    Args:
+        config: Name of the config.
+        datasets: Examples by name, with their splits.
+        place: Place of each radiograph by its hash.
+    """
     examples = datasets[config]
     train = examples.rows("train")
     sources = set(examples.facts["source"][train])

@@ -28,7 +28,7 @@ def build_reference(features: Features) -> Reference:
     """
     examples = features.examples
     rows = choose_rows(examples.groups, examples.rows("train"), features.seed)
-    vectors = _average_quarters(features, rows)
+    vectors = average_quarters(features, rows)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     _, patient = np.unique(examples.groups[rows], return_inverse=True)
     return Reference(unit.astype(np.float16), patient.astype(np.int64), examples.image_id[rows].astype(str))
@@ -64,7 +64,7 @@ def measure_typicality(features: Features, reference: Reference) -> tuple[Typica
     """
     examples = features.examples
     rows = examples.rows("test")
-    vectors = _average_quarters(features, rows)
+    vectors = average_quarters(features, rows)
     distance, typicality = reference.measure(vectors)
     declined = is_declined(typicality, reference.level)
     distances = reference.measure_distances(vectors)
@@ -101,8 +101,8 @@ def _describe(examples: Examples, row: int) -> tuple[str, str, str]:
     return str(examples.image_id[row]), examples.class_names[examples.labels[row]], str(examples.facts["license"][row])
 
 
-def _average_quarters(features: Features, rows: np.ndarray) -> np.ndarray:
-    """The averages of the quarters of each row's feature map, float32 [len(rows), 4 * channels]."""
+def average_quarters(features: Features, rows: np.ndarray) -> np.ndarray:
+    """Returns the averages of the quarters of each row's feature map, float32 [len(rows), 4 * channels]."""
     height, width, channels = features.map_shape
     weights = quarter_weights(height, width)
     return np.stack([(weights @ one.reshape(-1, channels)).ravel() for one in features.maps(rows)])

@@ -34,18 +34,19 @@ def test_noise_and_photographs_are_farther_than_unseen_radiographs(tiny, drawn):
     assert lines[-1].startswith("| photograph (2)")
 
 
-def test_images_of_known_patients_are_not_unseen(tiny, drawn):
+def test_images_of_known_patients_are_not_unseen(drawn):
     other = drawn.subset(np.arange(3))
-    stranger = dataclasses.replace(
+    new = dataclasses.replace(
         other,
         patient_id=np.asarray(["new", "", "new"]),
         image_id=np.asarray(["a", "b", "c"]),
-        sha256=np.arange(3).astype(str),
+        sha256=np.asarray(["x", "y", "z"]),
+        facts=other.facts | {"source": np.asarray([other.facts["source"][0], "elsewhere", "elsewhere"])},
     )
-    results = typicality.compare_measures(tiny.network, {"phantom": drawn, "known": other, "new": stranger}, [])
-    images = {result.kind: result.images for result in results if result.config == "phantom"}
-    assert (images["own test split"], images["other dates and hospitals"]) == (4, 3)
-    assert "source not trained on" not in images
+    place = {str(key): number for number, key in enumerate([*drawn.sha256, "x", "y", "z"])}
+    train, unseen = typicality.find_unseen("phantom", {"phantom": drawn, "known": other, "new": new}, place)
+    assert train.tolist() == drawn.rows("train").tolist()
+    assert [rows.tolist() for rows in unseen.values()] == [drawn.rows("test").tolist(), [20], [21, 22]]
 
 
 def test_other_views_are_read_from_their_list(tmp_path):
