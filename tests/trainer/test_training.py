@@ -30,6 +30,7 @@ def test_a_run_folder_has_what_it_promises(finished):
     names = {path.name for path in finished.path.iterdir()}
     assert {"config.json", "environment.json", "model.keras", "history.csv", "plot.png"} <= names
     assert {"predictions.csv", "metrics.json", "out_of_fold.csv", "dataset.json", "saliency.json"} <= names
+    assert {"typicality.npz", "typicality.json", "typicality"} <= names
     assert {"report.html", "report.json", "MODEL_CARD.md"} <= names
     assert not [name for name in names if name.startswith(".")]
     assert not list(finished.path.rglob("*.xplane.pb"))  # a profile, without --profile
@@ -42,7 +43,9 @@ def test_the_report_shows_this_run(finished):
     assert {i["image_id"] for i in shown if i["group"] == "test"} == {
         row.image_id for row in finished.predictions if row.split == "test"
     }
-    assert page.count("data:image/jpeg") == len(shown)
+    pairs = [image["pair"] for image in read_json(finished.path / "typicality.json")["images"] if image["pair"]]
+    assert len(pairs) == 4
+    assert page.count("data:image/jpeg") == len(shown) + len(pairs)
     assert all(i["image_id"] in page for i in shown)
 
 
