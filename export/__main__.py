@@ -29,7 +29,7 @@ def _export(options: argparse.Namespace) -> int:
 
     output = _output(options)
     try:
-        exporting.export_run(options.run_dir, output, options.int8, web)
+        exporting.export_run(options.run_dir, output, options.int8, web, not options.no_typicality)
     except exporting.ParityError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -71,6 +71,12 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="unpacked copy of ONNX Runtime Web for the page (default: fetched with npm)",
+    )
+    result.add_argument(
+        "--no_typicality",
+        action="store_true",
+        help="leave out the features of training images, for data that may not be passed on: the export then declines "
+        "no image, however unlike them it is",
     )
     result.add_argument(
         "--output",

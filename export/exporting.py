@@ -25,7 +25,9 @@ from export.parity.stages import Stages, list_tolerances
 from export.run_images import choose_calibration_rows, read_run_images, sample_evenly
 from export.runtime.model_info import ModelInfo
 from export.web.assemble import WebRequest, write_web
+from trainer.run_folder import file_names
 from trainer.run_folder.run import load
+from trainer.run_folder.typicality import load_reference
 
 MAX_RUN_IMAGES = 100  # compared in the parity check; more images of the same kinds show nothing new
 
@@ -38,7 +40,9 @@ class Int8Error(ParityError):
     """The int8 model does not; the export is whole without it."""
 
 
-def export_run(run_dir: Path, output: Path, int8: bool, web: WebRequest | None = None) -> ParityReport:
+def export_run(
+    run_dir: Path, output: Path, int8: bool, web: WebRequest | None = None, typicality: bool = True
+) -> ParityReport:
     """Export a run.
 
     Args:
@@ -46,6 +50,8 @@ def export_run(run_dir: Path, output: Path, int8: bool, web: WebRequest | None =
         output: Folder to make.
         int8: Whether to write the int8 model, too.
         web: What to write the page for the browser with; None for no page.
+        typicality: Whether the artefacts measure how typical an image is, for which they hold features of training
+            images.
 
     Raises:
         UsageError: For bad input.
@@ -63,7 +69,8 @@ def export_run(run_dir: Path, output: Path, int8: bool, web: WebRequest | None =
             own = read_run_images(run, [*compared, *calibration])
             images = own[: len(compared)] + draw_images()
         with _step("the trained model"):
-            network = Network.load(run.model_path)
+            training_images = load_reference(run.path / file_names.REFERENCE) if typicality else None
+            network = Network.load(run.model_path, training_images)
             info = collect_metadata(run, network)
         with _step("SavedModel"):
             write_saved_model(network, folder / SAVED_MODEL)

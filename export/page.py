@@ -38,7 +38,7 @@ def write_page(
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     snippets = {name: (TEMPLATES / f"{name}.txt").read_text(encoding="utf-8").strip() for name in SNIPPETS}
-    about, parity = markdown.escaped(to_json(info)), markdown.escaped(to_json(report))
+    about, parity = markdown.escaped(info.to_json()), markdown.escaped(to_json(report))
     megabytes = {name: (folder / name).stat().st_size / 1e6 for name in (ONNX, ONNX_INT8) if (folder / name).is_file()}
     text = environment.get_template("README.md.j2").render(
         about=about,

@@ -20,6 +20,7 @@ from covid_tfds.common.errors import INTENDED_USE
 EPILOG = """\
 Reads JPEG, PNG, WebP and BMP (grey, colour, palette, 1 to 16 bits, transparent parts over black, turned upright by
 their EXIF orientation) and DICOM with one monochrome image. Folders are searched for them, with all folders below.
+An image that is too unlike the training images is declined: its decision is "declined", which is an answer.
 Exit code: 0; 1 when some image could not be read; 2 when no image could be read or the model can't be used; 130 or 143
 when stopped: FILE.*.incomplete has the rows so far."""
 
@@ -44,6 +45,11 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--json", action="store_true", help="print one JSON object a line instead of text")
     result.add_argument("--csv", metavar="FILE", type=Path, help="write the predictions to a CSV file, too")
     result.add_argument(
+        "--answer_anyway",
+        action="store_true",
+        help="decide on images that are declined, too: those that are too unlike the training images",
+    )
+    result.add_argument(
         "--heatmap", metavar="DIR", type=Path, help="write each image with its heat map into DIR, as PNG"
     )
     result.add_argument(
@@ -63,10 +69,11 @@ def _predict_images(options: argparse.Namespace) -> int:
         find_images,
         name_outputs,
     )
+    from export.runtime.model_info import DECLINED, DECLINES_NOTHING
     from export.runtime.prediction_rows import describe_limits, make_record, predict_row, write_csv_rows
     from export.runtime.predictor import Predictor
 
-    predictor = Predictor(options.model)
+    predictor = Predictor(options.model, options.answer_anyway)
     info = predictor.info
     images = find_images(options.images)
     if passed_over := describe_passed_over(options.images):
@@ -75,7 +82,9 @@ def _predict_images(options: argparse.Namespace) -> int:
     heatmaps = name_outputs(images, options.heatmap, HEATMAP_SUFFIX) if options.heatmap else none
     pngs = name_outputs(images, options.save_png, PIXELS_SUFFIX) if options.save_png else none
     names = [*(f"p_{label}" for label in info.labels), "decision", "decision_argmax"]
-    widths = [max(len(name), 6) for name in names[:-2]] + [max(map(len, [*info.labels, name])) for name in names[-2:]]
+    widths = [max(len(name), 6) for name in names[:-2]] + [
+        max(map(len, [*info.labels, name, DECLINED])) for name in names[-2:]
+    ]
 
     def print_cells(cells: list[str], image: str) -> None:
         print("  ".join([*(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)), image]), flush=True)
@@ -94,14 +103,20 @@ def _predict_images(options: argparse.Namespace) -> int:
                 if options.json:
                     print(json.dumps(make_record(row, info), ensure_ascii=False), flush=True)
                 elif prediction := row.prediction:
-                    warnings = f"  ({'; '.join(prediction.warnings)})" if prediction.warnings else ""
+                    because = [f"declined, {prediction.declined_because}"] if prediction.declined else []
+                    warnings = "; ".join([*because, *prediction.warnings])
                     p = [f"{value:.4f}" for value in prediction.probabilities.values()]
-                    print_cells([*p, prediction.decision, prediction.decision_argmax], row.image + warnings)
+                    print_cells(
+                        [*p, prediction.decision, prediction.decision_argmax],
+                        row.image + (f"  ({warnings})" if warnings else ""),
+                    )
                 if row.error:
                     failed += 1
                     print(f"error: {row.image}: {row.error}", file=sys.stderr, flush=True)
     if not options.json:
         print(describe_limits(info))
+    if info.declined_at is None:
+        print(DECLINES_NOTHING, file=sys.stderr)
     return 0 if not failed else 2 if failed == len(images) else 1
 
 

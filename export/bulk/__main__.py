@@ -18,8 +18,9 @@ from covid_tfds.common import cli
 from covid_tfds.common.errors import INTENDED_USE
 
 EPILOG = """\
-DIR/predictions holds Parquet files with image, p_<class> of each class, decision (at the operating point),
-decision_argmax, warnings and model_sha256; DIR/unreadable holds CSV files with the images that could not be read, and
+DIR/predictions holds Parquet files with image, p_<class> of each class, decision (at the operating point, or
+"declined" for an image that is too unlike the training images), decision_argmax, typicality, distance, declined,
+declined_because, warnings and model_sha256; DIR/unreadable holds CSV files with the images that could not be read, and
 why; DIR/done holds a JSON file for each finished part. Stopped anywhere and started again with the same flags, the
 command continues with the parts that are missing.
 With --scheduler the parts are tasks of a Dask cluster (`dask scheduler`, `dask worker tcp://HOST:8786 --nthreads 1`).
@@ -83,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="images in a part; a stop costs at most one part (default: %(default)s)",
     )
+    result.add_argument("--answer_anyway", action="store_true", help="decide on images that are declined, too")
     result.add_argument(
         "--batch_size", type=_count, default=8, metavar="N", help="images in a forward pass (default: %(default)s)"
     )

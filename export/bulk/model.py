@@ -13,9 +13,18 @@ import onnxruntime
 
 from export.bulk.inputs import open_file_system
 from export.graph.halves import IMAGE, PROBABILITIES, RESIZED, take_part
-from export.runtime.model_file import ModelError, check_answer, open_session, run_session
+from export.runtime.model_file import ModelError, check_answer, check_typicality, open_session, run_session
 from export.runtime.model_info import ModelInfo
-from export.runtime.predictor import Predictor
+from export.runtime.predictor import TYPICALITY, Predictor
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Probabilities of the labels, and typicality and distance of the image; None for a model without them."""
+
+    probabilities: list[float]
+    typicality: float | None = None
+    distance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -31,20 +40,25 @@ class BulkModel:
     sha256: str
     _resize: onnxruntime.InferenceSession
     _classify: onnxruntime.InferenceSession
+    _outputs: list[str]
 
     def resize(self, image: np.ndarray) -> np.ndarray:
         """Returns float32 [side, side, 3] of an image, uint8 [height, width, 3]."""
         return self._resize.run([RESIZED], {IMAGE: image[None]})[0][0]  # in a thread, where no signal comes
 
-    def predict(self, resized: np.ndarray) -> np.ndarray:
-        """Returns probabilities, float32 [batch, K], of resized images, float32 [batch, side, side, 3].
+    def predict(self, resized: np.ndarray) -> list[Answer]:
+        """Returns the answers to resized images, float32 [batch, side, side, 3].
 
         Raises:
             ModelError: If the model gives no answer.
         """
-        (probabilities,) = run_session(self._classify, [PROBABILITIES], {RESIZED: resized})
+        probabilities, *typical = run_session(self._classify, self._outputs, {RESIZED: resized})
         check_answer(probabilities, None, (len(resized), len(self.info.labels)))
-        return probabilities
+        if not typical:
+            return [Answer(p) for p in probabilities.tolist()]
+        check_typicality(*typical, len(resized))
+        columns = (probabilities.tolist(), *(values.tolist() for values in typical))
+        return [Answer(*values) for values in zip(*columns, strict=True)]
 
 
 @functools.lru_cache(maxsize=1)  # a worker keeps it from part to part
@@ -65,11 +79,13 @@ def load_model(path: str, threads: int) -> BulkModel:
             local.write_bytes(_download(path))
         info = Predictor(local).info
         data = local.read_bytes()
+    outputs = [PROBABILITIES, *([] if info.declined_at is None else TYPICALITY)]
     return BulkModel(
         info,
         hashlib.sha256(data).hexdigest(),
         open_session(take_part(data, IMAGE, [RESIZED]), threads=1),
-        open_session(take_part(data, RESIZED, [PROBABILITIES]), threads),
+        open_session(take_part(data, RESIZED, outputs), threads),
+        outputs,
     )
 
 

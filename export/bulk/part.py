@@ -20,9 +20,10 @@ from covid_tfds.common.names import printable
 from covid_tfds.common.parts import this_worker
 from covid_tfds.imaging.limits import ImageError
 from export.bulk.inputs import DatasetPart, FilePart, read
-from export.bulk.model import BulkModel, load_model
+from export.bulk.model import Answer, BulkModel, load_model
 from export.bulk.output import DONE, PREDICTIONS, REQUEST, UNREADABLE, Output
 from export.runtime.model_file import ModelError
+from export.runtime.model_info import DECLINED, ModelInfo
 from export.runtime.plausibility import find_warnings
 
 READERS = 2  # threads that decode and resize beside the forward pass
@@ -35,12 +36,14 @@ class DonePart:
     Attributes:
         images: Images of the part.
         unreadable: How many of them could not be read.
+        declined: How many of them are too unlike the training images.
         seconds: Wall time.
         worker: Host and process id that did it.
     """
 
     images: int
     unreadable: int
+    declined: int
     seconds: float
     worker: str
 
@@ -87,7 +90,9 @@ class PredictPart:
             lines = [("image", "error"), *unreadable]
             text = "".join(format_csv_row(lines[0], dict(zip(lines[0], line, strict=True))) for line in lines)
             self.output.write(text.encode(), UNREADABLE, f"{self.name}.csv")
-        done = DonePart(len(self.images), len(unreadable), time.perf_counter() - start, this_worker())
+        declined = sum(row["declined"] for row in rows)
+        seconds = time.perf_counter() - start
+        done = DonePart(len(self.images), len(unreadable), declined, seconds, this_worker())
         self.output.write_json(dataclasses.asdict(done), DONE, f"{self.name.partition('-')[0]}.json")
         return dataclasses.asdict(done)
 
@@ -96,22 +101,41 @@ class PredictPart:
         rows: list[dict] = []
         unreadable: list[tuple[str, str]] = []
         for batch in _batches(_resized(model, self.images, self.batch_size), self.batch_size, unreadable):
-            probabilities = model.predict(np.stack([resized for _, _, resized in batch]))
-            for (name, warnings, _), row in zip(batch, probabilities.tolist(), strict=True):
-                values = {f"p_{label}": p for label, p in zip(model.info.labels, row, strict=True)}
-                decisions = {"decision": model.info.decide(row), "decision_argmax": model.info.decide_argmax(row)}
-                rows.append({"image": name, **values, **decisions, "warnings": warnings, "model_sha256": model.sha256})
+            answers = model.predict(np.stack([resized for _, _, resized in batch]))
+            for (name, warnings, _), answer in zip(batch, answers, strict=True):
+                values = self._make_row(model.info, answer)
+                rows.append({"image": name, **values, "warnings": warnings, "model_sha256": model.sha256})
         return rows, unreadable
+
+    def _make_row(self, info: ModelInfo, answer: Answer) -> dict:
+        """The columns of an image that come from the model."""
+        p, because = answer.probabilities, info.explain_declined(answer.typicality, answer.distance)
+        return {
+            **{f"p_{label}": value for label, value in zip(info.labels, p, strict=True)},
+            "decision": info.decide(p) if because is None or self.request["answer_anyway"] else DECLINED,
+            "decision_argmax": info.decide_argmax(p),
+            "typicality": answer.typicality,
+            "distance": answer.distance,
+            "declined": because is not None,
+            "declined_because": because,
+        }
 
 
 def make_schema(labels: Sequence[str]) -> pyarrow.Schema:
     """Returns the columns of the Parquet files."""
-    texts = ("decision", "decision_argmax", "warnings", "model_sha256")
+    text, number = pyarrow.string(), pyarrow.float64()
     return pyarrow.schema(
         [
-            ("image", pyarrow.string()),
-            *((f"p_{label}", pyarrow.float64()) for label in labels),
-            *((name, pyarrow.string()) for name in texts),
+            ("image", text),
+            *((f"p_{label}", number) for label in labels),
+            ("decision", text),
+            ("decision_argmax", text),
+            ("typicality", number),
+            ("distance", number),
+            ("declined", pyarrow.bool_()),
+            ("declined_because", text),
+            ("warnings", text),
+            ("model_sha256", text),
         ]
     )
 

@@ -15,6 +15,7 @@ from export.bulk.model import load_model
 from export.bulk.output import DONE, PREDICTIONS, REQUEST, UNREADABLE, Output
 from export.bulk.part import DonePart, PredictPart
 from export.runtime.image_files import describe_passed_over
+from export.runtime.model_info import DECLINES_NOTHING
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,12 +32,15 @@ def run(options: argparse.Namespace) -> int:
     """
     # A Dask worker runs as many parts at once as it has threads; alone, one part takes every core.
     threads = options.threads or (1 if options.scheduler else 0)
-    model_sha256 = load_model(options.model, threads).sha256
+    model = load_model(options.model, threads)
+    if model.info.declined_at is None:
+        print(DECLINES_NOTHING, file=sys.stderr)
     images = find_input(options.input, options.data_dir, options.images_per_part)
     if passed_over := describe_passed_over([Path(options.input)]):
         print(passed_over, file=sys.stderr)
     request = {
-        "model": model_sha256,
+        "model": model.sha256,
+        "answer_anyway": options.answer_anyway,
         "images_per_part": options.images_per_part,
         "images": len(images),
         "input": images.digest,
@@ -102,9 +106,11 @@ def _report(output: Output, done: dict[int, DonePart], failed: list[str], images
     predicted = sum(part.images for part in done.values()) - unreadable
     for line in failed:
         print(f"error: {line}", file=sys.stderr)
+    declined = sum(part.declined for part in done.values())
+    unlike = f", {declined} of them declined" if declined else ""
     why = f", {unreadable} could not be read ({output.path(UNREADABLE)})" if unreadable else ""
     state = f"{len(failed)} parts failed, the same command tries them again" if failed else "Complete"
-    print(f"{state}: {predicted} of {images} images in {output.path(PREDICTIONS)}{why}")
+    print(f"{state}: {predicted} of {images} images in {output.path(PREDICTIONS)}{unlike}{why}")
     if not predicted:
         return 2
     return 1 if unreadable or failed else 0

@@ -24,6 +24,8 @@ INPUT = {
 OUTPUTS = {
     "probabilities": "float32 [batch, K], one column a label",
     "heatmap": "float32 [batch, h, w] >= 0, Grad-CAM of the positive class, in units of its logit",
+    "typicality": "float32 [batch] in (0, 1], how usual the distance is among the training images, a p-value",
+    "distance": "float32 [batch] in [0, 1], mean cosine distance to the 3 nearest training images",
 }
 
 
@@ -38,7 +40,7 @@ def collect_metadata(run: Run, network: Network) -> ModelInfo:
         intended_use=INTENDED_USE,
         notes=list(environment.notes),
         input=INPUT,
-        outputs=OUTPUTS,
+        outputs={name: OUTPUTS[name] for name in network.outputs},
         run_id=environment.run_id,
         dataset={key: getattr(environment.dataset, key) for key in ("name", "version", "fingerprint")},
         weights=to_json(environment.weights),
@@ -48,6 +50,7 @@ def collect_metadata(run: Run, network: Network) -> ModelInfo:
         shortcuts_verdict=metrics.shortcuts.verdict,
         shortcuts_because=metrics.shortcuts.because,
         attribution=environment.weights.attribution,
+        declined_at=None if network.training_images is None else network.training_images.level,
     )
 
 

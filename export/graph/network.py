@@ -10,7 +10,9 @@ import tensorflow as tf
 
 from covid_tfds.common.errors import UsageError
 from export.graph import heatmap
+from export.graph.typicality import measure_typicality
 from trainer.run_folder import keras_file
+from trainer.run_folder.typicality import Reference
 
 PARTS = ("preprocessing", "backbone", "head")
 
@@ -24,15 +26,17 @@ class Network:
         scale: Second preprocessing layer, from 0..255 to what the backbone takes.
         backbone: Frozen VGG16, to the feature map [batch, h, w, c].
         head: As `heatmap.expose_activations` returns it.
+        training_images: What `typicality` and `distance` compare an image with; None to leave both out.
     """
 
     resize: keras.Layer
     scale: keras.Layer
     backbone: keras.Model
     head: keras.Model
+    training_images: Reference | None = None
 
     @classmethod
-    def load(cls, path: Path) -> Network:
+    def load(cls, path: Path, training_images: Reference | None = None) -> Network:
         """Read a run's model.keras.
 
         Raises:
@@ -47,7 +51,7 @@ class Network:
         if len(names) != 2 or names[0] != "resize":
             raise UsageError(f"{path}: expected a resize and a scaling layer in preprocessing, got {', '.join(names)}.")
         resize, scale = preprocessing.layers
-        return cls(resize, scale, backbone, heatmap.expose_activations(head))
+        return cls(resize, scale, backbone, heatmap.expose_activations(head), training_images)
 
     @property
     def pooling(self) -> str:
@@ -65,6 +69,11 @@ class Network:
         return self.backbone.input_shape[1]
 
     @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs of `predict`."""
+        return ["probabilities", "heatmap", *([] if self.training_images is None else ["typicality", "distance"])]
+
+    @property
     def classes(self) -> int:
         """Number of classes, K."""
         return self.head.get_layer("probabilities").units
@@ -76,7 +85,8 @@ class Network:
             image: uint8 [batch, height, width, 3], RGB, 0 black to 255 white.
 
         Returns:
-            `probabilities` float32 [batch, K], and `heatmap` float32 [batch, h, w] >= 0 of `heatmap.compute_heatmap`.
+            `probabilities` float32 [batch, K], `heatmap` float32 [batch, h, w] >= 0 of `heatmap.compute_heatmap`, and,
+            unless they are left out, `typicality` and `distance` float32 [batch] of `typicality.measure_typicality`.
         """
         return self.predict_resized(self.resize(tf.cast(image, tf.float32)))
 
@@ -86,4 +96,7 @@ class Network:
         feature_map = self.backbone(self.scale(image), training=False)
         activations = self.head(feature_map, training=False)
         heat = heatmap.compute_heatmap(feature_map, self.head, activations)
-        return {"probabilities": activations["probabilities"], "heatmap": heat}
+        outputs = {"probabilities": activations["probabilities"], "heatmap": heat}
+        if self.training_images is not None:
+            outputs |= measure_typicality(feature_map, self.training_images)
+        return outputs

@@ -2,9 +2,10 @@
 
     write_onnx(network, info, path)      # about 6 s; tf2onnx's own way of calling its optimiser takes 15 s
 
-Input: `image` uint8 [batch, height, width, 3]. Outputs: `probabilities` float32 [batch, K] and `heatmap` float32
-[batch, 7, 7] (or [batch, 14, 14]). Two inner tensors have names, too: `resized` float32 [batch, 224, 224, 3], the
-resized image, and `feature_map` float32 [batch, 512, 7, 7] (or 14), the backbone's output.
+Input: `image` uint8 [batch, height, width, 3]. Outputs: `probabilities` float32 [batch, K], `heatmap` float32
+[batch, 7, 7] (or [batch, 14, 14]), `typicality` and `distance` float32 [batch]. Two inner tensors have names, too:
+`resized` float32 [batch, 224, 224, 3], the resized image, and `feature_map` float32 [batch, 512, 7, 7] (or 14), the
+backbone's output.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import os
 from pathlib import Path
 
+import numpy as np
 import onnx
 import tensorflow as tf
 from tf2onnx import constants, convert
@@ -26,7 +28,6 @@ from export.runtime.model_file import open_session
 from export.runtime.model_info import ModelInfo
 
 OPSET = 17
-OUTPUTS = ["probabilities", "heatmap"]
 RESIZED, FEATURE_MAP = "resized", "feature_map"
 AXES = ("batch", "height", "width")
 
@@ -45,7 +46,9 @@ def write_onnx(network: Network, info: ModelInfo, path: Path) -> None:
         path: File to write; it does not exist unless the model is valid.
     """
     converted = _convert(network)
-    model = canonicalize(converted, OUTPUTS, {_find_feature_map(converted.graph): FEATURE_MAP})
+    model = canonicalize(converted, network.outputs, {_find_feature_map(converted.graph): FEATURE_MAP})
+    if network.training_images is not None:
+        _store_in_half(model.graph, network.training_images.features.T)
     _name_axes(model.graph, network)
     save_onnx(model, info, path)
 
@@ -89,11 +92,25 @@ def _find_feature_map(graph: onnx.GraphProto) -> str:
     return pools[-1].output[0]
 
 
+def _store_in_half(graph: onnx.GraphProto, values: np.ndarray) -> None:
+    """Store a constant, float16, in 16 bits again: tf2onnx has made a constant of 32 bits of it and its cast."""
+    for tensor in graph.initializer:
+        if tuple(tensor.dims) == values.shape and np.array_equal(onnx.numpy_helper.to_array(tensor), values):
+            name, half = tensor.name, f"{tensor.name}_half"
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(values), half))
+            cast = onnx.helper.make_node("Cast", [half], [name], name=f"{name}_cast", to=onnx.TensorProto.FLOAT)
+            graph.node.insert(0, cast)
+            return
+    raise ValueError("Expected the features of the training images among the graph's constants.")
+
+
 def _name_axes(graph: onnx.GraphProto, network: Network) -> None:
     shapes = {
         "image": (*AXES, 3),
         "probabilities": ("batch", network.classes),
         "heatmap": ("batch", *network.map_shape),
+        "typicality": ("batch",),
+        "distance": ("batch",),
     }
     for value in (*graph.input, *graph.output):
         shape = value.type.tensor_type.shape

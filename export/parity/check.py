@@ -102,6 +102,9 @@ def check_parity(
         del stages["training"]
     elif precision != "float32":
         stages["training"] = dataclasses.replace(stages["training"], tolerance=BFLOAT16_TOLERANCE)
+    if info.declined_at is None:
+        for name in stages.keys() & {"distance", "typicality", "int8_distance"}:
+            del stages[name]
     try:
         models = [_Model.load(folder / name) for name in (ONNX, ONNX_INT8) if (folder / name).is_file()]
     except ModelError as error:
@@ -130,9 +133,14 @@ def check_parity(
                     for image, values in zip(some, pixels, strict=True)
                 ]
             )
-            served = signatures[saved_model.BYTES](encoded)["probabilities"].numpy()
-            for image, answer, values, row in zip(some, expected, pixels, served, strict=True):
-                predictions = _check_image(stages, image, values, answer, row, models, calibrated_on)
+            served = {name: one.numpy() for name, one in signatures[saved_model.BYTES](encoded).items()}
+            for index, (image, answer, values) in enumerate(zip(some, expected, pixels, strict=True)):
+                row = {name: one[index] for name, one in served.items()}
+                _check_typicality(
+                    stages, answer, row.get("distance"), row.get("typicality"), f"{SAVED_MODEL}: {image.name}"
+                )
+                probabilities = row["probabilities"]
+                predictions = _check_image(stages, image, values, answer, probabilities, models, calibrated_on)
                 if image.probabilities is None:
                     # The way over pixels differs from that over bytes in the resize alone: a few images show it.
                     over_pixels = engines[SAVED_MODEL](values[None])[0]
@@ -169,7 +177,10 @@ def _check_metadata(stages: Stages, folder: Path, models: list[_Model], info: Mo
 def _check_interface(stages: Stages, models: list[_Model], signatures, network: Network) -> None:
     """Names, data types and axes of inputs and outputs."""
     batch, height, width = AXES
-    outputs = {"probabilities": (tf.float32, [None, network.classes])}
+    typical = network.outputs[2:]
+    outputs = {"probabilities": (tf.float32, [None, network.classes])} | {
+        name: (tf.float32, [None]) for name in typical
+    }
     expected = {
         f"{SAVED_MODEL}: {saved_model.PIXELS}": ([tf.TensorSpec((None, None, None, 3), tf.uint8, "image")], outputs),
         f"{SAVED_MODEL}: {saved_model.BYTES}": ([tf.TensorSpec((None,), tf.string, "image_bytes")], outputs),
@@ -180,6 +191,7 @@ def _check_interface(stages: Stages, models: list[_Model], signatures, network: 
             f"{model.name}: image": ("tensor(uint8)", [batch, height, width, 3]),
             f"{model.name}: probabilities": ("tensor(float)", [batch, network.classes]),
             f"{model.name}: heatmap": ("tensor(float)", [batch, *network.map_shape]),
+            **{f"{model.name}: {name}": ("tensor(float)", [batch]) for name in typical},
         }
         values = (*model.predictor.session.get_inputs(), *model.predictor.session.get_outputs())
         found |= {f"{model.name}: {value.name}": (value.type, value.shape) for value in values}
@@ -238,6 +250,7 @@ def _check_image(
             stages.add("resized", _max_difference(resized[0], expected.resized), image.name)
             _check_probabilities(stages, "onnx", _probabilities(answers[ONNX]), expected.probabilities, image.name)
             stages.add("heatmap", _compare_heat(heatmap, expected), image.name)
+            _check_typicality(stages, expected, answers[ONNX].distance, answers[ONNX].typicality, image.name)
         else:
             stages.add("int8_resized", _max_difference(resized[0], expected.resized), image.name)
             if image.probabilities is not None and image.name not in calibrated_on:
@@ -253,8 +266,21 @@ def _check_int8(stages: Stages, answers: dict[str, Prediction], expected: Refere
     scale = max(1.0, compare_log_odds(expected.probabilities, np.ones_like(expected.probabilities)))
     stages.add("int8_log_odds", compare_log_odds(found, expected.probabilities) / scale, name)
     stages.add("int8_heatmap", _compare_heat(answer.heatmap, expected), name)
+    if expected.distance is not None and answer.distance is not None:
+        stages.add("int8_distance", abs(answer.distance - expected.distance), name)
     flipped = (answer.decision, answer.decision_argmax) != (float_answer.decision, float_answer.decision_argmax)
     stages["int8_decisions"] = stages["int8_decisions"].count(flipped, name)
+
+
+def _check_typicality(
+    stages: Stages, expected: ReferenceAnswer, distance: float | None, typicality: float | None, name: str
+) -> None:
+    """Distance and typicality of a float artefact; nothing where they are left out."""
+    if expected.distance is None or expected.typicality is None or distance is None or typicality is None:
+        return
+    low, high = expected.typicality
+    stages.add("distance", abs(distance - expected.distance), name)
+    stages.add("typicality", max(low - typicality, typicality - high, 0), name)
 
 
 def _check_probabilities(stages: Stages, stage: str, found: np.ndarray, expected: np.ndarray, name: str) -> None:

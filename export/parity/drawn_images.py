@@ -1,4 +1,4 @@
-"""Drawn radiographs in every form that decoding, resizing or channel order could get wrong."""
+"""Drawn radiographs in every form that decoding, resizing or channel order could get wrong, and changed ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from covid_tfds import phantom
+from covid_tfds.phantom.changes import CHANGES
 from export.run_images import EncodedImage
 
 # Kinds that training and the predictor read, and `serving_bytes` does not.
@@ -15,7 +16,7 @@ ONLY_BY_READER = ("turned.jpg", "12-bit.png", "lossless.webp", "grey.tif", "grey
 
 
 def draw_images() -> list[EncodedImage]:
-    """Draw one image of each form: grey and colour, large and small, 1 to 16 bits, in all file formats."""
+    """Draw one image of each form, grey and colour, large and small, 1 to 16 bits, all formats, and of each change."""
     grey, other = (phantom.draw(index).image for index in (0, 1))
     colour = _to_colour(grey, other)
     wide = Image.fromarray(other).resize((391, 173))
@@ -24,6 +25,8 @@ def draw_images() -> list[EncodedImage]:
     alpha = np.dstack([np.asarray(tall), np.linspace(0, 255, tall.height)[:, None].repeat(tall.width, 1)])
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6
+    typical = np.asarray(Image.fromarray(grey).convert("RGB").resize((200, 176)))
+    changed = {kind.replace(" ", "-"): change(typical) for kind, change in CHANGES.items()}
     return [
         _encode("grey-wide.png", wide, "PNG"),
         _encode("grey.jpg", Image.fromarray(grey), "JPEG", quality=90),
@@ -40,6 +43,8 @@ def draw_images() -> list[EncodedImage]:
         _encode("lossless.webp", tall, "WEBP", lossless=True),
         _encode("grey.tif", wide, "TIFF"),
         _encode("grey.bmp", wide, "BMP"),
+        *(_encode(f"{name}.png", Image.fromarray(image).convert("L"), "PNG") for name, image in changed.items()),
+        _encode("typical.png", Image.fromarray(typical).convert("L"), "PNG"),
     ]
 
 

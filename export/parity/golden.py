@@ -11,6 +11,7 @@ import numpy as np
 
 from covid_tfds.common.files import to_json, write_json
 from covid_tfds.imaging import reader
+from covid_tfds.phantom.changes import CHANGES
 from export.file_names import GOLDEN_ANSWERS
 from export.parity.check import Answers
 from export.parity.drawn_images import draw_images
@@ -25,6 +26,8 @@ CASES = {
     "colour-small.png": False,
     "16-bit.png": False,
     "alpha.png": True,
+    "typical.png": False,
+    **{f"{kind.replace(' ', '-')}.png": False for kind in CHANGES},
 }
 SAMPLES = ((0, 0), (0, 223), (57, 113), (112, 40), (223, 0), (223, 223))  # row, column
 ABOUT = (
@@ -37,12 +40,25 @@ ABOUT = (
 
 @dataclass(frozen=True)
 class GoldenAnswer:
-    """The answer of one model file: probabilities in the order of the labels, and the heat map, row by row."""
+    """The answer of one model file.
+
+    Attributes:
+        probabilities: In the order of the labels.
+        heatmap: The heat map, row by row.
+        decision: At the operating point; "declined" where the image is declined.
+        decision_argmax: The likeliest label.
+        typicality: How typical the image is of the training images; None without that output.
+        distance: Its distance to them; None without that output.
+        declined: Whether it is too unlike them.
+    """
 
     probabilities: list[float]
     heatmap: list[list[float]]
     decision: str
     decision_argmax: str
+    typicality: float | None
+    distance: float | None
+    declined: bool
 
 
 @dataclass(frozen=True)
@@ -114,6 +130,9 @@ def _make_answer(prediction: Prediction) -> GoldenAnswer:
         heatmap=[_round(row) for row in prediction.heatmap],
         decision=prediction.decision,
         decision_argmax=prediction.decision_argmax,
+        typicality=prediction.typicality,
+        distance=prediction.distance,
+        declined=prediction.declined,
     )
 
 

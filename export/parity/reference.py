@@ -1,7 +1,7 @@
 """Compute the Keras model's own answers, which every artefact is compared with.
 
 Only the layers are shared with what the artefacts are traced from. The heat map is Grad-CAM by GradientTape, where the
-artefacts have a closed form.
+artefacts have a closed form; distance and typicality are computed in NumPy.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from export.graph import heatmap
 from export.graph.network import Network
+from export.parity.stages import STAGE_TOLERANCES
 
 TINY = 1e-35  # near the smallest float32: engines may round less to 0
 
@@ -29,12 +30,16 @@ class ReferenceAnswer:
         heatmap: float32 [h, w] >= 0.
         heat_scale: Largest absolute value of the heat map before negative values are set to 0. Differences are relative
             to it: relative to a heat map of which almost nothing is left, rounding errors would be large.
+        distance: Distance to the training images; None where they are left out.
+        typicality: Least and largest typicality that a distance within the tolerance has; None as above.
     """
 
     resized: np.ndarray
     probabilities: np.ndarray
     heatmap: np.ndarray
     heat_scale: float
+    distance: float | None = None
+    typicality: tuple[float, float] | None = None
 
 
 class Reference:
@@ -55,10 +60,25 @@ class Reference:
     def predict(self, images: Sequence[np.ndarray]) -> list[ReferenceAnswer]:
         """Predict images of any sizes, each uint8 [height, width, 3]."""
         resized = np.concatenate([self.network.resize(image[None].astype(np.float32)) for image in images])
-        probabilities, cams = (tensor.numpy() for tensor in self._forward(resized))
+        probabilities, cams, quarters = (tensor.numpy() for tensor in self._forward(resized))
         cams = cams * self._readable
-        rows = zip(resized, probabilities, cams, strict=True)
-        return [ReferenceAnswer(image, p, np.maximum(cam, 0), float(np.abs(cam).max())) for image, p, cam in rows]
+        rows = zip(resized, probabilities, cams, self._measure_typicality(quarters), strict=True)
+        return [
+            ReferenceAnswer(image, p, np.maximum(cam, 0), float(np.abs(cam).max()), *typical)
+            for image, p, cam, typical in rows
+        ]
+
+    def _measure_typicality(self, quarters: np.ndarray) -> list[tuple]:
+        """Distance and range of the typicality of each image; nothing where the training images are left out."""
+        training_images = self.network.training_images
+        if training_images is None:
+            return [()] * len(quarters)
+        tolerance = STAGE_TOLERANCES["distance"]
+        distance, least = training_images.measure(quarters, slack=tolerance)
+        _, largest = training_images.measure(quarters, slack=-tolerance)
+        return [
+            (d, (low, high)) for d, low, high in zip(distance.tolist(), least.tolist(), largest.tolist(), strict=True)
+        ]
 
     def _trace(self, resized):
         network = self.network
@@ -68,7 +88,12 @@ class Reference:
             logits = self._before_softmax(feature_map, training=False) @ self._last.kernel + self._last.bias
             score = logits[:, heatmap.POSITIVE_CLASS]
         weight = tf.reduce_mean(tape.gradient(score, feature_map), axis=(1, 2), keepdims=True)
-        return tf.nn.softmax(logits), tf.reduce_sum(weight * feature_map, axis=-1)
+        height, width = network.map_shape
+        halves = [(slice(0, (side + 1) // 2), slice(side // 2, side)) for side in (height, width)]
+        quarters = [
+            tf.reduce_mean(feature_map[:, rows, columns], (1, 2)) for rows in halves[0] for columns in halves[1]
+        ]
+        return tf.nn.softmax(logits), tf.reduce_sum(weight * feature_map, axis=-1), tf.concat(quarters, axis=1)
 
 
 def compare_log_odds(found: np.ndarray, expected: np.ndarray) -> float:

@@ -98,6 +98,13 @@ STAGES = (
     Stage("decoders", "decoded image, TensorFlow / Pillow, grey levels", 0, "See the decoders in covid_tfds/imaging/."),
     Stage("file", "file to probability, TensorFlow / Pillow and ONNX Runtime", 1e-5, "See decoders, saved_model, onnx"),
     Stage("heatmap", "heat map, GradientTape / ONNX Runtime, relative", 1e-3, "Closed form wrong for this head?"),
+    Stage(
+        "distance",
+        "distance to the training images, NumPy / SavedModel and ONNX Runtime",
+        1e-5,
+        "See graph/typicality.py.",
+    ),
+    Stage("typicality", "typicality, as above, beyond what that tolerance explains", 1e-5, "See graph/typicality.py."),
     Stage("training", "file to probability, predictions.csv / ONNX Runtime", 1e-5, "Images or model changed: retrain."),
 )
 INT8_ADVICE = "8 bits are too few for this run's head: train on more images, or use the float model."
@@ -108,7 +115,9 @@ INT8_STAGES = (
     Stage("int8_log_odds", "log-odds, Keras / int8, relative above 1", 0.5, INT8_ADVICE),
     Stage("int8_heatmap", "heat map, GradientTape / int8, relative", 0.6, INT8_ADVICE),
     Stage("int8_decisions", "share of decisions that int8 changes", 0.02, INT8_ADVICE),
+    Stage("int8_distance", "distance to the training images, NumPy / int8", 0.02, INT8_ADVICE),
 )
+STAGE_TOLERANCES = {stage.stage: stage.tolerance for stage in (*STAGES, *INT8_STAGES)}
 
 
 @dataclass(frozen=True)
@@ -118,18 +127,20 @@ class Tolerance:
     Attributes:
         probabilities: Largest difference of a probability.
         heatmap_relative_to_its_maximum: Largest difference of a heat map's cell.
+        distance: Largest difference of the distance to the training images.
     """
 
     probabilities: float
     heatmap_relative_to_its_maximum: float
+    distance: float
 
 
 def list_tolerances(folder: Path) -> dict[str, Tolerance]:
     """Returns the tolerance of each model file that is in an export, by its name."""
-    tolerance = {stage.stage: stage.tolerance for stage in (*STAGES, *INT8_STAGES)}
+    of = STAGE_TOLERANCES
     every = {
-        ONNX: Tolerance(tolerance["onnx"], tolerance["heatmap"]),
-        ONNX_INT8: Tolerance(tolerance["int8"], tolerance["int8_heatmap"]),
+        ONNX: Tolerance(of["onnx"], of["heatmap"], of["distance"]),
+        ONNX_INT8: Tolerance(of["int8"], of["int8_heatmap"], of["int8_distance"]),
     }
     return {name: value for name, value in every.items() if (folder / name).is_file()}
 

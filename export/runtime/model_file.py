@@ -104,3 +104,10 @@ def check_answer(probabilities: np.ndarray, heatmap: np.ndarray | None, shape: t
         raise ModelError(f"the model gives a heat map {list(heatmap.shape)}, expected [{shape[0]}, h, w]")
     if not (np.all(heatmap >= 0) and np.all(np.isfinite(heatmap))):
         raise ModelError("the model gives a heat map with negative or infinite cells")
+
+
+def check_typicality(typicality: np.ndarray, distance: np.ndarray, batch: int) -> None:
+    """Raise ModelError unless both outputs hold a number from 0 to 1 for each image, float32 [batch]."""
+    for name, values in (("typicality", typicality), ("distance", distance)):
+        if values.shape != (batch,) or not np.all((values >= 0) & (values <= 1 + ROUNDING)):
+            raise ModelError(f"the model gives a {name} that is none: expected {batch} numbers from 0 to 1")

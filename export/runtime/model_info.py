@@ -12,6 +12,12 @@ import numpy as np
 from covid_tfds.common.files import to_json
 from export.runtime.metadata_schema import parse_field
 
+DECLINED = "declined"
+DECLINES_NOTHING = (
+    "This model was exported with --no_typicality: it declines no image, however unlike its training images."
+)
+ROUNDING = 1e-4  # relative: in float32 the smallest typicality may lie just above `declined_at`
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -90,6 +96,23 @@ class ModelInfo:
             ('covid', 'normal')
         """
         return self.labels[0 if probabilities[0] >= self.threshold else 1 + int(np.argmax(probabilities[1:]))]
+
+    def explain_declined(self, typicality: float | None, distance: float | None) -> str | None:
+        """Returns why an image is too unlike the training images to decide on, in words; None for one that is not.
+
+        Args:
+            typicality: The model's output; None for a model without it.
+            distance: The same.
+
+        Example:
+            >>> info = ModelInfo(["covid", "normal"], "covid", 0.3, [0, 0, 1, 1], "A test.", declined_at=0.025)
+            >>> info.explain_declined(0.0250001, 0.5)
+            'unlike the training images: typicality 0.025, declined up to 0.025; distance 0.5'
+        """
+        if self.declined_at is None or typicality is None or typicality > self.declined_at * (1 + ROUNDING):
+            return None
+        limit = f"typicality {typicality:.3g}, declined up to {self.declined_at:.3g}"
+        return f"unlike the training images: {limit}; distance {distance:.3g}"
 
     def decide_argmax(self, probabilities: Sequence[float]) -> str:
         """Returns the likeliest label, the first of equals.

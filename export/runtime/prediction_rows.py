@@ -69,6 +69,8 @@ def predict_row(predictor: Predictor, image: ImageFile, heatmap: Path | None, pn
 def _write_heatmap(path: Path, name: str, pixels: np.ndarray, prediction: Prediction, info: ModelInfo) -> None:
     p = f"{name}: p_{info.positive_class} {prediction.probabilities[info.positive_class]:.4f}"
     decisions = f"{prediction.decision} at threshold {info.threshold:.3g}, {prediction.decision_argmax} by argmax"
+    if prediction.declined:
+        decisions += f". Declined, {prediction.declined_because}"
     title = f"{p}, {decisions}. {describe_limits(info)}"
     with atomic(path) as temporary:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +91,8 @@ def describe_limits(info: ModelInfo) -> str:
 
 def list_columns(info: ModelInfo) -> list[str]:
     """Returns the columns of the CSV file."""
-    return ["image", *(f"p_{label}" for label in info.labels), "decision", "decision_argmax", "warnings", "error"]
+    decisions = ["decision", "decision_argmax", "typicality", "distance", "declined", "declined_because"]
+    return ["image", *(f"p_{label}" for label in info.labels), *decisions, "warnings", "error"]
 
 
 def make_record(row: PredictionRow, info: ModelInfo) -> dict[str, Any]:
@@ -102,6 +105,10 @@ def make_record(row: PredictionRow, info: ModelInfo) -> dict[str, Any]:
         **{f"p_{label}": p for label, p in prediction.probabilities.items()},
         "decision": prediction.decision,
         "decision_argmax": prediction.decision_argmax,
+        "typicality": prediction.typicality,
+        "distance": prediction.distance,
+        "declined": prediction.declined,
+        "declined_because": prediction.declined_because,
         **({"heatmap": row.heatmap} if row.heatmap else {}),
         "warnings": prediction.warnings,
         "shortcuts_verdict": info.shortcuts_verdict,

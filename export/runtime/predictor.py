@@ -11,12 +11,12 @@ import onnxruntime
 
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import DecodedImage, read_image
-from export.runtime.model_file import ModelError, check_answer, open_session, read_model, run_session
-from export.runtime.model_info import ModelInfo
+from export.runtime.model_file import ModelError, check_answer, check_typicality, open_session, read_model, run_session
+from export.runtime.model_info import DECLINED, ModelInfo
 from export.runtime.plausibility import find_warnings
 
 __all__ = ["ImageError", "ModelError", "Prediction", "Predictor"]
-OUTPUTS = ["probabilities", "heatmap"]
+OUTPUTS, TYPICALITY = ["probabilities", "heatmap"], ["typicality", "distance"]
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,14 @@ class Prediction:
     Attributes:
         probabilities: Probability of each label, in [0, 1], in the order of the labels.
         decision: The label at the operating point: class 0 when its probability is at least the model's threshold, else
-            the likeliest of the others.
+            the likeliest of the others; "declined" for an image that is declined, unless `answer_anyway`.
         decision_argmax: The likeliest label.
         heatmap: float32 [h, w] >= 0, in units of the logit of class 0; its cells divide the whole image evenly.
         warnings: Reasons to doubt the probabilities.
         typicality: How typical the image is of the training images, in (0, 1]; None for a model without that output.
         distance: Its distance to the nearest training images; None for a model without that output.
-        declined: Whether the image is so atypical that the model has no answer to it.
+        declined: Whether the image is too unlike the training images to decide on.
+        declined_because: Why, in words with both numbers; None for an image that is not declined.
     """
 
     probabilities: dict[str, float]
@@ -43,6 +44,7 @@ class Prediction:
     typicality: float | None = None
     distance: float | None = None
     declined: bool = False
+    declined_because: str | None = None
 
 
 class Predictor:
@@ -52,6 +54,7 @@ class Predictor:
 
     Args:
         path: A model.onnx or model.int8.onnx of `python -m export`.
+        answer_anyway: Decide on images that are declined, too.
 
     Attributes:
         info: The model's metadata, see `ModelInfo`.
@@ -71,8 +74,9 @@ class Predictor:
         ((7, 7), [])
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, answer_anyway: bool = False):
         data = read_model(path)
+        self._answer_anyway = answer_anyway
         try:
             self.session = open_session(data)
         except Exception as error:  # ONNX Runtime raises many kinds of its own
@@ -88,6 +92,9 @@ class Predictor:
             self.info = ModelInfo.from_metadata(self.session.get_modelmeta().custom_metadata_map)
         except ValueError as error:
             raise ModelError(f"{expected} {error}.") from error
+        self._typicality = [] if self.info.declined_at is None else TYPICALITY
+        if any(outputs.get(name) != "tensor(float)" for name in self._typicality):
+            raise ModelError(f"{expected} that declines images but has outputs {outputs}.")
 
     def predict(self, image: np.ndarray) -> Prediction:
         """Predict one image.
@@ -102,15 +109,25 @@ class Predictor:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
             raise ValueError(f"expected uint8 [height, width, 3], got {image.dtype} {list(image.shape)}")
         labels = self.info.labels
-        probabilities, heatmap = run_session(self.session, OUTPUTS, {"image": image[None]})
+        answers = run_session(self.session, OUTPUTS + self._typicality, {"image": image[None]})
+        probabilities, heatmap, *typical = answers
         check_answer(probabilities, heatmap, (1, len(labels)))
+        typicality = distance = None
+        if typical:
+            check_typicality(*typical, 1)
+            typicality, distance = (float(values[0]) for values in typical)
         p = probabilities[0].tolist()
+        because = self.info.explain_declined(typicality, distance)
         return Prediction(
             probabilities=dict(zip(labels, p, strict=True)),
-            decision=self.info.decide(p),
+            decision=self.info.decide(p) if because is None or self._answer_anyway else DECLINED,
             decision_argmax=self.info.decide_argmax(p),
             heatmap=heatmap[0],
             warnings=find_warnings(image),
+            typicality=typicality,
+            distance=distance,
+            declined=because is not None,
+            declined_because=because,
         )
 
     def predict_decoded(self, image: DecodedImage) -> Prediction:

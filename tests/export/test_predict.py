@@ -72,6 +72,26 @@ def test_the_foot_shows_verdict_and_intended_use(model, images, capsys):
         assert row["intended_use"] == INTENDED_USE
 
 
+def test_a_declined_image_is_an_answer(model, tmp_path, capsys):
+    noise = str(Path(model).parent / "golden" / "noise.png")
+    assert predict.main([model, noise, "--csv", str(tmp_path / "predictions.csv"), "--json"]) == 0
+    (row,) = map(json.loads, lines(capsys)[0])
+    assert (row["decision"], row["declined"]) == ("declined", True)
+    assert row["decision_argmax"] in ("covid", "normal")
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        (written,) = csv.DictReader(file)
+    for name in ("typicality", "distance"):
+        assert float(written[name]) == row[name]
+        assert f"{row[name]:.3g}" in written["declined_because"]
+    assert written["declined"] == "True"
+    assert predict.main([model, noise]) == 0
+    line = lines(capsys)[0][1]
+    assert line.split()[2] == "declined"
+    assert row["declined_because"] in line
+    assert predict.main([model, noise, "--answer_anyway"]) == 0
+    assert lines(capsys)[0][1].split()[2] in ("covid", "normal")
+
+
 def test_json_and_csv_hold_the_same_predictions(model, images, tmp_path, capsys):
     table = tmp_path / "made" / "predictions.csv"
     (images / "broken.png").write_text("no image")

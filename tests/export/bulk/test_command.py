@@ -79,6 +79,9 @@ def assert_as_predictor(output, path, names):
             assert found[f"p_{label}"][name] == pytest.approx(p, abs=1e-6)
         assert found.decision[name] == expected.decision
         assert found.decision_argmax[name] == expected.decision_argmax
+        assert found.typicality[name] == pytest.approx(expected.typicality, abs=1e-6)
+        assert found.distance[name] == pytest.approx(expected.distance, abs=1e-6)
+        assert (found.declined[name], found.declined_because[name]) == (expected.declined, expected.declined_because)
         assert found.warnings[name] == "; ".join(expected.warnings)
     assert found.p_covid.std() > 1e-4
 
@@ -94,6 +97,22 @@ def test_answers_are_those_of_predict(done, path, films):
     assert_as_predictor(done, path, [str(file) for file in films.rglob("film*.png")])
     assert set(rows(done).model_sha256) == {hashlib.sha256(Path(path).read_bytes()).hexdigest()}
     assert len(list((done / "predictions").iterdir())) == 3
+
+
+def test_noise_is_declined_and_decided_on_with_a_flag(path, tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    shutil.copy(Path(path).parent / "golden" / "noise.png", folder)
+    assert bulk(path, folder, tmp_path / "declined") == 0
+    assert "1 of them declined" in capsys.readouterr().out
+    assert bulk(path, folder, tmp_path / "answered", "--answer_anyway") == 0
+    declined, answered = rows(tmp_path / "declined").iloc[0], rows(tmp_path / "answered").iloc[0]
+    assert declined.decision == "declined"
+    assert answered.decision in ("covid", "normal")
+    assert declined.drop("decision").equals(answered.drop("decision"))
+    assert declined.declined
+    assert bulk(path, folder, tmp_path / "declined", "--answer_anyway") == 2
+    assert "answer_anyway" in capsys.readouterr().err
 
 
 def test_what_can_not_be_read_is_named_with_the_reason_that_predict_gives(done, films):

@@ -17,6 +17,7 @@ from export.runtime.predictor import Predictor
 from trainer.models import heads, preprocessing, vgg16
 from trainer.recipes import Recipe
 from trainer.run_folder import file_names
+from trainer.run_folder.typicality import Reference, load_reference
 
 INFO = ModelInfo(["covid", "normal"], "covid", 0.5, [0.0, 0.0, 1.0, 1.0], "A test.")
 
@@ -95,13 +96,17 @@ def test_other_recipes_convert_and_agree(recipe, side, read, tmp_path):
         last = head.get_layer("probabilities")
         last.set_weights([weight / abs(odds) for weight in last.get_weights()])
     whole.save(tmp_path / "model.keras")
-    network = Network.load(tmp_path / "model.keras")
+    features = np.random.default_rng(6).uniform(size=(6, 4 * backbone.output_shape[-1]))
+    unit = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float16)
+    network = Network.load(tmp_path / "model.keras", Reference(unit, np.arange(6), np.arange(6).astype(str)))
     onnx_graph.write_onnx(network, INFO, tmp_path / "model.onnx")
     session = open_session((tmp_path / "model.onnx").read_bytes())
-    probabilities, heat = session.run(onnx_graph.OUTPUTS, {"image": image[None]})
+    probabilities, heat, typicality, distance = session.run(network.outputs, {"image": image[None]})
     truth = reference.Reference(network).predict([image])[0]
     assert 0.01 < truth.probabilities[0] < 0.99
     np.testing.assert_allclose(probabilities[0], truth.probabilities, atol=1e-5)
+    assert distance[0] == pytest.approx(truth.distance, abs=1e-5)
+    assert truth.typicality[0] <= typicality[0] + 1e-6 <= truth.typicality[1] + 2e-6
     assert heat.shape == (1, side, side)
     assert np.abs(heat[0] - truth.heatmap).max() <= 1e-3 * truth.heat_scale
     readable = heatmap.find_readable_cells(recipe.pooling, side, side)
@@ -132,9 +137,9 @@ def test_code_in_a_model_is_not_run(tmp_path):
 
 
 def test_predict_is_the_same_function_eager_and_traced(trained_run):
-    network = Network.load(trained_run / file_names.MODEL)
+    network = Network.load(trained_run / file_names.MODEL, load_reference(trained_run / file_names.REFERENCE))
     image = np.random.default_rng(3).integers(0, 256, (1, 90, 70, 3)).astype(np.uint8)
     eager = network.predict(tf.constant(image))
     traced = tf.function(network.predict)(tf.constant(image))
-    for name in onnx_graph.OUTPUTS:
+    for name in ("probabilities", "heatmap", "typicality", "distance"):
         np.testing.assert_allclose(eager[name], traced[name], atol=1e-5)

@@ -23,13 +23,15 @@ from export.runtime.predictor import Predictor
 from tests.fakes import graph_mutations as mutations
 from trainer.run_folder import file_names
 from trainer.run_folder.run import load
+from trainer.run_folder.typicality import load_reference
 
 IMAGES = [image for image in draw_images() if image.name in ("colour-tall.png", "colour-420.jpg")]
 
 
 @pytest.fixture(scope="module")
 def reference(trained_run):
-    return Reference(Network.load(trained_run / file_names.MODEL))
+    training_images = load_reference(trained_run / file_names.REFERENCE)
+    return Reference(Network.load(trained_run / file_names.MODEL, training_images))
 
 
 @pytest.fixture
@@ -112,6 +114,24 @@ def test_a_fault_in_the_graph_fails(failed, broken, mutation, stage):
     found = failed()
     assert found[0] == stage
     assert {"onnx", "log_odds", "file"} <= set(found)
+
+
+def test_a_lost_training_image_fails(failed, broken):
+    mutate(broken, mutations.forget_a_training_image)
+    assert set(failed()) <= {"distance", "typicality"}
+    assert failed()
+
+
+def test_an_export_without_typicality_passes_without_its_stages(trained_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "MAX_RUN_IMAGES", 2)
+    assert __main__.main([str(trained_run), "--no_typicality", "--output", str(tmp_path / "export")]) == 0
+    stages = {stage["stage"] for stage in read_json(tmp_path / "export" / PARITY)["stages"]}
+    assert not stages & {"distance", "typicality"}
+    about = read_json(tmp_path / "export" / MODEL_JSON)
+    assert about["declined_at"] is None
+    model = onnx.load(tmp_path / "export" / ONNX)
+    assert {output.name for output in model.graph.output} == {"probabilities", "heatmap"}
+    assert not [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16]
 
 
 def test_a_right_resize_put_in_as_a_mutation_passes(failed, broken):

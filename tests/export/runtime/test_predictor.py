@@ -18,6 +18,7 @@ from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.common.files import CHECKSUMS, read_json
 from export.file_names import ONNX, ONNX_INT8
 from export.runtime.model_file import names_other_files
+from export.runtime.model_info import ModelInfo
 from export.runtime.predictor import ImageError, ModelError, Predictor
 from trainer.run_folder.run import load
 
@@ -43,6 +44,37 @@ def test_gives_the_golden_answers(exported, predictor):
         expected = np.asarray(case["heatmap"])
         assert prediction.heatmap.shape == expected.shape
         np.testing.assert_allclose(prediction.heatmap, expected, atol=1e-3 * max(expected.max(), 1e-3))
+
+
+def test_noise_is_declined_and_a_training_image_is_not(exported, trained_run, predictor):
+    declined = predictor.predict_file(exported / "golden" / "noise.png")
+    assert (declined.decision, declined.declined) == ("declined", True)
+    assert declined.typicality == pytest.approx(predictor.info.declined_at, rel=1e-4)
+    assert f"{declined.distance:.3g}" in declined.declined_because
+    assert f"{declined.typicality:.3g}" in declined.declined_because
+    assert sum(declined.probabilities.values()) == pytest.approx(1)
+    run = load(trained_run)
+    row = next(row for row in run.predictions if row.split == "train")
+    known = predictor.predict_file(Path(run.config.data.dataset) / row.image_id)
+    assert (known.declined, known.declined_because) == (False, None)
+    assert known.decision in predictor.info.labels
+    assert known.typicality > 0.5
+
+
+def test_a_declined_image_can_be_decided_on_anyway(exported, predictor):
+    path = exported / "golden" / "noise.png"
+    answered, declined = Predictor(exported / ONNX, answer_anyway=True).predict_file(path), predictor.predict_file(path)
+    assert answered.decision == predictor.info.decide(list(declined.probabilities.values()))
+    assert answered.declined
+    assert dataclasses.replace(answered, decision="declined", heatmap=None) == dataclasses.replace(
+        declined, heatmap=None
+    )
+
+
+@pytest.mark.parametrize(("typicality", "declined"), [(0.0250024, True), (0.02501, False), (0.9, False), (None, False)])
+def test_the_level_allows_for_rounding(typicality, declined):
+    info = ModelInfo(["covid", "normal"], "covid", 0.5, [0, 0, 1, 1], "A test.", declined_at=0.025)
+    assert (info.explain_declined(typicality, 0.5) is not None) == declined
 
 
 def test_predictions_are_those_of_predictions_csv(trained_run, predictor):
