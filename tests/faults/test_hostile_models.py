@@ -105,7 +105,7 @@ def test_the_commands_refuse_it_before_anything_is_made(trained_run, tmp_path, c
 
 @pytest.mark.parametrize("way", ["absolute", "upwards", "link"])
 def test_a_report_shows_no_images_from_elsewhere(tmp_path, way):
-    """A run folder whose saliency.json names an image of the person who looks at it, to be sent on with the report."""
+    """A run folder whose saliency.json and typicality.json name an image of the person who looks at it, to be sent on with the report."""
     import base64
 
     from PIL import Image
@@ -120,6 +120,8 @@ def test_a_report_shows_no_images_from_elsewhere(tmp_path, way):
     first, *others = details.saliency.images
     images = (dataclasses.replace(first, overlay=name), *others)
     write_result(run.path / file_names.SALIENCY, dataclasses.replace(details.saliency, images=images))
+    pairs = tuple(dataclasses.replace(image, pair=image.pair and name) for image in details.typicality.images)
+    write_result(run.path / file_names.TYPICALITY, dataclasses.replace(details.typicality, images=pairs))
     write_report(run, load_details(run.path))
     html = (run.path / file_names.REPORT).read_text(encoding="utf-8")
     assert base64.b64encode(private.read_bytes()).decode() not in html

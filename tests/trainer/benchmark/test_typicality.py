@@ -60,5 +60,6 @@ def test_other_views_are_read_from_their_list(tmp_path):
 
 def test_an_existing_output_is_refused(tmp_path, capsys):
     (tmp_path / "typicality.json").write_text(json.dumps([]))
-    assert typicality.main(["--output", str(tmp_path / "typicality.json")]) == 2
+    argv = ["--weights", "random", "--other_views", str(tmp_path), "--output", str(tmp_path / "typicality.json")]
+    assert typicality.main(argv) == 2
     assert "never overwritten" in capsys.readouterr().err
