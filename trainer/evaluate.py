@@ -77,6 +77,9 @@ def tabulate_metrics(internal: RunMetrics, external: ExternalValidation) -> str:
         "internal test": internal.test,
         f"external: {external.name}": external.metrics.test,
     }
+    declined = external.metrics.declined
+    if declined.share.value and declined.answered:
+        columns["without declined"] = declined.answered
     table: list[tuple] = [("", *columns)]
     table += [(metric, *(_format(getattr(column, metric)) for column in columns.values())) for metric in METRICS]
     for metric in DECIDED:
@@ -86,6 +89,10 @@ def tabulate_metrics(internal: RunMetrics, external: ExternalValidation) -> str:
     table += [("images", *(column.n for column in columns.values()))]
     table += [("patients", *(column.patients or "unknown" for column in columns.values()))]
     lines = ["".join(f"{cell:<{WIDTH}}" for cell in row).rstrip() for row in table]
+    lines.append(
+        f"Images too unlike the training images, which an exported model declines: {_format(declined.share)} of the "
+        f"external ones (typicality at most {declined.declined_at:.3g})"
+    )
     lines += _describe_classes(external.metrics)
     if left_out := external.metrics.left_out:
         near = f" (near-duplicates: {external.metrics.near_duplicates})" if external.metrics.near_duplicates else ""

@@ -29,6 +29,7 @@ from trainer.run_folder.results import (
     ClassMetrics,
     CrossValidation,
     DatasetId,
+    Declined,
     Evaluation,
     External,
     RunMetrics,
@@ -272,7 +273,8 @@ def external(name: str = "source_matched") -> ExternalValidation:
     data = DatasetId(name, "1.0.0", "e" * 64, ("covid", "normal"), patient_grouped=True)
     rows = [Prediction(f"x{i}", f"q{i}", "test", CLASSES[i % 2], **row((i % 10) / 10), sha256="") for i in range(88)]
     class_of = {name: name for name in CLASSES}
-    metrics = External("covid", "0123456789ab", 0.321, 1.5, data, 7, None, class_of, {}, (), test)
+    declined = Declined(0.2, Estimate(0.25, (0.16, 0.35), 88), test)
+    metrics = External("covid", "0123456789ab", 0.321, 1.5, data, 7, None, class_of, {}, (), test, declined)
     return ExternalValidation(name, metrics, tuple(rows))
 
 

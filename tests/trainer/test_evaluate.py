@@ -18,6 +18,7 @@ from trainer.features import pipelines
 from trainer.metrics import evaluation
 from trainer.run_folder import file_names
 from trainer.run_folder.run import load
+from trainer.run_folder.typicality import load_reference
 from trainer.validation import external
 
 
@@ -61,6 +62,28 @@ def test_a_run_is_judged_elsewhere_and_stays_as_it_was(finished, elsewhere, caps
         assert part in text
     auroc = found["test"]["auroc"]
     assert f"{auroc['value']:.2f} ({auroc['ci95'][0]:.2f} to {auroc['ci95'][1]:.2f})" in text
+
+
+def test_images_unlike_the_training_images_are_declined(finished, tmp_path, capsys):
+    """Two of four images are noise: the metrics with them, and without them."""
+    for index in range(200, 204):
+        film = phantom.draw(index)
+        path = tmp_path / "half" / film.label / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(index).integers(0, 256, (90, 100), np.uint8)
+        image = Image.fromarray(pixels if index < 202 else film.image).resize((112, 96))
+        image.save(path)
+    assert evaluate.main([str(finished), "--dataset", str(tmp_path / "half")]) == 0
+    found = read_json(finished / "external" / "half" / "metrics.json")
+    declined, level = found["declined"], load_reference(finished / file_names.REFERENCE).level
+    assert declined["declined_at"] == pytest.approx(level)
+    assert 0.5 <= declined["share"]["value"] < 1
+    assert found["test"]["n"] == declined["share"]["n"] == 4
+    assert declined["answered"]["n"] == round(4 * (1 - declined["share"]["value"]))
+    text = capsys.readouterr().out
+    assert "without declined" in text
+    assert f"{declined['share']['value']:.2f} (" in text
+    assert "half without the declined images" in (finished / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_predictions_are_the_saved_models(finished, elsewhere):

@@ -199,6 +199,21 @@ class DatasetId:
 
 
 @dataclass(frozen=True)
+class Declined:
+    """What an exported model declines of a dataset, and its metrics without that.
+
+    Attributes:
+        declined_at: An image is declined when its typicality is at most this.
+        share: Share of the images that are declined.
+        answered: Metrics of the other images; None if all are declined.
+    """
+
+    declined_at: float
+    share: Estimate
+    answered: Evaluation | None
+
+
+@dataclass(frozen=True)
 class External:
     """All of external/<name>/metrics.json: a finished run's model, threshold and temperature on another dataset.
 
@@ -214,6 +229,7 @@ class External:
         unknown_classes: Number of images by class, of the other dataset's classes that the run does not have.
         missing_classes: The run's classes that the other dataset does not have.
         test: Metrics of all other images.
+        declined: How many of these an exported model declines, and the metrics without them.
     """
 
     positive_class: str
@@ -227,3 +243,4 @@ class External:
     unknown_classes: dict[str, int]
     missing_classes: tuple[str, ...]
     test: Evaluation
+    declined: Declined

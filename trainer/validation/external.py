@@ -18,12 +18,15 @@ from covid_tfds.examples import UNKNOWN, DatasetRequest, Examples
 from covid_tfds.layouts import describe_examples
 from trainer.features import pipelines
 from trainer.metrics.evaluation import evaluate
-from trainer.run_folder import keras_file
+from trainer.metrics.intervals import exact_interval
+from trainer.run_folder import file_names, keras_file
 from trainer.run_folder.details import ExternalValidation
 from trainer.run_folder.environment import identify_dataset
+from trainer.run_folder.estimate import Estimate
 from trainer.run_folder.predictions import list_predictions
-from trainer.run_folder.results import External
+from trainer.run_folder.results import Declined, External
 from trainer.run_folder.run import Run
+from trainer.run_folder.typicality import is_declined, load_reference, quarter_weights
 
 BATCH = 8
 
@@ -96,7 +99,7 @@ def _evaluate(run: Run, name: str, examples: Examples, class_of: dict[str, str],
     matched = examples.subset(rows)
     labels = np.asarray([own.index(class_of[other]) for other in names[rows]])
     matched = dataclasses.replace(matched, class_names=own, labels=labels)
-    probabilities = predict(run, matched)
+    probabilities, quarters = predict(run, matched)
     metrics = External(
         positive_class=run.metrics.positive_class,
         run_id=run.environment.run_id,
@@ -109,6 +112,7 @@ def _evaluate(run: Run, name: str, examples: Examples, class_of: dict[str, str],
         unknown_classes=unknown,
         missing_classes=tuple(name for name in own if name not in class_of.values()),
         test=evaluate(labels, probabilities, run.metrics.threshold, own, matched.known_patients),
+        declined=measure_declined(run, matched, probabilities, quarters),
     )
     # A class that stands for another one by its place alone, such as "other" for "normal", keeps its name.
     shown = {other: mine if mine == own[0] or _key(other) == _key(mine) else other for other, mine in class_of.items()}
@@ -116,6 +120,29 @@ def _evaluate(run: Run, name: str, examples: Examples, class_of: dict[str, str],
         matched, probabilities, run.metrics.threshold, labels=[shown[other] for other in names[rows]]
     )
     return ExternalValidation(name, metrics, rows_of_table)
+
+
+def measure_declined(run: Run, examples: Examples, probabilities: np.ndarray, quarters: np.ndarray) -> Declined:
+    """Returns how many images an exported model declines, and the metrics of the others.
+
+    Args:
+        run: The run.
+        examples: The images, with the run's classes.
+        probabilities: float [n, classes], the run's model's.
+        quarters: float [n, d], the averages of the quarters of their feature maps.
+    """
+    training_images = load_reference(run.path / file_names.REFERENCE)
+    _, typicality = training_images.measure(quarters)
+    declined = is_declined(typicality, training_images.level)
+    share = Estimate(float(declined.mean()), exact_interval(int(declined.sum()), len(declined)), len(declined))
+    if declined.all():
+        return Declined(training_images.level, share, None)
+    rows = np.flatnonzero(~declined)
+    answered = examples.subset(rows)
+    metrics = evaluate(
+        answered.labels, probabilities[rows], run.metrics.threshold, answered.class_names, answered.known_patients
+    )
+    return Declined(training_images.level, share, metrics)
 
 
 def find_known_rows(run: Run, examples: Examples) -> np.ndarray:
@@ -134,14 +161,27 @@ def find_near_duplicates(run: Run, examples: Examples) -> np.ndarray | None:
         return None
 
 
-def predict(run: Run, examples: Examples) -> np.ndarray:
-    """Returns the saved model's probabilities of every image, float64 [n, classes]. About 0.1 s per image."""
+def predict(run: Run, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what the saved model makes of every image. About 0.1 s per image.
+
+    Returns:
+        Probabilities, float64 [n, classes], and the averages of the quarters of the feature maps, float64 [n, d].
+    """
     model = keras_file.load_model(run.model_path)
+    prepare, backbone, head = (model.get_layer(name) for name in ("preprocessing", "backbone", "head"))
+    height, width, channels = backbone.output_shape[1:]
+
+    def trace(images):
+        maps = backbone(prepare(images), training=False)
+        quarters = tf.matmul(quarter_weights(height, width), tf.reshape(maps, (-1, height * width, channels)))
+        return head(maps, training=False), tf.reshape(quarters, (-1, 4 * channels))
+
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
-    forward = tf.function(lambda images: model(images, training=False), input_signature=signature, autograph=False)
+    forward = tf.function(trace, input_signature=signature, autograph=False)
     everyone, parts = np.arange(len(examples)), []
     with progress.Line(len(examples), "external validation", "image") as line, pipelines.naming_undecodable(examples):
         for images in pipelines.eval_pipeline(examples, everyone, BATCH):
-            parts.append(forward(images).numpy())
+            parts.append([values.numpy().astype(np.float64) for values in forward(images)])
             line.advance(len(images))
-    return np.concatenate(parts).astype(np.float64)
+    probabilities, quarters = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return probabilities, quarters

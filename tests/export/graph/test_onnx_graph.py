@@ -40,6 +40,8 @@ def test_axes_have_names(graph):
     assert {value.name: shape(value) for value in graph.graph.output} == {
         "probabilities": ["batch", 2],
         "heatmap": ["batch", 7, 7],
+        "typicality": ["batch"],
+        "distance": ["batch"],
     }
     assert graph.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
 
