@@ -105,7 +105,7 @@ def test_the_commands_refuse_it_before_anything_is_made(trained_run, tmp_path, c
 
 @pytest.mark.parametrize("way", ["absolute", "upwards", "link"])
 def test_a_report_shows_no_images_from_elsewhere(tmp_path, way):
-    """A run folder whose saliency.json and typicality.json name an image of the person who looks at it, to be sent on with the report."""
+    """A run folder from elsewhere names an image of the person who looks at it, to be sent on with the report."""
     import base64
 
     from PIL import Image

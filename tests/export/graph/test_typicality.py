@@ -18,7 +18,7 @@ def reference():
 def test_the_graph_gives_what_numpy_gives(reference, side):
     maps = np.random.default_rng(1).uniform(size=(50, side, side, 5)).astype(np.float32)
     maps *= np.random.default_rng(2).uniform(size=(50, 1, 1, 5)) ** 2
-    outputs = tf.function(measure_typicality)(maps.astype(np.float32), reference)
+    outputs = tf.function(lambda maps: measure_typicality(maps, reference))(maps.astype(np.float32))
     vectors = (quarter_weights(side, side) @ maps.reshape(50, side * side, 5)).reshape(50, -1)
     distance, typicality = reference.measure(vectors)
     np.testing.assert_allclose(outputs["distance"], distance, atol=1e-6)
