@@ -204,8 +204,8 @@ def _compile(network) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     import tensorflow as tf
 
     from trainer import recipes
+    from trainer.models.heads import average_quarters
     from trainer.models.preprocessing import build_preprocessing
-    from trainer.run_folder.typicality import quarter_weights
 
     cuts = keras.Model(network.inputs, {cut: network.get_layer(cut).output for cut in CUTS})
     prepare = build_preprocessing(recipes.DEFAULT.scaling)
@@ -213,10 +213,8 @@ def _compile(network) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     def forward(image):
         vectors = {}
         for cut, maps in cuts(prepare(tf.cast(image, tf.float32)[None]), training=False).items():
-            height, width, channels = maps.shape[1:]
-            cells = tf.reshape(maps, (height * width, channels))
-            vectors[f"{cut} average"] = tf.reduce_mean(cells, 0)
-            vectors[f"{cut} quarters"] = tf.reshape(quarter_weights(height, width) @ cells, (-1,))
+            vectors[f"{cut} average"] = tf.reduce_mean(maps[0], (0, 1))
+            vectors[f"{cut} quarters"] = average_quarters(maps)[0]
         return vectors
 
     traced = tf.function(forward, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)

@@ -2,8 +2,8 @@
 
 VGG16's forward pass is nearly all of the arithmetic (15.5 GMAC per image) and the backbone is frozen, so its outputs
 are stored once and read by every head, fold and trial. Kept are the pooled vectors that the recipe reads or, for a
-search, those of every cut and pooling; of an unaugmented image also the average of the whole map, the thumbnail for the
-shortcut controls, and the feature map if it was asked for.
+search, those of every cut and pooling; of an unaugmented image also the thumbnail for the shortcut controls, the
+averages of the map's quarters for the typicality, and the feature map if it was asked for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
 from covid_tfds.examples import Examples
 from trainer.features import forward, shards
-from trainer.features.forward import POOLED, THUMBNAIL
+from trainer.features.forward import POOLED, QUARTERS, THUMBNAIL
 from trainer.models import heads, preprocessing, vgg16
 from trainer.recipes import CUTS, Recipe
 from trainer.run_folder.environment import Weights
@@ -111,11 +111,13 @@ class Features:
 
     def names(self, variant: int) -> tuple[str, ...]:
         """Returns the names of the arrays that are kept of a variant (0: the original), feature maps left out."""
-        if self.for_search:
-            wanted = {f"{cut}/{how}" for cut in CUTS for how in POOLED}
-        else:
-            wanted = {f"{self.recipe.cut}/{how}" for how in self._poolings}
-        return tuple(sorted(wanted if variant else wanted | {f"{self.recipe.cut}/average", THUMBNAIL}))
+        quarters = [] if variant or self.for_search else [f"{self.recipe.cut}/{QUARTERS}"]
+        return tuple(sorted([*self._needed(variant), *quarters]))
+
+    def _needed(self, variant: int) -> list[str]:
+        """Names of the arrays without which a variant is computed again: a search keeps no quarters."""
+        cuts, poolings = (CUTS, POOLED) if self.for_search else ([self.recipe.cut], self._poolings)
+        return [f"{cut}/{how}" for cut in cuts for how in poolings] + ([] if variant else [THUMBNAIL])
 
     @property
     def _poolings(self) -> list[str]:
@@ -132,7 +134,7 @@ class Features:
         Returns:
             How many forward passes that took.
         """
-        there = [shards.list_images(self.folder, self.key(v), self.names(v)) for v in range(variants)]
+        there = [shards.list_images(self.folder, self.key(v), self._needed(v)) for v in range(variants)]
         missing = {
             row: [v for v in range(variants) if image not in there[v]] for image, row in self._distinct(rows).items()
         }
@@ -205,10 +207,10 @@ class Features:
             np.concatenate([self._read(rows, variant, part) for part in parts], axis=1, out=result[:, variant])
         return result
 
-    def average(self, rows: np.ndarray) -> np.ndarray:
-        """Returns the mean over the whole map at the recipe's cut, of unaugmented images, float32 [len(rows), c]."""
+    def quarters(self, rows: np.ndarray) -> np.ndarray:
+        """Returns `heads.average_quarters` of the map at the recipe's cut, of unaugmented images, float32 [m, 4 c]."""
         self.compute(rows, 1)
-        return self._read(rows, 0, f"{self.recipe.cut}/average")
+        return self._read(rows, 0, f"{self.recipe.cut}/{QUARTERS}")
 
     def thumbnails(self, rows: np.ndarray) -> np.ndarray:
         """Returns `forward.thumbnails` of the unaugmented images, float32 [len(rows), 32, 32] in 0..255."""

@@ -25,6 +25,7 @@ from trainer.recipes import CUTS, Recipe
 BATCH = 4
 THUMBNAIL_SIDE = 32
 THUMBNAIL = "thumbnail"
+QUARTERS = "quarters"
 POOLED = ("corner", "average", "max")  # "average_and_max" is the second beside the third
 # Constants let oneDNN keep its own layout of the weights, which saves 4 ms a pass with AMX and nothing without; making
 # them takes 2 s and 0.9 GB.
@@ -55,7 +56,7 @@ def compute_passes(
 
     Returns:
         Batches and, by name, float32 [batch, ...]: "block5_pool" the feature map, "block5_pool/max" a pooled vector,
-        the same of each cut, and "thumbnail".
+        "block5_pool/quarters" the averages of the map's quarters, the same of each cut, and "thumbnail".
 
     Raises:
         UsageError: If images can't be read or decoded, or have changed since they were hashed.
@@ -133,11 +134,12 @@ def build_forward(network: keras.Model, precision: str, scaling: str, frozen: bo
     def forward(images):
         maps = {cut: tf.cast(array, tf.float32) for cut, array in cuts(prepare(images), training=False).items()}
         pooled = [pool(maps[cut]) for (cut, _), pool in pools.items()]
-        return [maps[cut] for cut in CUTS] + pooled + [thumbnails(images)]
+        quarters = [heads.average_quarters(maps[cut]) for cut in CUTS]
+        return [maps[cut] for cut in CUTS] + pooled + quarters + [thumbnails(images)]
 
     signature = [tf.TensorSpec((None, preprocessing.IMAGE_SIZE, preprocessing.IMAGE_SIZE, 3))]
     compiled = tf.function(forward, input_signature=signature, autograph=False).get_concrete_function()
-    names = [*CUTS, *(f"{cut}/{how}" for cut, how in pools), THUMBNAIL]
+    names = [*CUTS, *(f"{cut}/{how}" for cut, how in pools), *(f"{cut}/{QUARTERS}" for cut in CUTS), THUMBNAIL]
     return names, convert_variables_to_constants_v2(compiled) if frozen else compiled
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.special
 
 from trainer.recipes import Recipe
+from trainer.run_folder.typicality import quarter_weights
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -64,6 +65,16 @@ def _pool(pooling: str, feature_map) -> keras.KerasTensor:
     if pooling == "max":
         return maximum(feature_map)
     return keras.layers.Concatenate(name="average_and_max")([average(feature_map), maximum(feature_map)])
+
+
+def average_quarters(feature_map):
+    """Returns the averages of the quarters of feature maps, float [batch, h, w, c] -> [batch, 4 * c].
+
+    `trainer.run_folder.typicality` compares images by them.
+    """
+    height, width, channels = feature_map.shape[1:]
+    cells = keras.ops.reshape(feature_map, (-1, height * width, channels))
+    return keras.ops.reshape(keras.ops.matmul(quarter_weights(height, width), cells), (-1, 4 * channels))
 
 
 def draw_initial_weights(recipe: Recipe, width: int, classes: int, seed: int) -> list[np.ndarray]:

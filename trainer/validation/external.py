@@ -19,6 +19,7 @@ from covid_tfds.layouts import describe_examples
 from trainer.features import pipelines
 from trainer.metrics.evaluation import evaluate
 from trainer.metrics.intervals import exact_interval
+from trainer.models import heads
 from trainer.run_folder import file_names, keras_file
 from trainer.run_folder.details import ExternalValidation
 from trainer.run_folder.environment import identify_dataset
@@ -26,7 +27,7 @@ from trainer.run_folder.estimate import Estimate
 from trainer.run_folder.predictions import list_predictions
 from trainer.run_folder.results import Declined, External
 from trainer.run_folder.run import Run
-from trainer.run_folder.typicality import is_declined, load_reference, quarter_weights
+from trainer.run_folder.typicality import is_declined, load_reference
 
 BATCH = 8
 
@@ -169,12 +170,10 @@ def predict(run: Run, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     """
     model = keras_file.load_model(run.model_path)
     prepare, backbone, head = (model.get_layer(name) for name in ("preprocessing", "backbone", "head"))
-    height, width, channels = backbone.output_shape[1:]
 
     def trace(images):
         maps = backbone(prepare(images), training=False)
-        quarters = tf.matmul(quarter_weights(height, width), tf.reshape(maps, (-1, height * width, channels)))
-        return head(maps, training=False), tf.reshape(quarters, (-1, 4 * channels))
+        return head(maps, training=False), heads.average_quarters(maps)
 
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
     forward = tf.function(trace, input_signature=signature, autograph=False)

@@ -12,7 +12,7 @@ from covid_tfds.examples import Examples
 from trainer.features import pipelines
 from trainer.features.backbone_features import Features
 from trainer.run_folder import file_names
-from trainer.run_folder.typicality import Reference, is_declined, quarter_weights
+from trainer.run_folder.typicality import Reference, is_declined
 from trainer.run_folder.typicality_results import ImageTypicality, NearestImage, Typicality
 
 MOST_IMAGES = 240  # of 2048 features in 16 bits: 1 MB
@@ -28,7 +28,7 @@ def build_reference(features: Features) -> Reference:
     """
     examples = features.examples
     rows = choose_rows(examples.groups, examples.rows("train"), features.seed)
-    vectors = average_quarters(features, rows)
+    vectors = features.quarters(rows)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     _, patient = np.unique(examples.groups[rows], return_inverse=True)
     return Reference(unit.astype(np.float16), patient.astype(np.int64), examples.image_id[rows].astype(str))
@@ -64,7 +64,7 @@ def measure_typicality(features: Features, reference: Reference) -> tuple[Typica
     """
     examples = features.examples
     rows = examples.rows("test")
-    vectors = average_quarters(features, rows)
+    vectors = features.quarters(rows)
     distance, typicality = reference.measure(vectors)
     declined = is_declined(typicality, reference.level)
     distances = reference.measure_distances(vectors)
@@ -99,13 +99,6 @@ def measure_typicality(features: Features, reference: Reference) -> tuple[Typica
 def _describe(examples: Examples, row: int) -> tuple[str, str, str]:
     """Key, class and licence of an image."""
     return str(examples.image_id[row]), examples.class_names[examples.labels[row]], str(examples.facts["license"][row])
-
-
-def average_quarters(features: Features, rows: np.ndarray) -> np.ndarray:
-    """Returns the averages of the quarters of each row's feature map, float32 [len(rows), 4 * channels]."""
-    height, width, channels = features.map_shape
-    weights = quarter_weights(height, width)
-    return np.stack([(weights @ one.reshape(-1, channels)).ravel() for one in features.maps(rows)])
 
 
 def _draw_pairs(examples: Examples, shown: list[tuple[int, int]]) -> Iterator[bytes]:

@@ -158,11 +158,14 @@ def test_the_passes_of_a_search_serve_every_cut_and_pooling(cached, no_pass, cut
     other = dataclasses.replace(cached, recipe=dataclasses.replace(DEFAULT, cut=cut, pooling=pooling))
     maps = other.maps(ROWS)
     np.testing.assert_array_equal(np.stack(list(other.stream_maps(ROWS))), maps)
+    side = maps.shape[1]
+    halves = slice(0, (side + 1) // 2), slice(side // 2, side)
+    quarters = np.concatenate([maps[:, r, c].mean((1, 2)) for r in halves for c in halves], axis=1)
+    np.testing.assert_allclose(other.quarters(ROWS), quarters, rtol=1e-5, atol=1e-5)
     no_pass()
     pooled = other.pooled(ROWS, 2)
     wanted = heads.build_pooling(pooling, other.map_shape).predict(maps, verbose=0)
     np.testing.assert_allclose(pooled[:, 0], wanted, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(other.average(ROWS), maps.mean((1, 2)), rtol=1e-5, atol=1e-5)
 
 
 def test_variants_differ_from_the_original_and_each_other(cached):

@@ -52,7 +52,7 @@ def test_noise_is_the_least_typical_test_image(features):
 
 def test_a_training_image_is_its_own_nearest(features):
     reference = typicality.build_reference(features)
-    distances = reference.measure_distances(typicality.average_quarters(features, np.arange(8)))
+    distances = reference.measure_distances(features.quarters(np.arange(8)))
     assert distances.argmin(1).tolist() == list(range(8))
     assert distances.diagonal().max() < 1e-3
 
