@@ -56,7 +56,7 @@ class BulkModel:
         check_answer(probabilities, None, (len(resized), len(self.info.labels)))
         if not typical:
             return [Answer(p) for p in probabilities.tolist()]
-        check_typicality(*typical, len(resized))
+        check_typicality(len(resized), *typical)
         columns = (probabilities.tolist(), *(values.tolist() for values in typical))
         return [Answer(*values) for values in zip(*columns, strict=True)]
 

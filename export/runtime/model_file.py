@@ -106,7 +106,7 @@ def check_answer(probabilities: np.ndarray, heatmap: np.ndarray | None, shape: t
         raise ModelError("the model gives a heat map with negative or infinite cells")
 
 
-def check_typicality(typicality: np.ndarray, distance: np.ndarray, batch: int) -> None:
+def check_typicality(batch: int, typicality: np.ndarray, distance: np.ndarray) -> None:
     """Raise ModelError unless both outputs hold a number from 0 to 1 for each image, float32 [batch]."""
     for name, values in (("typicality", typicality), ("distance", distance)):
         if values.shape != (batch,) or not np.all((values >= 0) & (values <= 1 + ROUNDING)):

@@ -114,7 +114,7 @@ class Predictor:
         check_answer(probabilities, heatmap, (1, len(labels)))
         typicality = distance = None
         if typical:
-            check_typicality(*typical, 1)
+            check_typicality(1, *typical)
             typicality, distance = (float(values[0]) for values in typical)
         p = probabilities[0].tolist()
         because = self.info.explain_declined(typicality, distance)
