@@ -31,6 +31,7 @@ from export.graph.onnx_graph import AXES
 from export.parity.drawn_images import ONLY_BY_READER, draw_batches
 from export.parity.reference import Reference, ReferenceAnswer, compare_log_odds
 from export.parity.stages import INT8_STAGES, STAGES, Stages
+from export.parity.typicality import compare_typicality
 from export.run_images import EncodedImage
 from export.runtime.model_file import ModelError, open_session
 from export.runtime.model_info import ModelInfo
@@ -136,7 +137,7 @@ def check_parity(
             served = {name: one.numpy() for name, one in signatures[saved_model.BYTES](encoded).items()}
             for index, (image, answer, values) in enumerate(zip(some, expected, pixels, strict=True)):
                 row = {name: one[index] for name, one in served.items()}
-                _check_typicality(
+                compare_typicality(
                     stages, answer, row.get("distance"), row.get("typicality"), f"{SAVED_MODEL}: {image.name}"
                 )
                 probabilities = row["probabilities"]
@@ -250,7 +251,7 @@ def _check_image(
             stages.add("resized", _max_difference(resized[0], expected.resized), image.name)
             _check_probabilities(stages, "onnx", _probabilities(answers[ONNX]), expected.probabilities, image.name)
             stages.add("heatmap", _compare_heat(heatmap, expected), image.name)
-            _check_typicality(stages, expected, answers[ONNX].distance, answers[ONNX].typicality, image.name)
+            compare_typicality(stages, expected, answers[ONNX].distance, answers[ONNX].typicality, image.name)
         else:
             stages.add("int8_resized", _max_difference(resized[0], expected.resized), image.name)
             if image.probabilities is not None and image.name not in calibrated_on:
@@ -270,17 +271,6 @@ def _check_int8(stages: Stages, answers: dict[str, Prediction], expected: Refere
         stages.add("int8_distance", abs(answer.distance - expected.distance), name)
     flipped = (answer.decision, answer.decision_argmax) != (float_answer.decision, float_answer.decision_argmax)
     stages["int8_decisions"] = stages["int8_decisions"].count(flipped, name)
-
-
-def _check_typicality(
-    stages: Stages, expected: ReferenceAnswer, distance: float | None, typicality: float | None, name: str
-) -> None:
-    """Distance and typicality of a float artefact; nothing where they are left out."""
-    if expected.distance is None or expected.typicality is None or distance is None or typicality is None:
-        return
-    low, high = expected.typicality
-    stages.add("distance", abs(distance - expected.distance), name)
-    stages.add("typicality", max(low - typicality, typicality - high, 0), name)
 
 
 def _check_probabilities(stages: Stages, stage: str, found: np.ndarray, expected: np.ndarray, name: str) -> None:

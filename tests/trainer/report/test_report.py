@@ -282,7 +282,7 @@ def test_a_run_without_mistakes_has_an_empty_gallery(made):
     run, details = made
     saliency = dataclasses.replace(details.saliency, images=details.saliency.images[:2])
     text = written(run, dataclasses.replace(details, saliency=saliency)).text
-    mistakes = text.split("mistakes of the cross-validation")[1].split("External validation")[0]
+    mistakes = text.split("mistakes of the cross-validation")[1].split("How typical the test images are")[0]
     assert mistakes.endswith("None. ")
 
 
