@@ -31,7 +31,7 @@ from export.graph.onnx_graph import AXES
 from export.parity.drawn_images import ONLY_BY_READER, draw_batches
 from export.parity.reference import Reference, ReferenceAnswer, compare_log_odds
 from export.parity.stages import INT8_STAGES, STAGES, Stages
-from export.parity.typicality import compare_typicality
+from export.parity.typicality import compare_typicality, drop_typicality
 from export.run_images import EncodedImage
 from export.runtime.model_file import ModelError, open_session
 from export.runtime.model_info import ModelInfo
@@ -104,8 +104,7 @@ def check_parity(
     elif precision != "float32":
         stages["training"] = dataclasses.replace(stages["training"], tolerance=BFLOAT16_TOLERANCE)
     if info.declined_at is None:
-        for name in stages.keys() & {"distance", "typicality", "int8_distance"}:
-            del stages[name]
+        drop_typicality(stages)
     try:
         models = [_Model.load(folder / name) for name in (ONNX, ONNX_INT8) if (folder / name).is_file()]
     except ModelError as error:
@@ -137,11 +136,8 @@ def check_parity(
             served = {name: one.numpy() for name, one in signatures[saved_model.BYTES](encoded).items()}
             for index, (image, answer, values) in enumerate(zip(some, expected, pixels, strict=True)):
                 row = {name: one[index] for name, one in served.items()}
-                compare_typicality(
-                    stages, answer, row.get("distance"), row.get("typicality"), f"{SAVED_MODEL}: {image.name}"
-                )
-                probabilities = row["probabilities"]
-                predictions = _check_image(stages, image, values, answer, probabilities, models, calibrated_on)
+                compare_typicality(stages, answer, row, f"{SAVED_MODEL}: {image.name}")
+                predictions = _check_image(stages, image, values, answer, row["probabilities"], models, calibrated_on)
                 if image.probabilities is None:
                     # The way over pixels differs from that over bytes in the resize alone: a few images show it.
                     over_pixels = engines[SAVED_MODEL](values[None])[0]
@@ -251,7 +247,7 @@ def _check_image(
             stages.add("resized", _max_difference(resized[0], expected.resized), image.name)
             _check_probabilities(stages, "onnx", _probabilities(answers[ONNX]), expected.probabilities, image.name)
             stages.add("heatmap", _compare_heat(heatmap, expected), image.name)
-            compare_typicality(stages, expected, answers[ONNX].distance, answers[ONNX].typicality, image.name)
+            compare_typicality(stages, expected, vars(answers[ONNX]), image.name)
         else:
             stages.add("int8_resized", _max_difference(resized[0], expected.resized), image.name)
             if image.probabilities is not None and image.name not in calibrated_on:
