@@ -254,10 +254,11 @@ class Examples:
     def subset(self, rows: np.ndarray) -> Examples:
         """Returns the examples of some rows, int [m], in that order. Other images can't be read from the result."""
         columns = ("image_id", "patient_id", "labels", "split", "sha256")
+        masks = self.read_masks
         return dataclasses.replace(
             self,
             **{name: getattr(self, name)[rows] for name in columns},
             facts={name: values[rows] for name, values in self.facts.items()},
             read=lambda part: self.read(rows[part]),
-            read_masks=None if (masks := self.read_masks) is None else lambda part: masks(rows[part]),
+            read_masks=masks and (lambda part: masks(rows[part])),
         )
