@@ -10,11 +10,14 @@ backbone's output.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import onnx
 import tensorflow as tf
@@ -29,6 +32,7 @@ from export.runtime.model_info import ModelInfo
 
 OPSET = 17
 RESIZED, FEATURE_MAP = "resized", "feature_map"
+KERNEL_RANK = 4  # of a convolution's kernel
 AXES = ("batch", "height", "width")
 
 # Set to anything, this makes tf2onnx's optimiser raise its errors instead of passing over them; it then copies no
@@ -72,16 +76,45 @@ def expose_tensor(model: bytes, tensor: str) -> bytes:
 
 
 def _convert(network: Network) -> onnx.ModelProto:
-    image = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
+    """Convert with the backbone's kernels as inputs, then put them in as weights.
 
-    def predict(image):
+    They are nearly all of the model. As constants, tf2onnx and TensorFlow would copy them some thirty times: 2 GB.
+    """
+    image = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
+    variables = network.backbone.variables
+    kernels = {f"kernel{i}": variable for i, variable in enumerate(variables) if len(variable.shape) == KERNEL_RANK}
+    specs = [tf.TensorSpec(variable.shape, tf.float32, name=name) for name, variable in kernels.items()]
+
+    def predict(image, *values):
+        given = dict(zip(kernels, values, strict=True))
+        backbone = _with_weights(network.backbone, [given.get(f"kernel{i}", v) for i, v in enumerate(variables)])
         resized = resize_bilinear(image, network.side)
-        return {RESIZED: resized, **network.predict_resized(resized)}
+        return {RESIZED: resized, **dataclasses.replace(network, backbone=backbone).predict_resized(resized)}
 
     # An output in conversion, so that `resized` keeps its name and layout; `canonicalize` makes it an inner tensor.
-    function = tf.function(predict, input_signature=[image], autograph=False)
-    model, _ = convert.from_function(function, input_signature=[image], opset=OPSET)
+    function = tf.function(predict, input_signature=[image, *specs], autograph=False)
+    model, _ = convert.from_function(function, input_signature=[image, *specs], opset=OPSET)
+    _put_in(model.graph, {name: variable.numpy() for name, variable in kernels.items()})
     return model
+
+
+def _with_weights(backbone: keras.Model, values: list) -> Callable[..., tf.Tensor]:
+    """The backbone as a function of its weights, in the order of `backbone.variables`."""
+    value_of = {id(variable): value for variable, value in zip(backbone.variables, values, strict=True)}
+    split = [[value_of[id(v)] for v in part] for part in (backbone.trainable_variables, backbone.non_trainable_variables)]
+    return lambda image, training: backbone.stateless_call(*split, image, training=training)[0]
+
+
+def _put_in(graph: onnx.GraphProto, kernels: dict[str, np.ndarray]) -> None:
+    """Turn inputs into weights, transposed as the graph would do at every call."""
+    for node in [node for node in graph.node if node.op_type == "Transpose" and node.input[0] in kernels]:
+        order = onnx.helper.get_attribute_value(node.attribute[0])
+        weight = np.ascontiguousarray(kernels[node.input[0]].transpose(order))
+        graph.initializer.append(onnx.numpy_helper.from_array(weight, node.output[0]))
+        graph.node.remove(node)
+    kept = [value for value in graph.input if value.name not in kernels]
+    del graph.input[:]
+    graph.input.extend(kept)
 
 
 def _find_feature_map(graph: onnx.GraphProto) -> str:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -178,11 +179,11 @@ def _check_interface(stages: Stages, models: list[_Model], signatures, network: 
     outputs = {"probabilities": (tf.float32, [None, network.classes])} | {
         name: (tf.float32, [None]) for name in typical
     }
-    expected = {
+    expected: dict[str, Any] = {
         f"{SAVED_MODEL}: {saved_model.PIXELS}": ([tf.TensorSpec((None, None, None, 3), tf.uint8, "image")], outputs),
         f"{SAVED_MODEL}: {saved_model.BYTES}": ([tf.TensorSpec((None,), tf.string, "image_bytes")], outputs),
     }
-    found = {}
+    found: dict[str, Any] = {}
     for model in models:
         expected |= {
             f"{model.name}: image": ("tensor(uint8)", [batch, height, width, 3]),
@@ -235,7 +236,7 @@ def _check_image(
         return {}
     stages.add("file", _max_difference(_probabilities(from_file), served), image.name)
     if image.probabilities is not None:
-        stages.add("training", _max_difference(_probabilities(from_file), image.probabilities), image.name)
+        stages.add("training", _max_difference(_probabilities(from_file), np.asarray(image.probabilities)), image.name)
     for model in models:
         (resized,) = model.resize.run([RESIZED], {IMAGE: pixels[None]})
         heatmap = answers[model.name].heatmap
