@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from covid_tfds.common.errors import UsageError
-from covid_tfds.common.files import read_csv, write_csv
+from covid_tfds.common.files import read_csv, refuse_overwriting, write_csv
 from covid_tfds.examples import Examples
 
 COLUMNS = ("path", "other_path", "sha256")
@@ -50,6 +50,7 @@ def write_conflicts(examples: Examples, path: Path) -> None:
         {"path": examples.image_id[one], "other_path": examples.image_id[other], "sha256": examples.sha256[one]}
         for one, other in find_conflicts(examples)
     ]
+    refuse_overwriting("--conflicts", path, [])
     write_csv(path, COLUMNS, rows)
 
 

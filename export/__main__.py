@@ -56,11 +56,10 @@ def _output(options: argparse.Namespace) -> Path:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    result = argparse.ArgumentParser(
+    result = cli.Parser(
         prog="python -m export",
         description="Turn a run folder into a SavedModel and an ONNX model, and check them against the trained "
         f"model. {INTENDED_USE}",
-        allow_abbrev=False,
     )
     result.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="finished run folder of `python -m trainer`")
     result.add_argument("--int8", action="store_true", help="make model.int8.onnx, too: a quarter of the size, faster")

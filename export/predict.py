@@ -12,10 +12,16 @@ import argparse
 import contextlib
 import json
 import sys
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from covid_tfds.common import cli
-from covid_tfds.common.errors import INTENDED_USE
+from covid_tfds.common.errors import INTENDED_USE, UsageError
+
+if TYPE_CHECKING:
+    from export.runtime.image_files import ImageFile
 
 EPILOG = """\
 Reads JPEG, PNG, WebP and BMP (grey, colour, palette, 1 to 16 bits, transparent parts over black, turned upright by
@@ -33,12 +39,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    result = argparse.ArgumentParser(
+    result = cli.Parser(
         prog="python -m export.predict",
         description=f"Predict radiographs with an exported model. {INTENDED_USE}",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     result.add_argument("model", metavar="MODEL", help="model.onnx or model.int8.onnx of `python -m export`")
     result.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="image files and folders")
@@ -60,8 +65,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _predict_images(options: argparse.Namespace) -> int:
     # Imported late, so that --help needs no runtime.
-    from tqdm import tqdm
-
+    from covid_tfds.common.files import refuse_overwriting
+    from covid_tfds.common.names import printable
     from export.runtime.image_files import (
         HEATMAP_SUFFIX,
         PIXELS_SUFFIX,
@@ -78,6 +83,9 @@ def _predict_images(options: argparse.Namespace) -> int:
     images = find_images(options.images)
     if passed_over := describe_passed_over(options.images):
         print(passed_over, file=sys.stderr)
+    inputs = [Path(options.model), *(image.path for image in images)]
+    if options.csv:
+        refuse_overwriting("--csv", options.csv, inputs)
     none = [None] * len(images)
     heatmaps = name_outputs(images, options.heatmap, HEATMAP_SUFFIX) if options.heatmap else none
     pngs = name_outputs(images, options.save_png, PIXELS_SUFFIX) if options.save_png else none
@@ -85,6 +93,9 @@ def _predict_images(options: argparse.Namespace) -> int:
     widths = [max(len(name), 6) for name in names[:-2]] + [
         max(map(len, [*info.labels, name, DECLINED])) for name in names[-2:]
     ]
+    taken = {path.resolve() for path in inputs}
+    if same := [output for output in (*heatmaps, *pngs) if output and output.resolve() in taken]:
+        raise UsageError(f"{same[0]} is an input of this command, and would be overwritten: choose another folder.")
 
     def print_cells(cells: list[str], image: str) -> None:
         print("  ".join([*(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)), image]), flush=True)
@@ -93,11 +104,10 @@ def _predict_images(options: argparse.Namespace) -> int:
         print_cells(names, "image")
     failed = 0
     with write_csv_rows(options.csv, info) if options.csv else contextlib.nullcontext() as write:
-        # No progress bar without a terminal, nor for a single image.
-        progress = tqdm(images, unit="image", disable=None if len(images) > 1 else True)
+        progress, apart = _show_progress(images)
         for image, heatmap, png in zip(progress, heatmaps, pngs, strict=True):
             row = predict_row(predictor, image, heatmap, png)
-            with tqdm.external_write_mode():
+            with apart():
                 if write:
                     write(row)
                 if options.json:
@@ -108,16 +118,28 @@ def _predict_images(options: argparse.Namespace) -> int:
                     p = [f"{value:.4f}" for value in prediction.probabilities.values()]
                     print_cells(
                         [*p, prediction.decision, prediction.decision_argmax],
-                        row.image + (f"  ({warnings})" if warnings else ""),
+                        printable(row.image) + (f"  ({warnings})" if warnings else ""),
                     )
                 if row.error:
                     failed += 1
-                    print(f"error: {row.image}: {row.error}", file=sys.stderr, flush=True)
+                    print(f"error: {printable(row.image)}: {row.error}", file=sys.stderr, flush=True)
     if not options.json:
         print(describe_limits(info))
     if info.declined_at is None:
         print(DECLINES_NOTHING, file=sys.stderr)
     return 0 if not failed else 2 if failed == len(images) else 1
+
+
+def _show_progress(images: list[ImageFile]) -> tuple[Iterable[ImageFile], Callable[[], AbstractContextManager]]:
+    """Returns the images, and a context in which a line can be printed beside the bar.
+
+    There is no bar without a terminal, for a single image, or where tqdm is missing.
+    """
+    try:
+        from tqdm import tqdm
+    except ModuleNotFoundError:
+        return images, contextlib.nullcontext
+    return tqdm(images, unit="image", disable=None if len(images) > 1 else True), tqdm.external_write_mode
 
 
 if __name__ == "__main__":

@@ -64,10 +64,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    result = argparse.ArgumentParser(
+    result = cli.Parser(
         prog="python -m export.serve",
         description=f"Serve the web page of an export on {ADDRESS}, until Ctrl-C.",
-        allow_abbrev=False,
     )
     result.add_argument("folder", metavar="DIR", type=Path, help="the folder web/ of `python -m export RUN_DIR --web`")
     result.add_argument("--port", type=int, default=8000, metavar="N", help="default: 8000; 0: any that is free")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dacite
 
+from covid_tfds.common import cli
 from covid_tfds.common.errors import INTENDED_USE, UsageError
 from covid_tfds.common.flags import add_flags, flag, from_namespace
 from covid_tfds.examples import PHANTOM_CONFIGS, DatasetRequest, add_dataset_flags
@@ -138,11 +139,10 @@ class Config:
 
 def parser() -> argparse.ArgumentParser:
     """Returns a parser with one flag for each field of Config and of its dataset."""
-    result = argparse.ArgumentParser(
+    result = cli.Parser(
         prog="python -m trainer",
         description=f"Train a VGG16 head on chest radiographs, evaluate it, and write a run folder. {INTENDED_USE}",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
     )
     add_dataset_flags(result)
     add_flags(result, Config)

@@ -59,10 +59,9 @@ def _evaluate(wanted: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line: a run folder and one dataset."""
-    result = argparse.ArgumentParser(
+    result = cli.Parser(
         prog="python -m trainer.evaluate",
         description=f"Evaluate a finished run on another dataset. {INTENDED_USE}",
-        allow_abbrev=False,
     )
     result.add_argument("run_dir", type=Path, help="run folder that `python -m trainer` made")
     add_dataset_flags(result, required=True)

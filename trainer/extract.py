@@ -45,12 +45,11 @@ def _extract(options: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line: the flags of `python -m trainer` that features depend on."""
-    result = argparse.ArgumentParser(
+    result = cli.Parser(
         prog="python -m trainer.extract",
         description=f"Compute backbone features for the trainer. {INTENDED_USE}",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add_dataset_flags(result)
     for field in dataclasses.fields(config.Config):

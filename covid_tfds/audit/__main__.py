@@ -24,12 +24,11 @@ ITEMS_PRINTED = 8
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line; flags are named as those of `python -m trainer`."""
-    result = argparse.ArgumentParser(
+    result = cli.Parser(
         prog="python -m covid_tfds.audit",
         description="Audit a dataset before a score on it is trusted: duplicates, patients on both sides, labels "
         "against findings, views, licences, and what separates the classes without the lungs. The exit code is 1 if a "
         "finding invalidates an evaluation, 2 if an input must be repaired first, else 0.",
-        allow_abbrev=False,
     )
     add_dataset_flags(result)
     result.add_argument(

@@ -6,6 +6,7 @@ def main(argv: list[str] | None = None) -> int:
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import signal
@@ -13,17 +14,30 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.names import printable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+OWN_PACKAGES = ("covid_tfds", "trainer", "export")
+BROKEN_PIPE = 128 + signal.SIGPIPE
 Options = TypeVar("Options")
 
 
 class Terminated(KeyboardInterrupt):
     """Raised on SIGTERM, and handled like Ctrl-C: finished work is kept."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, and whose flags have no abbreviations."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error in one line and exit with code 2."""
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
 
 def run_command(
@@ -42,8 +56,9 @@ def run_command(
             with a message of its own prints that one.
 
     Returns:
-        What `run` returns; 2 after a UsageError or OSError, printed as `error: ...` on standard error; 130 after Ctrl-C
-        and 143 after SIGTERM; 1 when the reader of standard output has ended, as in `... | head`.
+        What `run` returns; 2 after a UsageError or OSError, or where a package is missing, printed as `error: ...` on
+        standard error; 130 after Ctrl-C and 143 after SIGTERM; 141, without a word, when the reader of standard output
+        has ended, as in `... | head`.
 
     Example:
         >>> from argparse import ArgumentParser
@@ -52,21 +67,47 @@ def run_command(
         0
     """
     options = None
+    _open_standard_streams()
     try:
         with _sigterm_as_interrupt():
-            options = parse(argv)
-            return run(options) or 0
+            try:
+                options = parse(argv)
+                return run(options) or 0
+            finally:
+                sys.stdout.flush()  # at its end Python would print a traceback for a closed pipe
     except KeyboardInterrupt as stop:
         message = str(stop) or (stopped(options) if options is not None else "Stopped.")
         print(f"\n{message}", file=sys.stderr)
         return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
     except BrokenPipeError:
-        # Python flushes standard output once more when it ends: without a reader that would print a traceback.
+        # What is left is written into nothing when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return BROKEN_PIPE
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in OWN_PACKAGES:
+            raise
+        print(f"error: the package {error.name} is not installed: python -m pip install it", file=sys.stderr)
+        return 2
     except (UsageError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
+
+
+def _open_standard_streams() -> None:
+    """Open what the caller has closed, and write what a stream's encoding lacks as an escape.
+
+    A closed one would be None in Python; its number, the next file that is opened, would get native code's messages.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+        with contextlib.suppress(AttributeError):  # a notebook's own streams take every text
+            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from covid_tfds.common.errors import UsageError
 
 CHECKSUMS = "SHA256SUMS"
 SEAL = "sha256"
+TABLES = (".csv", ".tsv", ".txt")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
 
@@ -155,6 +156,22 @@ def read_json(path: Path):
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is damaged: expected JSON, got {error}. Restore it or train again.") from error
+
+
+def refuse_overwriting(flag: str, output: Path, inputs: Iterable[Path]) -> None:
+    """Raise UsageError where an output would replace an input, or a file that is no table of an earlier command.
+
+    Args:
+        flag: Names the output in the error.
+        output: File or folder to write.
+        inputs: What the command reads; a link or another name of the output counts, too.
+    """
+    if not output.exists():
+        return
+    if any(path.exists() and path.samefile(output) for path in inputs):
+        raise UsageError(f"{flag} {output} is an input of this command, and would be overwritten: choose another name.")
+    if output.is_file() and output.suffix.lower() not in TABLES:
+        raise UsageError(f"{flag} {output} exists and is no {' or '.join(TABLES)} file: choose another name.")
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict]) -> None:

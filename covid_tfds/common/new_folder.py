@@ -59,6 +59,8 @@ def new_folder(output: str | Path, unlisted: Iterable[str] = ()) -> Iterator[Pat
             _remove_leftovers(partial)
             write_checksums(partial, (LOCK, *unlisted))
             partial.rename(output)
+        except BrokenPipeError:  # of standard output
+            raise
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) and os.path.lexists(output):
                 raise UsageError(

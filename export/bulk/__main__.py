@@ -46,12 +46,11 @@ def _predict(options: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    result = argparse.ArgumentParser(
+    result = cli.Parser(
         prog="python -m export.bulk",
         description=f"Predict any number of radiographs with an exported model. {INTENDED_USE}",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     result.add_argument("--model", required=True, metavar="FILE", help="model.onnx or model.int8.onnx")
     result.add_argument(

@@ -104,7 +104,8 @@ class PredictPart:
             answers = model.predict(np.stack([resized for _, _, resized in batch]))
             for (name, warnings, _), answer in zip(batch, answers, strict=True):
                 values = self._make_row(model.info, answer)
-                rows.append({"image": name, **values, "warnings": warnings, "model_sha256": model.sha256})
+                text = name.encode(errors="backslashreplace").decode()  # a name that is not UTF-8
+                rows.append({"image": text, **values, "warnings": warnings, "model_sha256": model.sha256})
         return rows, unreadable
 
     def _make_row(self, info: ModelInfo, answer: Answer) -> dict:

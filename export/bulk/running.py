@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import refuse_overwriting
 from covid_tfds.common.parts import run_parts
 from export.bulk.inputs import Images, find_input
 from export.bulk.model import load_model
@@ -32,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     """
     # A Dask worker runs as many parts at once as it has threads; alone, one part takes every core.
     threads = options.threads or (1 if options.scheduler else 0)
+    if "://" not in options.output:
+        refuse_overwriting("--output", Path(options.output), [Path(options.model), Path(options.input)])
     model = load_model(options.model, threads)
     if model.info.declined_at is None:
         print(DECLINES_NOTHING, file=sys.stderr)

@@ -101,7 +101,9 @@ def _convert(network: Network) -> onnx.ModelProto:
 def _with_weights(backbone: keras.Model, values: list) -> Callable[..., tf.Tensor]:
     """The backbone as a function of its weights, in the order of `backbone.variables`."""
     value_of = {id(variable): value for variable, value in zip(backbone.variables, values, strict=True)}
-    split = [[value_of[id(v)] for v in part] for part in (backbone.trainable_variables, backbone.non_trainable_variables)]
+    split = [
+        [value_of[id(v)] for v in part] for part in (backbone.trainable_variables, backbone.non_trainable_variables)
+    ]
     return lambda image, training: backbone.stateless_call(*split, image, training=training)[0]
 
 

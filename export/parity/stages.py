@@ -95,7 +95,7 @@ STAGES = (
     Stage("log_odds", "log-odds, Keras / SavedModel and ONNX Runtime", 1e-3, "Near 0 or 1, only this shows: see onnx."),
     Stage("repeated", "log-odds, a call / the same call again", 1e-4, "Dropout or augmentation is left on."),
     Stage("batch", "log-odds, in a batch / alone", 1e-3, "The images of a batch influence each other."),
-    Stage("decoders", "decoded image, TensorFlow / Pillow, grey levels", 0, "See the decoders in covid_tfds/imaging/."),
+    Stage("decoders", "decoded image, training / predictor, grey levels", 0, "See the decoders in covid_tfds/imaging."),
     Stage("file", "file to probability, TensorFlow / Pillow and ONNX Runtime", 1e-5, "See decoders, saved_model, onnx"),
     Stage("heatmap", "heat map, GradientTape / ONNX Runtime, relative", 1e-3, "Closed form wrong for this head?"),
     Stage(

@@ -129,7 +129,7 @@ def test_has_the_facts_an_app_developer_needs(text):
 def test_names_the_authors_of_trained_weights(exported, tmp_path, attribution):
     folder = shutil.copytree(exported, tmp_path / "export", ignore=shutil.ignore_patterns("saved_model", ONNX_INT8))
     info = dataclasses.replace(Predictor(exported / ONNX).info, attribution=attribution)
-    report = ParityReport("pass", [], ComparedImages([], [], [], []), {})
+    report = ParityReport("pass", [], ComparedImages([], [], []), {})
     page.write_page(folder, info, report, (7, 7), 10, None)
     assert ("Simonyan" in (folder / PAGE).read_text(encoding="utf-8")) == (attribution is not None)
 

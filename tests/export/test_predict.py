@@ -239,7 +239,7 @@ def test_a_closed_pipe_is_no_error(model, images, tmp_path):
     os.close(reader)
     done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
-    assert done.returncode == 1
+    assert done.returncode == 141
     assert done.stderr == ""
 
 
@@ -262,3 +262,51 @@ def test_names_that_are_not_utf8_are_escaped_in_table_and_json(model, tmp_path, 
     assert predict.main([model, str(tmp_path), "--csv", str(tmp_path / "table.csv")]) == 0
     assert "\x1b" not in capsys.readouterr().out
     assert "f\\xe9vrier\\x1b.png" in (tmp_path / "table.csv").read_text(encoding="utf-8")
+
+
+def test_an_output_that_is_an_input_is_refused(model, images, tmp_path, capsys):
+    film = images / "image.png"
+    before, model_file = film.read_bytes(), Path(model)
+    link = tmp_path / "link.csv"
+    link.symlink_to(film)
+    other = shutil.copy(film, tmp_path / "other.png")
+    for table in (film, link, model_file, other):
+        assert predict.main([model, str(film), "--csv", str(table)]) == 2
+    overlay = shutil.copy(film, images / "x.png.heatmap.png")
+    shutil.copy(film, tmp_path / "x.png")
+    assert predict.main([model, str(tmp_path / "x.png"), str(overlay), "--heatmap", str(images)]) == 2
+    assert len(lines(capsys)[1]) == 5
+    assert film.read_bytes() == Path(overlay).read_bytes() == Path(other).read_bytes() == before
+    assert predict.main([model, str(film), "--csv", str(tmp_path / "a.csv")]) == 0
+    assert predict.main([model, str(film), "--csv", str(tmp_path / "a.csv")]) == 0  # its own table is written again
+
+
+def test_a_name_that_is_not_utf_8_is_predicted_as_others(model, tmp_path, capsys):
+    Image.fromarray(phantom.draw(0).image).resize((120, 120)).save(tmp_path / "first.png")
+    (tmp_path / "first.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/f\xe9vrier.png"))
+    Image.fromarray(phantom.draw(1).image).resize((120, 120)).save(tmp_path / "second.png")
+    assert predict.main([model, str(tmp_path), "--csv", str(tmp_path / "out.csv")]) == 0
+    assert "f\\xe9vrier.png" in capsys.readouterr().out
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 2
+
+
+HIDE = """
+import sys
+class Finder:
+    def find_spec(name, *_):
+        if name.split(".")[0] == {name!r}:
+            raise ModuleNotFoundError(f"No module named {{name}}", name=name)
+sys.meta_path.insert(0, Finder)
+from export import predict
+sys.exit(predict.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("tqdm", 0), ("onnxruntime", 2)])
+def test_progress_is_no_reason_to_stop_and_another_missing_package_is_named(model, images, name, code):
+    command = [sys.executable, "-c", HIDE.format(name=name), model, str(images)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert len(done.stderr.splitlines()) == (code == 2)
+    assert code == 0 or name in done.stderr

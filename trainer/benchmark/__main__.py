@@ -31,7 +31,7 @@ def _describe_stop(options: argparse.Namespace) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    result = argparse.ArgumentParser(prog="python -m trainer.benchmark", description=__doc__.split("\n\n")[0])
+    result = cli.Parser(prog="python -m trainer.benchmark", description=__doc__.split("\n\n")[0])
     result.add_argument("--quick", action="store_true", help="few images, one repetition: shows only that it works")
     result.add_argument(
         "--verdict",

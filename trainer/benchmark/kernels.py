@@ -7,7 +7,6 @@ Prints one JSON object: for each way of doing the work the seconds of every repe
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from covid_tfds.common import cli
 from covid_tfds.examples import DatasetRequest, Examples
 from trainer import recipes
 from trainer.config import Config
@@ -30,7 +30,7 @@ from trainer.models import head_fitting, preprocessing, vgg16
 
 def main() -> None:
     """Times the kernel named on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument("kernel", choices=("features", "growth", "pipeline"))
     parser.add_argument("--images", type=int, default=50)
     parser.add_argument("--repetitions", type=int, default=3)

@@ -1,5 +1,6 @@
 """Running a command: exit codes, one-line errors, signals."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -106,7 +107,72 @@ def test_a_closed_pipe_is_quiet():
         assert process.stdout.readline() == b"line\n"
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == 1
+    assert process.returncode == 141
+
+
+ONE_LINE = """
+import sys
+from covid_tfds.common import cli
+raise SystemExit(cli.run_command([], list, lambda options: print(*sys.argv[1:]), str))
+"""
+
+
+def test_a_closed_pipe_is_quiet_where_only_the_last_flush_meets_it():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", ONE_LINE, "line"], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_terminal_that_knows_ascii_alone_gets_escapes():
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", ONE_LINE, "señora"], env=env, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"se\\xf1ora\n", b"")
+
+
+CLOSED = """
+import sys
+from pathlib import Path
+from covid_tfds.common import cli
+def work(options):
+    print("lost", file=sys.stderr)
+    with Path(sys.argv[1]).open("wb") as file:
+        assert file.fileno() > 2
+        raise OSError("also lost")
+raise SystemExit(cli.run_command([], list, work, str))
+"""
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", ">&- 2>&-"])
+def test_closed_standard_streams_stop_nothing(tmp_path, closed):
+    words = [sys.executable, "-c", CLOSED, str(tmp_path / "file")]
+    assert subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *words], capture_output=True).returncode == 2
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_a_missing_package_is_one_line(capsys):
+    def work(options):
+        import no_such_package.inside  # noqa: F401
+
+    assert run(work) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert run(lambda options: raise_error(ModuleNotFoundError(name="tf2onnx"))) == 2
+    assert "tf2onnx" in capsys.readouterr().err
+    with pytest.raises(ModuleNotFoundError):
+        run(lambda options: raise_error(ModuleNotFoundError(name="export.nothing")))
+
+
+def test_a_wrong_flag_is_one_line(capsys):
+    parser = cli.Parser(prog="python -m test")
+    parser.add_argument("--config", choices=("a", "b"))
+    for argv in (["--config", "c"], ["--conf", "a"], ["x"]):
+        with pytest.raises(SystemExit) as end:
+            cli.run_command(argv, parser.parse_args, print, str)
+        assert end.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        assert "python -m test --help" in line
 
 
 @pytest.fixture

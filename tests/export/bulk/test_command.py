@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -305,6 +306,23 @@ def test_a_scheduler_that_is_not_there_is_one_line(path, films, tmp_path, capsys
     assert bulk(path, films, tmp_path / "output", "--scheduler", "tcp://127.0.0.1:9") == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "tcp://127.0.0.1:9" in line
+
+
+def test_a_name_that_is_not_utf_8(path, films, tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    shutil.copy(films / "film0.png", os.fsdecode(os.fsencode(folder) + b"/f\xe9vrier.png"))
+    (folder / os.fsdecode(b"b\xe9.png")).write_text("no image")
+    assert bulk(path, folder, tmp_path / "output") == 1
+    assert [name.rpartition("/")[2] for name in rows(tmp_path / "output").index] == ["f\\udce9vrier.png"]
+    assert len(letters(tmp_path / "output")) == 1
+
+
+def test_an_output_that_is_the_input_is_refused(path, films, capsys):
+    before = sorted(films.rglob("*"))
+    assert bulk(path, films, films) == 2
+    assert "--output" in capsys.readouterr().err
+    assert sorted(films.rglob("*")) == before
 
 
 def test_exit_code_2_when_nothing_could_be_read(path, films, tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 import doctest
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from export.runtime.predictor import ImageError, ModelError, Predictor
 from trainer.run_folder.run import load
 
 ROOT = Path(__file__).parents[3]
+BOOL = TensorProto.BOOL
 
 
 @pytest.fixture(scope="module")
@@ -283,6 +285,57 @@ def test_an_answer_that_is_none_is_an_error(tmp_path, answer, named):
     other_model(path, **answer, **METADATA)
     with pytest.raises(ModelError, match=named):
         Predictor(path).predict(np.zeros((4, 4, 3), np.uint8))
+
+
+def endless_model(path):
+    """Its metadata are right, and its answer never comes."""
+    true, empty = helper.make_node("Constant", [], ["go_on"], value=as_tensor(True)), []
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["condition"], ["again"])],
+        "body",
+        [helper.make_tensor_value_info(n, kind, empty) for n, kind in (("i", TensorProto.INT64), ("condition", BOOL))],
+        [helper.make_tensor_value_info("again", BOOL, empty)],
+    )
+    other_model(path, **METADATA)
+    model = onnx.load(path)
+    loop = helper.make_node("Loop", ["", "go_on", "start"], ["end"], body=body)
+    body.input.append(helper.make_tensor_value_info("carried", TensorProto.FLOAT, None))
+    body.output.append(helper.make_tensor_value_info("next", TensorProto.FLOAT, None))
+    body.node.append(helper.make_node("Identity", ["carried"], ["next"]))
+    loop.attribute[0].g.CopyFrom(body)
+    model.graph.node[1].output[0] = "start"
+    model.graph.node.extend([true, loop, helper.make_node("Identity", ["end"], ["heatmap"])])
+    onnx.save(model, path)
+
+
+def as_tensor(value):
+    return onnx.numpy_helper.from_array(np.asarray(value))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_model_that_never_ends_ends_by_a_signal(tmp_path, number, code):
+    endless_model(tmp_path / "endless.onnx")
+    Image.new("L", (300, 300), 90).save(tmp_path / "image.png")
+    words = [sys.executable, "-m", "export.predict", str(tmp_path / "endless.onnx"), str(tmp_path / "image.png")]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert "p_covid" in process.stdout.readline()  # the table's head
+        process.send_signal(number)
+        _, error = process.communicate()
+    assert process.returncode == code
+    assert "Traceback" not in error
+
+
+def test_an_answer_larger_than_the_memory_is_one_line(tmp_path):
+    other_model(tmp_path / "large.onnx", **METADATA)
+    model = onnx.load(tmp_path / "large.onnx")
+    model.graph.node[1].output[0] = "small"
+    shape = helper.make_node("Constant", [], ["shape"], value=as_tensor([1, 1 << 20, 1 << 20]))
+    model.graph.node.extend([shape, helper.make_node("Expand", ["small_cell", "shape"], ["heatmap"])])
+    model.graph.node.insert(2, helper.make_node("ReduceSum", ["small"], ["small_cell"], keepdims=1))
+    onnx.save(model, tmp_path / "large.onnx")
+    with pytest.raises(ModelError) as caught:
+        Predictor(tmp_path / "large.onnx").predict(np.zeros((4, 4, 3), np.uint8))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("inside", ["initializer", "attribute", "subgraph"])
