@@ -90,8 +90,8 @@ def test_agreement_is_far_tighter_than_the_tolerances(exported):
     found = {stage["stage"]: stage["difference"] for stage in read_json(exported / PARITY)["stages"]}
     assert found["resized"] == 0
     assert found["decoders"] == 0
-    assert found["file"] < 2e-6
-    assert found["training"] < 2e-6
+    assert found["file"] < 4e-6
+    assert found["training"] < 4e-6
     assert found["heatmap"] < 1e-4
 
 
