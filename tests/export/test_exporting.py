@@ -19,6 +19,7 @@ from trainer.run_folder.run import Run, load
 from trainer.run_folder.typed_files import write_rows
 
 ROOT = Path(__file__).parents[2]
+P = {"covid": 0.5, "normal": 0.5}
 
 
 def error(capsys) -> str:
@@ -101,7 +102,7 @@ def test_int8_is_refused_before_any_work_when_images_are_few(copy, capsys):
 
 
 def test_parity_is_checked_on_all_images_of_a_small_dataset_and_a_sample_of_a_large_one():
-    rows = [Prediction(str(number), "p", "test", "covid", 0.5, "") for number in range(1000)]
+    rows = [Prediction(str(number), "p", "test", "covid", P, "covid", "covid", "") for number in range(1000)]
     assert sample_evenly(rows[:50], exporting.MAX_RUN_IMAGES) == rows[:50]
     chosen = [int(row.image_id) for row in sample_evenly(rows, 100)]
     assert len(set(chosen)) == 100
@@ -120,7 +121,9 @@ def test_images_come_from_tfds_too(tmp_path):
     builder.download_and_prepare()
     raw = builder.as_dataset(split="all", decoders={"image": tfds.decode.SkipDecoding()})
     expected = {row["image_id"].decode(): row["image"] for row in raw.as_numpy_iterator()}
-    rows = [Prediction(name, "p", "test", "covid", 0.5, "") for name in sorted(expected, reverse=True)][:7]
+    rows = [Prediction(name, "p", "test", "covid", P, "covid", "covid", "") for name in sorted(expected, reverse=True)][
+        :7
+    ]
     run = Run(tmp_path, config, None, None, tuple(rows))
     images = read_run_images(run, rows)
     assert [(image.name, image.encoded) for image in images] == [(row.image_id, expected[row.image_id]) for row in rows]

@@ -116,8 +116,8 @@ def test_a_fault_in_the_graph_fails(failed, broken, mutation, stage):
     assert {"onnx", "log_odds", "file"} <= set(found)
 
 
-def test_a_lost_training_image_fails(failed, broken):
-    mutate(broken, mutations.forget_a_training_image)
+def test_lost_training_images_fail(failed, broken):
+    mutate(broken, mutations.forget_training_images)
     assert set(failed()) <= {"distance", "typicality"}
     assert failed()
 
