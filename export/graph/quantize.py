@@ -1,4 +1,4 @@
-"""Write the int8 model: a quarter of the size, about three times as fast, probabilities within 0.06.
+"""Write the int8 model: a quarter of the size, about three times as fast, probabilities within 0.03.
 
 Static quantization, weights per channel, as QuantizeLinear and DequantizeLinear around float operators, which every
 runtime reads. Resize, scaling and head stay in float: they take hardly any time, and precision matters most there.

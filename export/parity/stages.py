@@ -97,7 +97,7 @@ INT8_ADVICE = "8 bits are too few for this run's head: train on more images, or 
 # On images that int8 was not calibrated on: 0.055 was the largest change over 146 real films.
 INT8_STAGES = (
     Stage("int8_resized", "resized image, Keras / int8, grey levels", 0.1, "The resize is to stay in float."),
-    Stage("int8", "probability, Keras / int8", 0.06, INT8_ADVICE),
+    Stage("int8", "probability, Keras / int8", 0.03, INT8_ADVICE),
     Stage("int8_log_odds", "log-odds, Keras / int8, relative above 1", 0.5, INT8_ADVICE),
     Stage("int8_heatmap", "heat map, GradientTape / int8, relative", 0.6, INT8_ADVICE),
     Stage("int8_decisions", "share of decisions that int8 changes, after the first", 0.02, INT8_ADVICE),

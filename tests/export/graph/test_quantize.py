@@ -78,7 +78,7 @@ def test_is_close_on_every_image_of_the_run(run, exported):
         pixels = decode_raster(image.encoded)
         float_p, int8_p = (predictor.predict(pixels).probabilities["covid"] for predictor in predictors)
         differences.append(abs(float_p - int8_p))
-    assert max(differences) <= 0.06
+    assert max(differences) <= 0.03
 
 
 def test_the_mean_of_each_channel_is_corrected(run, exported):

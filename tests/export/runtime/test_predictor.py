@@ -107,7 +107,7 @@ def test_reads_the_int8_model(exported, predictor):
     assert small.info == dataclasses.replace(predictor.info, precision="int8")
     image = exported / "golden" / "grey-wide.png"
     p_covid, expected = (one.predict_file(image).probabilities["covid"] for one in (small, predictor))
-    assert p_covid == pytest.approx(expected, abs=0.06)
+    assert p_covid == pytest.approx(expected, abs=0.03)
 
 
 @pytest.mark.parametrize(

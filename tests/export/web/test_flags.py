@@ -37,5 +37,5 @@ def test_the_exporter_gets_what_the_flags_say(tmp_path, monkeypatch, flags, requ
     monkeypatch.setattr(exporting, "export_run", lambda *given: asked.append(given))
     monkeypatch.setattr(__main__, "get_runtime", lambda folder: RUNTIME)
     assert __main__.main([str(tmp_path / "run"), *flags]) == 0
-    ((_, _, int8, web),) = asked
+    ((_, _, int8, web, _),) = asked
     assert (int8, web) == ("--int8" in flags, request_made)
