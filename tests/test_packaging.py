@@ -61,7 +61,8 @@ def test_the_wheel_holds_every_file_of_the_packages(built):
         pytest.skip("not a git checkout: nothing says which files belong to the project")
     there = [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
     assert len(there) > 100
-    assert not set(there) - wheel(built).keys()
+    # The lesson is read in a checkout: its outputs are pictures.
+    assert not set(there) - wheel(built).keys() - {"trainer/lesson.ipynb"}
 
 
 @pytest.mark.parametrize("kind", [wheel, sdist])

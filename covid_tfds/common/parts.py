@@ -137,7 +137,7 @@ def _run_on_cluster(parts: Mapping[int, Callable[[], dict]], scheduler: str, pat
             for future in [future for future in futures if future.done()]:
                 try:
                     result = _result(client, future, futures.pop(future))
-                except distributed.client.CancelledError as error:
+                except (distributed.client.CancelledError, OSError) as error:
                     raise UsageError(f"The scheduler at {scheduler} no longer answers. {RESUME}") from error
                 yield result
                 waiting_since = None

@@ -6,7 +6,9 @@ import re
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import write_checksums
@@ -92,8 +94,8 @@ def test_the_commands_refuse_it_before_anything_is_made(trained_run, tmp_path, c
     write_checksums(run)
     dataset = load(run).config.data.dataset
     shutil.copytree(dataset, tmp_path / "others")
-    for path in (tmp_path / "others").rglob("*.*"):
-        path.write_bytes(path.read_bytes() + b" ")  # else all are the run's own
+    for seed, path in enumerate(sorted((tmp_path / "others").rglob("*.png"))):  # else all are the run's own
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (64, 64), np.uint8)).save(path)
     assert export.main([str(run), "--output", str(tmp_path / "exported")]) == 2
     assert evaluate.main([str(run), "--dataset", str(tmp_path / "others")]) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]

@@ -115,6 +115,8 @@ def test_a_loss_that_is_wrong_from_the_start_keeps_nothing(train_tiny, tmp_path,
 def test_images_that_are_all_the_same(train_tiny, tmp_path, colour):
     """Nothing can be learned: AUROC 0.5 everywhere, and no estimate is left without a value or a reason."""
     folder = make_folder(tmp_path / "images", 10, 10, image=Image.new("L", (40, 40), colour))
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):
+        path.write_bytes(path.read_bytes() + bytes([number]))  # equal pixels in files that differ
     assert train_tiny(tmp_path / "run", "--dataset", str(folder)) == 0
     assert_all_metrics_are_defined_or_say_why(tmp_path / "run")
     assert strict(tmp_path / "run" / file_names.METRICS)["cross_validation"]["auroc"]["value"] == pytest.approx(
@@ -148,8 +150,11 @@ def test_one_class_alone_is_undefined_and_says_why(train_tiny, tmp_path, monkeyp
     others = make_folder(tmp_path / "others", 1, 6)
     examples = load_examples(DatasetRequest(dataset=str(others)))
     examples = examples.subset(np.flatnonzero(examples.labels == 1))
-    metrics = external.compute_metrics(run, examples, np.linspace(0.1, 0.9, 6), 1)
-    test = json.loads(json.dumps(to_json(metrics), allow_nan=False))["test"]
+    scores = np.linspace(0.1, 0.9, 6)
+    monkeypatch.setattr(external, "predict", lambda *_: (np.stack([scores, 1 - scores], axis=1), None))
+    monkeypatch.setattr(external, "measure_declined", lambda *_: None)
+    validation = external._evaluate(run, "others", examples, {"covid": "covid", "normal": "normal"}, 1)
+    test = json.loads(json.dumps(to_json(validation.metrics), allow_nan=False))["test"]
     assert test["auroc"] == {"value": None, "ci95": None, "n": 6, "because": "there are images of one class only"}
     assert test["sensitivity"]["because"] == "there is no positive image"
     assert test["pr_auc"]["because"] == "there is no positive image"

@@ -189,8 +189,9 @@ def _standardization(recipe: Recipe, features: np.ndarray, folds: list[Fold]) ->
     if not recipe.standardize:
         return np.zeros(shape), np.ones(shape)
     used = features[:, recipe.training_variants]
-    mean = np.stack([used[fold.train].mean((0, 1), dtype=np.float64) for fold in folds])
-    variance = np.stack([used[fold.train].var((0, 1), dtype=np.float64) for fold in folds])
+    with np.errstate(invalid="ignore"):  # infinite features: the loss is not finite, and that is reported
+        mean = np.stack([used[fold.train].mean((0, 1), dtype=np.float64) for fold in folds])
+        variance = np.stack([used[fold.train].var((0, 1), dtype=np.float64) for fold in folds])
     # Without a floor, a feature that is almost constant in training would be scaled to huge values elsewhere.
     floor = np.maximum(VARIANCE_FLOOR * variance.mean(1, keepdims=True), np.finfo(np.float32).tiny)
     return mean, 1 / np.sqrt(np.maximum(variance, floor))

@@ -8,6 +8,8 @@ from covid_tfds.examples import DatasetRequest
 from tests.fakes import run_files
 from tests.fakes.examples import make_examples
 from trainer.evaluate import tabulate_metrics
+from trainer.run_folder.estimate import Estimate
+from trainer.run_folder.results import Declined
 from trainer.validation import external
 from trainer.validation.external import match_classes, validate_externally
 
@@ -41,13 +43,15 @@ def run(tmp_path):
 
 
 def predict_nothing_but_normal(run, examples):
-    return np.tile([0.1, 0.2, 0.6, 0.1], (len(examples), 1))
+    return np.tile([0.1, 0.2, 0.6, 0.1], (len(examples), 1)), None
 
 
 def test_what_the_run_does_not_have_is_left_out_and_what_the_other_lacks_is_named(run, monkeypatch):
     examples = make_examples([0, 0, 1, 1, 1, 2], class_names=("COVID-19", "normal", "Tuberculosis"))
     monkeypatch.setattr(external, "load_examples", lambda _: examples)
     monkeypatch.setattr(external, "predict", predict_nothing_but_normal)
+    declined = Declined(0.1, Estimate(0.0, (0.0, 0.5), 5), None)
+    monkeypatch.setattr(external, "measure_declined", lambda *_: declined)
     found = validate_externally(run, DatasetRequest(dataset="."))
     assert found.metrics.class_of == {"COVID-19": "COVID", "normal": "Normal"}
     assert found.metrics.unknown_classes == {"Tuberculosis": 1}
