@@ -36,9 +36,13 @@ def shared(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def manual_dir() -> Path:
     """The folder with the real radiographs, laid out as covid_tfds/README.md says."""
-    given = os.environ.get("COVID_TFDS_MANUAL_DIR")
-    if not given:
-        pytest.skip("COVID_TFDS_MANUAL_DIR is not set: no real radiographs to test on")
+    return _get_path("COVID_TFDS_MANUAL_DIR", "no real radiographs to test on")
+
+
+def _get_path(variable: str, lack: str) -> Path:
+    """What an environment variable names; the test is skipped where it is not set."""
+    if not (given := os.environ.get(variable)):
+        pytest.skip(f"{variable} is not set: {lack}")
     return Path(given)
 
 
@@ -127,10 +131,7 @@ def train(shared, data_dir, own_caches):
 @pytest.fixture(scope="session")
 def imagenet_weights() -> Path:
     """The file with VGG16's ImageNet weights."""
-    given = os.environ.get("COVID_TFDS_WEIGHTS")
-    if not given:
-        pytest.skip("COVID_TFDS_WEIGHTS is not set: no trained backbone to test with")
-    return Path(given)
+    return _get_path("COVID_TFDS_WEIGHTS", "no trained backbone to test with")
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,9 @@ def render_metrics(metrics: RunMetrics) -> str:
     }
     head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
     body = "".join(
-        f"<tr><th>{name}</th>" + "".join(f"<td>{_format(getattr(part, name))}</td>" for part in columns.values())
+        f"<tr><th>{name}</th>"
+        + "".join(f"<td>{_format(getattr(part, name))}</td>" for part in columns.values())
+        + "</tr>"
         for name in ROWS
     )
     auroc = (metrics.test.auroc, metrics.test.auroc, metrics.cross_validation.auroc)

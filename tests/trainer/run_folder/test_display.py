@@ -3,7 +3,8 @@
 import pytest
 
 from covid_tfds.common.errors import UsageError
-from trainer.run_folder.display import ShownFiles, find_plot
+from tests.fakes import run_files
+from trainer.run_folder.display import ShownFiles, find_plot, render_metrics
 
 
 @pytest.fixture
@@ -27,3 +28,9 @@ def test_a_page_is_shown_in_a_frame_that_its_markup_can_not_leave(tmp_path):
     (tmp_path / "report.html").write_text('<p title="x">a</p>')
     shown = ShownFiles((tmp_path / "report.html",))._repr_html_()
     assert 'srcdoc="&lt;p title=&quot;x&quot;&gt;a&lt;/p&gt;"' in shown
+
+
+def test_the_table_has_a_row_for_each_metric_and_the_verdict(tmp_path):
+    table = render_metrics(run_files.metrics("inconclusive"))
+    assert table.count("<tr>") == table.count("</tr>") == 5
+    assert "Shortcut verdict: inconclusive." in table
