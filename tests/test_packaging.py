@@ -22,10 +22,10 @@ BUILD = "import setuptools.build_meta as b; b.build_sdist('out'); b.build_wheel(
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A folder with the sdist and the wheel, built of a copy: setuptools writes beside what it builds."""
-    import setuptools
-
-    if int(setuptools.__version__.split(".")[0]) < 77:
-        pytest.skip(f"setuptools {setuptools.__version__} is too old to build the project: pip install -U setuptools")
+    # The version of the metadata: importing setuptools fails where another test's library has imported distutils.
+    version = importlib.metadata.version("setuptools")
+    if int(version.split(".")[0]) < 77:
+        pytest.skip(f"setuptools {version} is too old to build the project: pip install -U setuptools")
     folder = tmp_path_factory.mktemp("project")
     for name in PACKAGES:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
