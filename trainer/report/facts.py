@@ -161,7 +161,11 @@ def describe_verdict(shortcuts: Shortcuts) -> VerdictText:
         f"“{shortcuts.strongest.replace('_', ' ')}”, the strongest control that cannot see the lungs, has AUROC "
         f"{format_estimate(control)}; {shortcuts.of or 'the model'} has {format_estimate(model)}."
     )
-    return VerdictText(headline, f"{compared} {shortcuts.because} {MEANINGS[shortcuts.verdict]}", at_chance)
+    # The report's tables and charts write a control's name without underscores.
+    because = shortcuts.because
+    for name in shortcuts.controls:
+        because = because.replace(name, name.replace("_", " "))
+    return VerdictText(headline, f"{compared} {because} {MEANINGS[shortcuts.verdict]}", at_chance)
 
 
 def format_estimate(estimate: Estimate) -> str:
