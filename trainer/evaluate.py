@@ -26,7 +26,6 @@ from trainer.run_folder.run import load
 
 METRICS = ("accuracy", "sensitivity", "specificity", "auroc", "pr_auc", "brier")
 DECIDED = ("accuracy", "sensitivity", "specificity")
-WIDTH = 24
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -87,7 +86,8 @@ def tabulate_metrics(internal: RunMetrics, external: ExternalValidation) -> str:
         table += [("macro_auroc", *(_format(column.macro_auroc) for column in columns.values()))]
     table += [("images", *(column.n for column in columns.values()))]
     table += [("patients", *(column.patients or "unknown" for column in columns.values()))]
-    lines = ["".join(f"{cell:<{WIDTH}}" for cell in row).rstrip() for row in table]
+    widths = [max(len(str(cell)) for cell in column) for column in zip(*table, strict=True)]
+    lines = ["  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in table]
     lines.append(
         f"Images too unlike the training images, which an exported model declines: {_format(declined.share)} of the "
         f"external ones (typicality at most {declined.declined_at:.3g})"
