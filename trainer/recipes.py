@@ -8,6 +8,8 @@ from dataclasses import dataclass
 POOLINGS = ("corner", "average", "max", "average_and_max")
 SCALINGS = ("unit", "caffe")
 CUTS = ("block4_pool", "block5_pool")
+# Augmented copies are two of three forward passes. They enlarge a small training set; a large one needs them less.
+MOST_AUGMENTED = 2_000
 SMALLEST_BATCH, LARGEST_BATCH = 8, 128  # of the default; both and all between are powers of two
 DECAYS = ("inverse_time", "cosine", "constant")
 
@@ -126,14 +128,38 @@ def choose_batch_size(training_images: int) -> int:
     return min(1 << (hundredth.bit_length() - 1), LARGEST_BATCH)
 
 
-def named(name: str, *, epochs: int, batch_size: int, learning_rate: float, class_weights: bool = False) -> Recipe:
+def named(
+    name: str,
+    training_images: int,
+    *,
+    epochs: int,
+    batch_size: int | None,
+    learning_rate: float,
+    class_weights: bool = False,
+) -> Recipe:
     """Returns the recipe called `name` ("default" or "tutorial") with the user's numbers.
 
+    Args:
+        name: "default" or "tutorial". The default recipe augments up to MOST_AUGMENTED training images only.
+        training_images: Number of images in the training split.
+        epochs: Passes over the training images.
+        batch_size: Images in a training step; None for `choose_batch_size`.
+        learning_rate: Adam's, at the first step.
+        class_weights: See `Recipe`.
+
     Example:
-        >>> named("tutorial", epochs=10, batch_size=8, learning_rate=1e-3).pooling
-        'corner'
+        >>> numbers = {"epochs": 10, "batch_size": None, "learning_rate": 1e-3}
+        >>> small, large = named("default", 40, **numbers), named("default", 17_000, **numbers)
+        >>> (small.variants, small.batch_size), (large.variants, large.batch_size)
+        ((3, 8), (1, 128))
     """
     recipe = {"default": DEFAULT, "tutorial": TUTORIAL}[name]
+    if name == "default" and training_images > MOST_AUGMENTED:
+        recipe = dataclasses.replace(recipe, augmentation=AUGMENTATIONS["none"])
     return dataclasses.replace(
-        recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, class_weights=class_weights
+        recipe,
+        epochs=epochs,
+        batch_size=batch_size or choose_batch_size(training_images),
+        learning_rate=learning_rate,
+        class_weights=class_weights,
     )

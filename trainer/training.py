@@ -125,8 +125,9 @@ def _choose_recipe(
         raise UsageError(f"{folder} holds an unfinished search: add --tune to go on with it, or remove it.")
     recipe = recipes.named(
         config.recipe,
+        len(examples.rows("train")),
         epochs=config.epochs,
-        batch_size=config.batch_size or recipes.choose_batch_size(len(examples.rows("train"))),
+        batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         class_weights=config.class_weights,
     )

@@ -110,8 +110,14 @@ def extract_features(config: Config, folder: Path | None, scheduler: str | None,
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--features {folder} can't be made: {error.strerror}.") from error
-    recipe = recipes.named(config.recipe, epochs=config.epochs, batch_size=1, learning_rate=config.learning_rate)
     examples = load_training_set(config)
+    recipe = recipes.named(
+        config.recipe,
+        len(examples.rows("train")),
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+    )
     fingerprint = examples.fingerprint
     parts = {
         number: ExtractPart(config, recipe, fingerprint, folder, tuple(rows.tolist()))
