@@ -47,7 +47,7 @@ def choose_classes(examples: Examples, request: DatasetRequest) -> Examples:
     if request.positive_class:
         positive = _find_class(examples, request.positive_class, "--positive_class")
         if positive not in wanted:
-            raise UsageError(f"--positive_class {positive} is not among --classes {request.classes}.")
+            raise UsageError(f"--positive_class {positive}: expected one of --classes {request.classes}.")
     else:
         positive = _guess_positive(examples.name, wanted)
     names = tuple(sorted((name for name in found if name in wanted), key=lambda name: name != positive))

@@ -1,4 +1,4 @@
-"""The TFDS builder: four small configs and a large one, one set of features.
+"""The TFDS builder: five small configs and a large one, all with the same features.
 
 tfds build covid_tfds --config phantom                    # drawn, nothing to download, seconds
 tfds build covid_tfds --config curated --manual_dir DIR   # 50 real radiographs, 40 train and 10 test, seconds

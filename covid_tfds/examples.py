@@ -41,7 +41,9 @@ class DatasetRequest:
     """
 
     config: str = flag("curated", "builder config of covid_tfds (default: %(default)s)", choices=BUILDER_CONFIGS)
-    num_examples: int | None = flag(None, "how many radiographs to draw for a phantom config (default: 50)", type=int)
+    num_examples: int | None = flag(
+        None, "how many radiographs to draw (default: 50 for phantom, 60 for phantom_three_classes)", type=int
+    )
     dataset: str | None = flag(
         None,
         "your own folder or table of images, used instead of --config; covid_tfds/MANUAL.md lists the layouts",
@@ -149,7 +151,7 @@ class Examples:
         given_split: Whether the dataset came with its split; False for a folder that is split here.
         layout: How a folder or table was understood; empty for a builder config.
         passed_over: Files and folders that are not used.
-        notes: What a person should know of the files, in one line each.
+        notes: Warnings about the files, one line each.
         read_masks: `read_masks(rows)` yields the lung mask of each image of `rows`, bool [height, width], or None where
             an image has none; None if the dataset has no masks.
     """

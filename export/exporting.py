@@ -37,7 +37,7 @@ class ParityError(Exception):
 
 
 class Int8Error(ParityError):
-    """The int8 model does not; the export is whole without it."""
+    """The int8 model does not give the Keras model's answers; the export is complete without it."""
 
 
 def export_run(
@@ -99,7 +99,7 @@ def export_run(
     if missed:
         raise Int8Error(
             f"parity failed at stage '{missed.stage}', on {missed.where}: {missed}. {missed.advice} {ONNX_INT8} was "
-            f"left out; the float export is whole: {output}"
+            f"left out; the float export is complete: {output}"
         )
     return report
 

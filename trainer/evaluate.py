@@ -100,7 +100,7 @@ def tabulate_metrics(internal: RunMetrics, external: ExternalValidation) -> str:
 
 
 def _describe_classes(external: External) -> list[str]:
-    """Which class of the other dataset stands for which of the run's, where that is not plain."""
+    """Classes that were matched under another name, and classes that only one of the datasets has."""
     lines = [f"Class '{other}' stands for '{own}'." for other, own in external.class_of.items() if other != own]
     if external.missing_classes:
         lines.append(f"Classes of the run without images here: {', '.join(external.missing_classes)}")

@@ -1,4 +1,4 @@
-"""Markdown from texts that others chose, such as names of files and patients. No TensorFlow."""
+"""Escape texts of others (names of files, patients) for Markdown, and write tables. No TensorFlow."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class UnfitWorkerError(Exception):
 
 @dataclass(frozen=True)
 class PartResult:
-    """What became of one part.
+    """The result of one part.
 
     Attributes:
         number: Key of the part.

@@ -51,7 +51,7 @@ class ListedImage(NamedTuple):
 
 
 def split_by_hash(patient_id: str) -> str:
-    """Put a patient into a split by nothing but the name, for sets too large to pin in a manifest.
+    """Returns the split of a patient from a hash of its id alone, for datasets too large for a manifest.
 
     The first eight bytes of the SHA-256 of `"42:<patient_id>"`, modulo ten: 0 to 7 train, 8 validation, 9 test. So
     neither the order nor the presence of other patients matters; the price is that the shares are 80 / 10 / 10 only

@@ -23,7 +23,7 @@ Parts = tuple[str, ...]
 
 
 def is_split_name(name: str) -> bool:
-    """Returns whether a folder is one of a given split by its name."""
+    """Returns whether a folder has the name of a split, such as "train" or "Validation"."""
     return name.lower() in SPLITS
 
 

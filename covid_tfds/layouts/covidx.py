@@ -40,7 +40,8 @@ def read_covidx(folder: Path, listing: Listing) -> Layout | None:
                 join(file), folder.joinpath(*file), printable(label), split, printable(patient), {"source": source}
             )
             if file in found and found[file].label != image.label:
-                raise UsageError(f"{folder / parts[0]}: {image.name} is '{found[file].label}' and '{label}'.")
+                two = f"'{found[file].label}' and '{label}'"
+                raise UsageError(f"{folder / parts[0]}: {image.name} has two labels, {two}. Correct one.")
             found[file] = image
     if not found:
         return None

@@ -33,7 +33,7 @@ def describe_header(header: DicomHeader) -> dict[str, str | float]:
 
 
 def make_pseudonym(patient_id: str) -> str:
-    """Returns a name for the patient that only this user's secret gives; "" for a placeholder of no patient.
+    """Returns the pseudonym of a patient, an HMAC with this user's secret; "" for a placeholder such as "ANONYMOUS".
 
     Raises:
         UsageError: If the secret can't be read or made.
@@ -65,6 +65,6 @@ def _read_secret() -> bytes:
         return bytes.fromhex(path.read_text(encoding="ascii"))
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"{path}, the secret that patients of DICOM files are named with, can't be read or made: "
+            f"{path}, the secret for the pseudonyms of DICOM patients, can't be read or made: "
             f"{describe_error(error)}. Set XDG_CONFIG_HOME to a folder of your own."
         ) from error

@@ -1,4 +1,4 @@
-"""Find the files that a table means: by a path, a path from another computer, a file name or a stem."""
+"""Find the file that a table names: by its path, its path on another computer, its name or its stem."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from covid_tfds.common.names import printable
 
 
 class FileIndex:
-    """The files of a dataset by everything that a table may write of them.
+    """The files of a dataset, found by path, end of a path, file name or stem.
 
     Example:
         >>> index = FileIndex(["covid/a.png", "normal/a.png", "normal/B.png"])
-        >>> [index.find(text) for text in ("covid\\\\a.png", "D:/films/normal/a.png", "b.png", "B", "a.png", "c.png")]
+        >>> [index.find(text) for text in ("covid\\\\a.png", "D:/images/normal/a.png", "b.png", "B", "a.png", "c.png")]
         [0, 1, 2, 2, None, None]
     """
 

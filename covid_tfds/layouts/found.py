@@ -1,4 +1,4 @@
-"""What a layout finds: its images, with all that names, tables and headers state of each."""
+"""Types: the images that were found in a folder or table, with what names, tables and headers state of each."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Layout:
     """How a folder or table was understood.
 
     Attributes:
-        what: The layout in a few words.
+        what: Name of the layout, such as "flat: <class>".
         images: All images that are used.
         passed_over: Files and folders that are not used.
-        notes: What a person should know of it, in one line each.
+        notes: Warnings about the dataset, one line each.
     """
 
     what: str

@@ -1,4 +1,4 @@
-"""Whose image it is: by patients.csv, by --patient_pattern, or by names that a known publisher gave."""
+"""Add the patient of each image: from patients.csv, --patient_pattern, or the file names of a known publisher."""
 
 from __future__ import annotations
 

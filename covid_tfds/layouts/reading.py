@@ -33,7 +33,7 @@ class FileFacts:
 
     Attributes:
         sha256: Their hash.
-        notes: What a person should know of the image.
+        notes: Warnings about the image.
         patient_id: The pseudonym of a DICOM file's patient.
         facts: What a DICOM file states.
     """
@@ -153,7 +153,7 @@ def _read(path: Path) -> bytes:
 
 
 def _read_unchanged(image: FoundImage, sha256: str) -> bytes:
-    """The bytes of a file; those of another file than the one that was hashed would poison the feature cache."""
+    """The bytes of a file, compared with their hash: features are cached under it, so other bytes must not pass."""
     encoded = _read(image.path)
     if hashlib.sha256(encoded).hexdigest() != sha256:
         raise UsageError(f"{image.path} has changed since this command began. Give the same command again.")

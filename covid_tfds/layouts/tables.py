@@ -1,4 +1,4 @@
-"""Read tables that people have: CSV and TSV as spreadsheets write them, and sheets of .xlsx files."""
+"""Read tables: CSV and TSV as spreadsheets write them, and the first sheet of .xlsx files."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ STAGES = (
     Stage("training", "file to probability, predictions.csv / ONNX Runtime", 1e-5, "Images or model changed: retrain."),
 )
 INT8_ADVICE = "8 bits are too few for this run's head: train on more images, or use the float model."
-# On images that int8 was not calibrated on: 0.055 was the largest change over 146 real films.
+# On images that int8 was not calibrated on: 0.055 was the largest change over 146 real images.
 INT8_STAGES = (
     Stage("int8_resized", "resized image, Keras / int8, grey levels", 0.1, "The resize is to stay in float."),
     Stage("int8", "probability, Keras / int8", 0.03, INT8_ADVICE),

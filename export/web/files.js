@@ -1,7 +1,7 @@
 // Files that come in, and the CSV file that goes out.
 
 const isHidden = (path) => /(^|\/)(\.|__MACOSX\/|Thumbs\.db$|desktop\.ini$)/i.test(path);
-/** Returns {file, path} of chosen files, without those that no one takes for images. */
+/** Returns {file, path} of chosen files, without hidden files and those of the system. */
 export const withPaths = (files) =>
   [...files].map((file) => ({ file, path: file.webkitRelativePath || file.name })).filter(({ path }) => !isHidden(path));
 

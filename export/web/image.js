@@ -10,7 +10,7 @@ const KINDS = { JPEG: readJpegSize, PNG: readPngSize, WebP: readWebpSize, BMP: r
 
 /**
  * Returns {width, height, rgb, notes}: rgb is a Uint8Array of height x width x 3, row by row, 0 black to 255 white; notes
- * are what a person should know about the file.
+ * are warnings about the file.
  * Throws ImageError for a file that is damaged, too large, or of another kind.
  */
 export async function readImage(file) {

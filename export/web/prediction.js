@@ -1,4 +1,4 @@
-// What is said of an image besides the network's outputs: decisions, warnings, and the image as the network sees it.
+// What the page shows of an image besides the network's outputs: decisions, warnings, and the image as the network sees it.
 
 export const SIDE = 224; // pixels of the network's input
 const SMALLEST_SIDE = 112; // pixels; half of the network's input

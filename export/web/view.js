@@ -5,8 +5,9 @@ import { drawHeatMap, frameRegion } from "./heat_map.js";
 const VERDICTS = {
   shortcut: ["Shortcut", "the model may have learned a cue that is not the disease."],
   "not detected": ["No shortcut detected", "the controls found none. That is no proof that there is none."],
+  inconclusive: ["Inconclusive", "neither a shortcut nor its absence is shown."],
 };
-const OPEN_VERDICT = ["Shortcuts not ruled out", "the controls did not settle what the model has learned."];
+const NO_VERDICT = ["No shortcut verdict", "the model file has none. It may have learned a cue that is not the disease."];
 
 export const byId = (id) => document.getElementById(id);
 
@@ -25,7 +26,7 @@ const isInt8 = ({ name }) => name.includes("int8");
 export function describeModel(model) {
   const { info } = model;
   byId("intended_use").textContent = info.intended_use;
-  const [verdict, meaning] = VERDICTS[info.shortcuts_verdict] ?? OPEN_VERDICT;
+  const [verdict, meaning] = VERDICTS[info.shortcuts_verdict] ?? NO_VERDICT;
   byId("verdict").replaceChildren(make("strong", `${verdict}: `), `${meaning} ${info.shortcuts_because ?? ""}`);
   byId("notes").replaceChildren(...(info.notes ?? []).map((note) => make("li", note)));
   const others = info.labels.length > 2 ? "the most probable other class" : info.labels[1];
@@ -55,8 +56,8 @@ export function describeRuntime(model, runtime) {
     Run: info.run_id,
     "Trained on": [info.dataset?.name, info.dataset?.version].filter(Boolean).join(" "),
     Recipe: info.recipe && JSON.stringify(info.recipe),
-    "First weights": info.weights?.name,
-    "Authors and licence of the first weights": info.attribution ?? "untrained weights: nobody else's work",
+    "Backbone weights": info.weights?.name,
+    "Authors and licence of these weights": info.attribution ?? "random weights: no other authors",
     Runtime: `ONNX Runtime Web ${runtime.version}, by Microsoft, MIT licence; WebAssembly. ${describeThreads(runtime)}`,
     "This page and the drawn examples": "MIT licence: see LICENSES.txt beside this page",
   };
@@ -167,7 +168,7 @@ export function drawImages({ path, result }, model, { image, seen }) {
   const highest = Math.max(...cells);
   const at = cells.indexOf(highest);
   const where = highest
-    ? `the hottest of ${rows} x ${columns} cells is in row ${Math.floor(at / columns) + 1}, column ${(at % columns) + 1}`
+    ? `the largest of ${rows} x ${columns} cells is in row ${Math.floor(at / columns) + 1}, column ${(at % columns) + 1}`
     : `no cell raises the logit of ${positive}`;
   canvas.setAttribute("aria-label", `${path} with its heat map: ${where}`);
   byId("scale").hidden = !highest;

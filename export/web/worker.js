@@ -21,7 +21,7 @@ self.onmessage = async ({ data: { id, action, argument } }) => {
   }
 };
 
-/** Loads the model that model.json names. Returns what about it and the runtime is worth knowing. */
+/** Loads the model that model.json names. Returns whether its hash was verified, and threads and version of the runtime. */
 async function load(given) {
   info = given;
   const [name, { sha256 }] = Object.entries(info.files)[0];
@@ -42,7 +42,7 @@ async function download(name) {
   return new Uint8Array(await response.arrayBuffer());
 }
 
-/** SHA-256 in hexadecimal; null where the browser has none to offer: over plain HTTP, but on this machine itself. */
+/** SHA-256 in hexadecimal; null where the browser does not compute it: over plain HTTP from another machine. */
 async function hash(bytes) {
   if (!self.crypto.subtle) return null;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));

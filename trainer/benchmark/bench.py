@@ -1,4 +1,4 @@
-"""How much the benchmark measures, and how it starts the commands that it measures. No TensorFlow at import."""
+"""Size of a benchmark, and the commands that it measures. No TensorFlow at import."""
 
 from __future__ import annotations
 

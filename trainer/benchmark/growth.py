@@ -1,4 +1,4 @@
-"""How time and memory grow with the number of images: measurement, table and log-log plot."""
+"""Measure how time and memory grow with the number of images: table and log-log plot."""
 
 from __future__ import annotations
 

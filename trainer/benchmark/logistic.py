@@ -1,4 +1,4 @@
-"""Fit the logistic regressions of all folds of a control at once: the verdict's curves need a quarter of a million.
+"""Fit the logistic regressions of all folds of a control at once: `verdict_curves` fits a quarter of a million.
 
 scikit-learn's, which a training uses, takes ten times as long for a hundred images, nearly all of it overhead.
 """

@@ -1,4 +1,4 @@
-"""What the benchmark measures, a row of the table at a time; see `measure_all`."""
+"""Measure the rows of the benchmark's table; see `measure_all`."""
 
 from __future__ import annotations
 

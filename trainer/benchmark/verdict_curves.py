@@ -1,7 +1,7 @@
-"""How often the shortcut verdict is right, by the share of images with a marker and the number of patients.
+"""Measure how often the shortcut verdict is right, by the share of images with a marker and the number of patients.
 
 A marker is planted in a corner of 0 to 100 % of the ill patients' images. Every set's verdict is a line of a CSV file,
-so that a stopped measurement goes on where it was.
+so that a stopped measurement continues.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import read_csv, to_json, write_csv, write_json
 from covid_tfds.common.markdown import format_table
 from trainer.benchmark.verdict_pool import PATIENTS, make_pool
-from trainer.benchmark.verdict_sets import RULES, SetResult, Size, judge_sets
+from trainer.benchmark.verdict_sets import RULES, SetResult, Size, reach_set_verdicts
 from trainer.metrics.intervals import exact_interval
 from trainer.report import plots
 from trainer.report.plots import plt
@@ -62,7 +62,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Goal:
-    """How often a verdict may or must come: at most, or at least, `limit` of the sets of the cells."""
+    """A limit on the share of a verdict: at most, or at least, `limit` of the sets of the cells."""
 
     verdict: str
     at_most: bool
@@ -116,10 +116,10 @@ def measure_verdicts(weights: str, output: Path, quick: bool) -> None:
         for (patients, marked), indices in wanted.items():
             missing = [index for index in indices if (patients, marked, index) not in done]
             for start in range(0, len(missing), AT_ONCE):
-                judged = judge_sets(pool, Size.of(patients), marked, missing[start : start + AT_ONCE])
-                results += judged
+                new = reach_set_verdicts(pool, Size.of(patients), marked, missing[start : start + AT_ONCE])
+                results += new
                 write_csv(path, COLUMNS, map(vars, results))
-                line.advance(len(judged) // len(RULES))
+                line.advance(len(new) // len(RULES))
     cells = summarize_sets(results)
     for rule in RULES:
         own = [cell for cell in cells if cell.false_cues == rule]

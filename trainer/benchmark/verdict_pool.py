@@ -25,7 +25,7 @@ RECIPE = dataclasses.replace(recipes.DEFAULT, augmentation=recipes.Augmentation(
 
 @dataclass(frozen=True)
 class Pool:
-    """What the model and the controls read of the patients' images: first those without the marker, then with it.
+    """Inputs of the model and the controls: the images of all patients without the marker, then the same with it.
 
     Attributes:
         is_ill: bool [patients].

@@ -97,7 +97,7 @@ def draw_rows(pool: Pool, patients: int, marked: float, index: int) -> np.ndarra
     return np.concatenate([random.permutation(ill), healthy])
 
 
-def judge_sets(pool: Pool, size: Size, marked: float, indices: list[int]) -> list[SetResult]:
+def reach_set_verdicts(pool: Pool, size: Size, marked: float, indices: list[int]) -> list[SetResult]:
     """Draws sets, cross-validates the model and the controls on each, and returns the verdicts."""
     sets = [draw_rows(pool, len(size.patients), marked, index) for index in indices]
     models = _cross_validate(pool, size, sets)
@@ -105,11 +105,11 @@ def judge_sets(pool: Pool, size: Size, marked: float, indices: list[int]) -> lis
         return [
             result
             for index, rows, log_odds in zip(indices, sets, models, strict=True)
-            for result in _judge(pool, size, rows, log_odds, marked, index)
+            for result in _reach_verdicts(pool, size, rows, log_odds, marked, index)
         ]
 
 
-def _judge(
+def _reach_verdicts(
     pool: Pool, size: Size, rows: np.ndarray, log_odds: np.ndarray, marked: float, index: int
 ) -> Iterator[SetResult]:
     """The verdict by each of RULES."""

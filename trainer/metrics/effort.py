@@ -1,4 +1,4 @@
-"""How often cross-validation and bootstrap repeat themselves: less often where there are many images.
+"""Choose the number of repeats of cross-validation and bootstrap: fewer where there are many images.
 
 With thousands of images the spread over repeats is far below the width of the intervals, and 500 replicates place the
 limits of an interval as well as 2,000 do for a few dozen images.

@@ -108,7 +108,8 @@ def work(folder: Path, config: Config, problem: Problem) -> None:
             tuner.search()
         except grpc.RpcError as error:
             raise UsageError(
-                f"The chief stopped answering ({error.code().name}). Start it again with the same --output, then this."
+                f"The chief stopped answering ({error.code().name}). Start the chief again with the same --output, "
+                "then this worker."
             ) from error
 
 

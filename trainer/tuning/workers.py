@@ -64,7 +64,7 @@ def wait_for_chief(config: Config) -> Path:
     printed, folder = False, staging(output)
     while not (folder / file_names.TUNER / SETTINGS).exists():
         if output.exists():
-            raise UsageError(f"--output {output} exists: its search is over.")
+            raise UsageError(f"--output {output} exists: its search has ended. Choose another --output.")
         if not printed:
             print(f"Waiting for the chief to begin {output} (Ctrl-C to stop)", file=sys.stderr, flush=True)
             printed = True
@@ -84,7 +84,7 @@ def registered(project: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=10)
     except filelock.Timeout as error:
-        raise UsageError(f"KERASTUNER_TUNER_ID {tuner_id} is taken by a running process: give each its own.") from error
+        raise UsageError(f"KERASTUNER_TUNER_ID {tuner_id} is taken by a running process. Choose another id.") from error
     with lock:
         yield
 

@@ -163,7 +163,7 @@ def find_near_duplicates(run: Run, examples: Examples) -> np.ndarray | None:
 
 
 def predict(run: Run, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what the saved model makes of every image. About 0.1 s per image.
+    """Returns the saved model's probabilities and feature averages of every image. About 0.1 s per image.
 
     Returns:
         Probabilities, float64 [n, classes], and the averages of the quarters of the feature maps, float64 [n, d].

@@ -1,4 +1,4 @@
-"""The heads of a cross-validation, kept to show what each of them saw in an image that it was not trained on."""
+"""The heads of a cross-validation, kept for the Grad-CAM of images that they were not trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is stated of patients and sources: inputs of the controls that cannot see the image at all."""
+"""Encode what is stated of patients and sources: the inputs of the controls that see no pixel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What computing the features in another precision than float32 changes."""
+"""Measure how much another precision of the features than float32 changes the predictions."""
 
 from __future__ import annotations
 

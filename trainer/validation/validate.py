@@ -85,12 +85,12 @@ def validate_recipe(features: Features, config: Config) -> Validation:
 
     untrained = pooled[:, 0] if config.weights == "random" else _pool_untrained(features)
     controls = build_controls(examples, features.thumbnails(everyone), untrained, pooled[:, 0])
-    shortcuts = judge_classes(examples, controls, predicted, seed)
+    shortcuts = reach_verdicts(examples, controls, predicted, seed)
     fold_heads = FoldHeads(features, folds, temperatures, weights[0])
     return Validation(calibrated, point, cross_validation, shortcuts, predicted, predicted_train, fold_heads)
 
 
-def judge_classes(examples: Examples, controls: list[Control], predicted: OutOfFold, seed: int) -> Shortcuts:
+def reach_verdicts(examples: Examples, controls: list[Control], predicted: OutOfFold, seed: int) -> Shortcuts:
     """Returns the verdict on the positive class and, with more than two classes, on each other class against the rest.
 
     Args:

@@ -105,11 +105,13 @@ def test_a_stopped_measurement_goes_on(small_pool, tmp_path, monkeypatch, capsys
     lines = output.with_suffix(".csv").read_text().splitlines(keepends=True)
     output.with_suffix(".csv").write_text("".join(lines[: -len(RULES)]))
     output.unlink()
-    judged = []
-    judge = verdict_sets.judge_sets
-    monkeypatch.setattr(verdict_curves, "judge_sets", lambda *args: (judged.append(args[3]), judge(*args))[1])
+    measured = []
+    measure = verdict_sets.reach_set_verdicts
+    monkeypatch.setattr(
+        verdict_curves, "reach_set_verdicts", lambda *args: (measured.append(args[3]), measure(*args))[1]
+    )
     assert benchmark.main(flags) == 0
-    assert judged == [[1]]
+    assert measured == [[1]]
     assert capsys.readouterr().out == table
 
 

@@ -8,7 +8,7 @@ from tests.fakes.examples import make_examples
 from trainer.metrics.folds import assign_folds
 from trainer.validation.controls import Control
 from trainer.validation.cross_validation import FoldPlan, OutOfFold
-from trainer.validation.validate import judge_classes
+from trainer.validation.validate import reach_verdicts
 
 N = 90
 
@@ -24,7 +24,7 @@ def judge(classes):
     p /= p.sum(1, keepdims=True)
     predicted = OutOfFold(FoldPlan(np.arange(N), folds), p[None], np.ones((1, N)), np.full((1, N), 0.5))
     marker = Control("marker", "", False, (labels == classes - 1)[:, None].astype(float))
-    return judge_classes(examples, [marker], predicted, seed=0)
+    return reach_verdicts(examples, [marker], predicted, seed=0)
 
 
 def test_with_two_classes_there_is_one_verdict():
