@@ -78,7 +78,7 @@ def phantom_config(num_examples: int, name: str = "phantom") -> CovidConfig:
 KERMANY_COVID_FULL = CovidConfig(
     name="kermany_covid_full",
     description="434 COVID-19, 1,583 normal and 4,273 pneumonia radiographs, split by patient. COVID-19 comes from "
-    "other hospitals and age groups than the rest: a model can tell it apart without looking at the lungs.",
+    "other hospitals and age groups than the rest: a model can separate it without the lungs.",
     labels=("covid", "normal", "pneumonia"),
 )
 
@@ -110,7 +110,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         CovidConfig(
             name="curated",
             description="25 COVID-19 and 25 healthy radiographs, split by patient. The classes come from different "
-            "hospitals and age groups: a model can tell them apart without looking at the lungs.",
+            "hospitals and age groups: a model can separate them without the lungs.",
         ),
         CovidConfig(
             name="source_matched",

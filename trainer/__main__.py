@@ -10,7 +10,7 @@ from trainer.tuning import workers
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code, see `cli.run_command`."""
     return cli.run_command(
-        argv, config.from_argv, _train, lambda wanted: f"Stopped. What is done is kept. To go on: {wanted.command()}"
+        argv, config.from_argv, _train, lambda wanted: f"Stopped. What is done is kept. To continue: {wanted.command()}"
     )
 
 

@@ -4,7 +4,7 @@
     python -m trainer.extract --dataset /shared/images --features /shared/cache --scheduler tcp://HOST:8786
 
 About 0.07 s an image and variant on two cores after 10 s of start-up; `python -m trainer` with the same flags then
-computes none of them. What is there already is not computed again, so a stopped extraction goes on where it was.
+computes none of them. What is there already is not computed again, so a stopped extraction continues.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EPILOG = """\
 With --scheduler parts of 32 images are tasks of a Dask cluster (`dask scheduler`,
 `dask worker tcp://HOST:8786 --nthreads 1`). There --features, --data_dir, --dataset and a --weights file must be the
 same folders for every worker."""
-STOPPED = "Stopped. What is computed is kept: the same command goes on."
+STOPPED = "Stopped. What is computed is kept: the same command continues."
 OF_FEATURES = ("weights", "precision", "threads", "device", "recipe", "seed", "tune")
 
 

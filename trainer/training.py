@@ -39,7 +39,7 @@ def train(config: Config) -> Run:
     """Trains, validates and writes a run, prints its results, and returns the run.
 
     Args:
-        config: The flags. A stopped run with the same flags goes on where it was.
+        config: The flags. A stopped run with the same flags continues.
 
     Raises:
         UsageError: If the user can solve the problem; the message says how.
@@ -122,7 +122,7 @@ def _choose_recipe(
         summary = search.search(folder, config, Problem.of(config, examples, backbone))
         return summary.best.recipe, summary
     if (folder / file_names.TUNER).exists():
-        raise UsageError(f"{folder} holds an unfinished search: add --tune to go on with it, or remove it.")
+        raise UsageError(f"{folder} holds an unfinished search: add --tune to continue it, or remove it.")
     recipe = recipes.named(
         config.recipe,
         len(examples.rows("train")),

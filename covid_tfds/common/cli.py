@@ -52,13 +52,13 @@ def run_command(
         argv: Arguments without the program's name; None for those of this process.
         parse: Turns argv into options, such as `ArgumentParser.parse_args` (which exits with code 2 itself).
         run: Does the work and returns the exit code, None for 0.
-        stopped: Returns the line printed after Ctrl-C or SIGTERM: what is kept, and how to go on. An interrupt raised
-            with a message of its own prints that one.
+        stopped: Returns the line printed after Ctrl-C or SIGTERM: what is kept, and how to continue. An interrupt
+            that was raised with a message prints that message instead.
 
     Returns:
         What `run` returns; 2 after a UsageError or OSError, or where a package is missing, printed as `error: ...` on
-        standard error; 130 after Ctrl-C and 143 after SIGTERM; 141, without a word, when the reader of standard output
-        has ended, as in `... | head`.
+        standard error; 130 after Ctrl-C and 143 after SIGTERM; 141, without a message, when the reader of standard
+        output has ended, as in `... | head`.
 
     Example:
         >>> from argparse import ArgumentParser
@@ -86,7 +86,7 @@ def run_command(
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in OWN_PACKAGES:
             raise
-        print(f"error: the package {error.name} is not installed: python -m pip install it", file=sys.stderr)
+        print(f"error: the package {error.name} is not installed. Install it with pip.", file=sys.stderr)
         return 2
     except (UsageError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)

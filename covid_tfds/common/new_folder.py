@@ -36,7 +36,7 @@ def destination(partial: Path) -> Path:
 def new_folder(output: str | Path, unlisted: Iterable[str] = ()) -> Iterator[Path]:
     """Give a folder to write into, and rename it to `output` when the block ends without an exception.
 
-    After an exception the incomplete folder stays, for a later command with the same output to go on from, unless
+    After an exception the incomplete folder stays, for a later command with the same output to continue, unless
     nothing is in it.
 
     Args:

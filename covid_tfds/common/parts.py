@@ -56,7 +56,7 @@ def run_parts(
 ) -> Iterator[PartResult]:
     """Runs every part and yields each result as soon as it is there.
 
-    A part that raises is tried a second time, then yielded with its error while the others go on.
+    A part that raises is tried a second time, then yielded with its error while the others continue.
 
     Args:
         parts: The parts by number; picklable when there is a scheduler.

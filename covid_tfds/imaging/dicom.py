@@ -40,7 +40,7 @@ class DicomHeader:
         age: As in the file, "063Y"; "" if not stated.
         sex, view: "" if not stated.
         study_date: "YYYYMMDD"; "" if not stated.
-        notes: What a person should know of the image, in one line each.
+        notes: Warnings about the image, one line each.
     """
 
     width: int

@@ -19,7 +19,7 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff"),
     *(".dcm", ".dicom", ".ima"),
 )
-HEAD = 132  # bytes that tell the type of a file
+HEAD = 132  # bytes that show the type of a file
 
 
 def is_jpeg(encoded: bytes) -> bool:

@@ -37,7 +37,7 @@ class DecodedImage(NamedTuple):
 
     Attributes:
         pixels: uint8 [height, width, 3], RGB, 0 black to 255 white; grey images have three equal channels.
-        notes: What a person should know about the file, in one line each.
+        notes: Warnings about the file, one line each.
     """
 
     pixels: np.ndarray

@@ -1,9 +1,9 @@
 """Draw chest radiographs by a program.
 
-An image takes about 30 ms on one core. A healthy chest is drawn first (`anatomy`), then its exposure is chosen, and
-only then the label matters: `covid` adds hazy, mostly peripheral and basal opacities to both lungs, `pneumonia` a dense
-consolidation of one lobe, ending at a fissure. So an image and its twin of another label agree in every pixel outside
-the lungs, and nothing there can tell the classes apart.
+An image takes about 30 ms on one core. A healthy chest is drawn first (`anatomy`), then its exposure is chosen. The
+label matters only after that: `covid` adds hazy, mostly peripheral and basal opacities to both lungs, `pneumonia` a
+dense consolidation of one lobe, ending at a fissure. So with another label the same image would have the same pixels
+outside the lungs, and nothing there can separate the classes.
 
 The drawings imitate the look of radiographs, not their physics, and nothing medical can be learned from them.
 """

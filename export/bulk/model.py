@@ -20,7 +20,13 @@ from export.runtime.predictor import TYPICALITY, Predictor
 
 @dataclass(frozen=True)
 class Answer:
-    """Probabilities of the labels, and typicality and distance of the image; None for a model without them."""
+    """The model's answer for one image.
+
+    Attributes:
+        probabilities: In the order of the labels, in [0, 1].
+        typicality: In (0, 1]; None for a model without it.
+        distance: In [0, 1]; None for a model without it.
+    """
 
     probabilities: list[float]
     typicality: float | None = None

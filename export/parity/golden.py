@@ -46,7 +46,7 @@ class GoldenAnswer:
         probabilities: In the order of the labels.
         heatmap: The heat map, row by row.
         decision: At the operating point; "declined" where the image is declined.
-        decision_argmax: The likeliest label.
+        decision_argmax: The most probable label.
         typicality: How typical the image is of the training images; None without that output.
         distance: Its distance to them; None without that output.
         declined: Whether it is too unlike them.

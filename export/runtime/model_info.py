@@ -88,7 +88,7 @@ class ModelInfo:
         return to_json(self) | {"declined_at": self.declined_at}
 
     def decide(self, probabilities: Sequence[float]) -> str:
-        """Returns the label at the operating point: class 0 from the threshold on, else the likeliest other class.
+        """Returns the label at the operating point: class 0 from the threshold on, else the most probable other class.
 
         Example:
             >>> info = ModelInfo(["covid", "normal", "pneumonia"], "covid", 0.3, [0, 0, 1, 1], "A test.")
@@ -115,7 +115,7 @@ class ModelInfo:
         return f"unlike the training images: {limit}; distance {distance:.3g}"
 
     def decide_argmax(self, probabilities: Sequence[float]) -> str:
-        """Returns the likeliest label, the first of equals.
+        """Returns the most probable label, the first of equals.
 
         Example:
             >>> info = ModelInfo(["covid", "normal", "pneumonia"], "covid", 0.3, [0, 0, 1, 1], "A test.")

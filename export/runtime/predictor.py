@@ -26,8 +26,8 @@ class Prediction:
     Attributes:
         probabilities: Probability of each label, in [0, 1], in the order of the labels.
         decision: The label at the operating point: class 0 when its probability is at least the model's threshold, else
-            the likeliest of the others; "declined" for an image that is declined, unless `answer_anyway`.
-        decision_argmax: The likeliest label.
+            the most probable of the others; "declined" for an image that is declined, unless `answer_anyway`.
+        decision_argmax: The most probable label.
         heatmap: float32 [h, w] >= 0, in units of the logit of class 0; its cells divide the whole image evenly.
         warnings: Reasons to doubt the probabilities.
         typicality: How typical the image is of the training images, in (0, 1]; None for a model without that output.
@@ -104,7 +104,8 @@ class Predictor:
 
         Raises:
             ValueError: For an array of another data type or shape.
-            ModelError: If the model gives no answer, or one that is none: another shape, NaN, no probabilities.
+            ModelError: If the model gives no answer, or outputs of another shape, NaN, or numbers that are no
+                probabilities.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
             raise ValueError(f"expected uint8 [height, width, 3], got {image.dtype} {list(image.shape)}")
@@ -140,5 +141,6 @@ class Predictor:
 
         Raises:
             ImageError: If it can't be read.
+            ModelError: If the model gives no answer.
         """
         return self.predict_decoded(read_image(path))

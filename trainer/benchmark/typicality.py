@@ -3,7 +3,7 @@
     python -m trainer.benchmark.typicality --manual_dir DIR --weights FILE --other_views OTHER   # about 5 minutes
     python -m trainer.benchmark.typicality --weights random                                      # drawn, a minute
 
-The measures are learnt from the training split of a builder config. Unseen are its test split, and the other configs'
+The measures are fitted to the training split of a builder config. Unseen are its test split, and the other configs'
 images of other patients. OTHER is a folder with a `list.csv` of images that are no frontal radiographs (columns `file`
 and `modality`: "CT", or lateral views). Prints Markdown tables and writes the numbers to --output.
 """
@@ -33,7 +33,14 @@ CUTS = ("block5_pool", "block4_pool")
 
 @dataclass(frozen=True)
 class Measure:
-    """A way to measure how typical an image is. fit: takes reference vectors and patients, gives (level, measure)."""
+    """A way to measure how typical an image is.
+
+    Attributes:
+        name: Heading in the table.
+        vectors: Which vectors of an image it takes, a key of `Image.vectors`.
+        fit: Takes the training images' vectors and patients; returns the level and a function from vectors to
+            distances and typicalities.
+    """
 
     name: str
     vectors: str
@@ -42,7 +49,13 @@ class Measure:
 
 @dataclass(frozen=True)
 class Image:
-    """Vectors of one image by name, its kind, and the row of its radiograph among all; -1 for an image of its own."""
+    """The vectors of one image.
+
+    Attributes:
+        kind: "" for a radiograph as it is, else the change that was made, or the kind of another image.
+        row: Row of the radiograph that it was made from; -1 for an image that is no radiograph of the datasets.
+        vectors: By name.
+    """
 
     kind: str
     row: int
@@ -51,7 +64,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Result:
-    """How one measure, learnt from one config, treats one kind of images.
+    """How one measure, fitted to one config, treats one kind of images.
 
     Attributes:
         config: The config whose training split is the reference.

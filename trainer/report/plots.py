@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -78,22 +76,13 @@ def draw_confusion_matrix(counts: Sequence[Sequence[float]], class_names: Sequen
     fill_confusion_matrix(axis, counts, class_names)
     axis.set_title(title)
     buffer = io.BytesIO()
-    with any_letters():
-        save_figure(figure, buffer, format="png", dpi=100)
+    save_figure(figure, buffer, format="png", dpi=100)
     plt.close(figure)
     return np.asarray(Image.open(buffer))
 
 
 def save(figure: plt.Figure, path: Path) -> None:
     """Writes a plot as PNG in one step, and closes it."""
-    with atomic(path) as temporary, any_letters():
+    with atomic(path) as temporary:
         save_figure(figure, temporary, dpi=120, metadata={"Software": None})
     plt.close(figure)
-
-
-@contextlib.contextmanager
-def any_letters() -> Iterator[None]:
-    """Lets Matplotlib draw names in any script. Its warning of a letter that its font lacks helps no user."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        yield

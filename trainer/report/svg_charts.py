@@ -46,7 +46,13 @@ SETTINGS: Any = {
 
 @dataclass(frozen=True)
 class Series:
-    """A set of images: what it is called, the truth and the probabilities."""
+    """A set of images of which a curve is drawn.
+
+    Attributes:
+        name: In the legend.
+        truth: bool [n], True for the class in question.
+        scores: float [n] in [0, 1], the probability of that class.
+    """
 
     name: str
     truth: np.ndarray
@@ -66,8 +72,7 @@ def render_svg(draw: Callable[..., None], *content: Any, size: tuple[float, floa
         figure, axes = plt.subplots(rows, 1, figsize=size, layout="constrained", sharex=True)
         draw(axes, *content)
         text = io.StringIO()
-        with plots.any_letters():
-            save_figure(figure, text, format="svg", metadata={"Date": None, "Creator": None})
+        save_figure(figure, text, format="svg", metadata={"Date": None, "Creator": None})
         plt.close(figure)
     return text.getvalue()
 
@@ -101,7 +106,14 @@ def draw_confusion_matrix(axis: Axes, counts: Sequence[Sequence[float]], class_n
 def draw_calibration(
     axis: Axes, before: Sequence[ReliabilityBin], after: Sequence[ReliabilityBin] | None, positive: str
 ) -> None:
-    """Draws the reliability diagram, with intervals for the bins in use: `after`, or `before` if that is None."""
+    """Draws the reliability diagram, with intervals for the bins in use.
+
+    Args:
+        axis: To draw on.
+        before: Bins without scaling.
+        after: Bins after scaling; None if it is not applied, so that those in use are `before`.
+        positive: Name of the positive class.
+    """
     axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":", label="perfect")
     if after is not None:
         _draw_bins(axis, before, "before scaling", color=GREY, linestyle="--", alpha=0.6)
@@ -122,7 +134,13 @@ def _draw_bins(axis: Axes, bins: Sequence[ReliabilityBin], name: str, **look) ->
 
 
 def compute_rates(truth: np.ndarray, scores: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns sensitivity and specificity of the decision scores >= threshold, float [k] each, for k thresholds."""
+    """Returns sensitivity and specificity of the decision `scores >= threshold`, float [k] each.
+
+    Args:
+        truth: bool [n], with both values.
+        scores: float [n].
+        thresholds: float [k].
+    """
     called = scores[None, :] >= thresholds[:, None]
     return (called & truth).sum(1) / truth.sum(), (~called & ~truth).sum(1) / (~truth).sum()
 
@@ -141,7 +159,10 @@ def draw_thresholds(axis: Axes, one: Series, chosen: float, interval: tuple[floa
 
 
 def draw_prevalences(axis: Axes, sensitivity: Estimate, specificity: Estimate) -> None:
-    """Draws PPV and NPV by prevalence; bands go from both lower to both upper limits of the two metrics."""
+    """Draws PPV and NPV by prevalence.
+
+    A band goes from the values at both lower limits to those at both upper limits of sensitivity and specificity.
+    """
     prevalence = np.geomspace(0.001, 0.9, 120)
     pairs = zip(sensitivity.value_and_limits, specificity.value_and_limits, strict=True)
     values, *limits = (_predictive_values(prevalence, *pair) for pair in pairs)

@@ -102,9 +102,18 @@ class ReliabilityBin:
 class Calibration:
     """Temperature scaling on out-of-fold predictions of the training split.
 
-    "before" is without scaling; "after" scales each fold with a temperature fitted on the other folds. The log loss is
-    that of all classes; Brier score, ECE (the expected calibration error) and bins are the positive class's. `bins`
-    are those in use: after scaling if it is applied.
+    "before" is without scaling; "after" scales each fold with a temperature fitted on the other folds.
+
+    Attributes:
+        temperature: What the log-odds are divided by; 1 if scaling is not applied.
+        applied: Whether scaling lowers the log loss and is part of the saved model.
+        how: How the temperature was fitted, in words.
+        log_loss_before, log_loss_after: Of all classes, in nats.
+        brier_before, brier_after: Brier score of the positive class, in [0, 1].
+        ece_before, ece_after: Expected calibration error of the positive class, in [0, 1].
+        bins_before: Reliability diagram of the positive class without scaling.
+        bins: The reliability diagram in use: after scaling if it is applied.
+        of: Which model it belongs to, where that is not the run's own: "the frozen model".
     """
 
     temperature: float

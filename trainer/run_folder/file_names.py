@@ -31,4 +31,4 @@ MODEL_CARD = "MODEL_CARD.md"
 EPOCHS = "epochs.npz"
 READ = (CONFIG, ENVIRONMENT, MODEL, METRICS, PREDICTIONS, REFERENCE)  # by `load`, which verifies their checksums
 REWRITTEN = (REPORT, REPORT_JSON, MODEL_CARD, PLOTS)  # by `python -m trainer.evaluate`; so they have no checksum
-KEPT = (EPOCHS, TUNER, TUNING_TABLE, TENSORBOARD)  # when a stopped run goes on
+KEPT = (EPOCHS, TUNER, TUNING_TABLE, TENSORBOARD)  # when a stopped run continues

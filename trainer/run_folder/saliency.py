@@ -20,7 +20,7 @@ class Opacities:
     Attributes:
         heat: Share of an image's heat on its opacities.
         area: Share of the image that the opacities cover.
-        ratio: Heat divided by area; 1 if the heat has no preference.
+        ratio: Heat divided by area; 1 for a uniform heat map.
     """
 
     heat: Mean

@@ -49,7 +49,7 @@ def build_recipe(hp: keras_tuner.HyperParameters) -> Recipe:
 
 
 def describe_space() -> dict:
-    """Returns the space as JSON: a search goes on only in the same space."""
+    """Returns the space as JSON: a search continues only in the same space."""
     hp = keras_tuner.HyperParameters()
     build_recipe(hp)
     return {

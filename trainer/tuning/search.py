@@ -3,9 +3,9 @@
     summary = search.search(folder, config, Problem.of(config, examples, backbone))     # folder: the run being made
 
 It leaves folds.json, tuner/ (KerasTuner's own files and a result.json per trial), tuning.csv, tuning.json and
-tuning.png in the run folder. Killed at any point and called again, it goes on. With KerasTuner's environment variables
-KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT, the process whose id contains "chief" gives out
-trials, and the others, in `work`, run them: same command, same shared --output.
+tuning.png in the run folder. Killed at any point and called again, it continues. With KerasTuner's environment
+variables KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT, the process whose id contains "chief"
+gives out trials, and the others, in `work`, run them: same command, same shared --output.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DAMAGE = (OSError, UsageError, ValueError, KeyError, TypeError, AttributeError)
 
 
 def search(folder: Path, config: Config, problem: Problem) -> SearchSummary:
-    """Searches, or goes on with the search in `folder`; writes its files and returns tuning.json's content.
+    """Searches, or continues the search in `folder`; writes its files and returns tuning.json's content.
 
     Raises:
         UsageError: If the folder holds another search, or every trial failed.
@@ -59,7 +59,7 @@ def search(folder: Path, config: Config, problem: Problem) -> SearchSummary:
     except KeyboardInterrupt as stop:
         raise type(stop)(
             f"Stopped after {len(table.rows)} of {config.trials} trials. Nothing is lost: they are in {folder}. "
-            f"To go on:\n  {config.command(output=str(destination(folder)))}"
+            f"To continue:\n  {config.command(output=str(destination(folder)))}"
         ) from None
     shutil.rmtree(project / workers.WORKERS, ignore_errors=True)
     summary = table.summarize(config.tuner)

@@ -41,7 +41,7 @@ class Problem:
             called with (done, total) of what has to be computed first.
         batch_size: Images in a training step.
         seed: Of weights, dropout and the order of the images.
-        settings: All that decides a trial's hyperparameters and result, as JSON; a search goes on only with the same.
+        settings: All that decides a trial's hyperparameters and result, as JSON; a search continues only with the same.
     """
 
     held_out: HeldOut

@@ -94,7 +94,13 @@ def choose_cue_level(controls: Iterable[Control], false_cues: float = FALSE_CUES
 
 
 def measure_separation(is_positive: np.ndarray, patients: np.ndarray, scores: np.ndarray) -> Separation:
-    """Returns the AUROC of scores, float [repeats, n], with its bootstrap distribution."""
+    """Returns the AUROC of scores with its bootstrap distribution.
+
+    Args:
+        is_positive: bool [n].
+        patients: ids [n].
+        scores: float [repeats, n], larger for the positive class.
+    """
     draws = bootstrap.bootstrap_area(bootstrap.roc_area, is_positive, patients, scores)
     value = np.mean([roc_auc_score(is_positive, repeat) for repeat in scores])
     return Separation(estimate_auroc(float(value), draws, is_positive, patients), draws)
@@ -126,7 +132,13 @@ def compare_with_model(
 
 
 def compare_facts(facts: Separation, image: Separation, both: Separation) -> PatientFacts:
-    """Returns what patient facts, image, and both together separate, with paired differences."""
+    """Returns the AUROC of patient facts, of the image and of both together, with paired differences.
+
+    Args:
+        facts: Of the control that sees the patient facts.
+        image: Of the model.
+        both: Of the sum of their log-odds.
+    """
     gain, addition = _subtract(image, facts), _subtract(both, image)
     value, low, high = gain.value_and_limits
     difference = f"AUROC {value:+.2f}, 95 % CI {low:+.2f} to {high:+.2f}"
@@ -155,7 +167,15 @@ def _subtract(one: Separation, other: Separation) -> Estimate:
 def beats_chance(
     auroc: Estimate, draws: np.ndarray, is_positive: np.ndarray, patients: np.ndarray, level: float
 ) -> bool:
-    """Returns whether the interval of an AUROC at `level` lies above 0.5. draws: its bootstrap distribution."""
+    """Returns whether the confidence interval of an AUROC lies above 0.5.
+
+    Args:
+        auroc: The AUROC.
+        draws: float [replicates], its bootstrap distribution.
+        is_positive: bool [n].
+        patients: ids [n].
+        level: Of the interval, in (0, 1), such as 0.95.
+    """
     sizes = count_patients(is_positive, patients), count_patients(~is_positive, patients)
     low, _ = newcombe_interval(auroc.value_and_limits[0], *sizes, level)
     return bool(min(low, np.quantile(draws, (1 - level) / 2)) > 0.5)
