@@ -119,7 +119,9 @@ def add_dataset_flags(parser: argparse.ArgumentParser, required: bool = False) -
     which = parser.add_mutually_exclusive_group(required=required)
     for field in dataclasses.fields(DatasetRequest):
         group = which if field.name in ("config", "dataset") else parser
-        add_flag(group, field)
+        # Where one of the two must be given, --config has no default.
+        changes = {"help": "builder config of covid_tfds"} if required and field.name == "config" else {}
+        add_flag(group, field, **changes)
 
 
 @dataclass(frozen=True)

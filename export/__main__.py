@@ -43,10 +43,10 @@ def _request_web(options: argparse.Namespace) -> WebRequest | None:
     """Returns what web/ is made of, fetched before the work of minutes begins; None without --web."""
     if not options.web:
         if options.web_model or options.web_runtime:
-            raise UsageError("--web_model and --web_runtime belong to --web: give that, too.")
+            raise UsageError("--web_model and --web_runtime apply to --web only: add --web, or leave them out.")
         return None
     if options.web_model == "int8" and not options.int8:
-        raise UsageError("--web_model int8 needs a model in 8 bits: give --int8, too.")
+        raise UsageError("--web_model int8 needs the 8-bit model: add --int8, or leave out --web_model.")
     return WebRequest(get_runtime(options.web_runtime), options.web_model)
 
 
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="finished run folder of `python -m trainer`")
     result.add_argument("--int8", action="store_true", help="make model.int8.onnx, too: a quarter of the size, faster")
     result.add_argument("--web", action="store_true", help="make web/, too: a page that runs the model in the browser")
-    result.add_argument("--web_model", choices=MODELS, help="for the page (default: int8 where it is made, else float)")
+    result.add_argument("--web_model", choices=MODELS, help="model of the page (default: int8 with --int8, else float)")
     result.add_argument(
         "--web_runtime",
         type=Path,

@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     result = cli.Parser(
         prog="python -m export.predict",
-        description=f"Predict radiographs with an exported model. {INTENDED_USE}",
+        description=f"Predict radiographs with an exported model.\n{INTENDED_USE}",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -69,7 +69,9 @@ def parser() -> argparse.ArgumentParser:
         description=f"Serve the web page of an export on {ADDRESS}, until Ctrl-C.",
     )
     result.add_argument("folder", metavar="DIR", type=Path, help="the folder web/ of `python -m export RUN_DIR --web`")
-    result.add_argument("--port", type=int, default=8000, metavar="N", help="default: 8000; 0: any that is free")
+    result.add_argument(
+        "--port", type=int, default=8000, metavar="N", help="port to serve on; 0: any free port (default: %(default)s)"
+    )
     return result
 
 

@@ -41,7 +41,8 @@ class Config:
     data: DatasetRequest = field(default_factory=DatasetRequest)
     weights: str = flag(
         "imagenet",
-        "backbone weights: 'imagenet' (downloaded by Keras), 'random' (untrained), or a VGG16 no-top .h5 file",
+        "backbone weights: 'imagenet' (downloaded by Keras), 'random' (untrained), or a VGG16 .h5 file without the top "
+        "layers",
     )
     precision: str = flag(
         "float32",
@@ -50,7 +51,9 @@ class Config:
         choices=PRECISIONS,
     )
     threads: int | None = flag(None, "CPU threads to compute with (default: one for each physical core)", type=int)
-    device: str | None = flag(None, "'cpu' leaves out a GPU that TensorFlow sees", choices=DEVICES)
+    device: str | None = flag(
+        None, "'cpu' uses no GPU (default: the GPU that TensorFlow finds, else the CPU)", choices=DEVICES
+    )
     recipe: str = flag("default", "'default', or 'tutorial' to repeat the 2020 tutorial exactly", choices=RECIPES)
     epochs: int = flag(25, "passes over the training images")
     batch_size: int | None = flag(

@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m trainer.evaluate",
         description=f"Evaluate a finished run on another dataset. {INTENDED_USE}",
     )
-    result.add_argument("run_dir", type=Path, help="run folder that `python -m trainer` made")
+    result.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="finished run folder of `python -m trainer`")
     add_dataset_flags(result, required=True)
     return result
 

@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line: the flags of `python -m trainer` that features depend on."""
     result = cli.Parser(
         prog="python -m trainer.extract",
-        description=f"Compute backbone features for the trainer. {INTENDED_USE}",
+        description=f"Compute the backbone features that a training reads.\n{INTENDED_USE}",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -14,7 +14,7 @@ from covid_tfds.examples import Examples
 
 NOT_CHECKED_WITHOUT = {
     "split": "leaks between splits: this folder has none yet",
-    "patient_id": "patients: not stated (a patients.csv with the columns path,patient_id would)",
+    "patient_id": "patients: not stated (a patients.csv with the columns path,patient_id states them)",
     "finding": "labels against findings: no findings are stated",
     "source": "sources and licences: none are stated",
     "view": "views: none are stated",
@@ -34,7 +34,7 @@ class Report:
         groups: `split`, `class`, `images` and `patients` of each part.
         by_class: How the classes differ in each known fact.
         findings: The most severe first.
-        not_checked: What could not be checked, so that no finding about it is no good sign.
+        not_checked: What could not be checked: that there is no finding about it means nothing.
         near_duplicates: Pairs of rows of the dataset that show one radiograph, in files that differ.
     """
 

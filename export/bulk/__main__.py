@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     result = cli.Parser(
         prog="python -m export.bulk",
-        description=f"Predict any number of radiographs with an exported model. {INTENDED_USE}",
+        description=f"Predict any number of radiographs with an exported model.\n{INTENDED_USE}",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

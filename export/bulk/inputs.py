@@ -82,8 +82,8 @@ class Images:
 def find_input(wanted: str, data_dir: str | None, part_size: int) -> Images:
     """Returns the images that --input names, in parts of at most `part_size`.
 
-    A folder is searched with all folders below; a file or a pattern names files as they are; all else, or a folder
-    without images, is the name of a prepared TFDS dataset: `covid_tfds/phantom` is both in a checkout of this project.
+    A folder is searched with all folders below; a file or a pattern names files as they are. All else is the name of a
+    prepared TFDS dataset, and so is a folder without images, because a checkout has a folder `covid_tfds/phantom`.
 
     Raises:
         UsageError: If there are none.
@@ -96,10 +96,12 @@ def find_input(wanted: str, data_dir: str | None, part_size: int) -> Images:
         return _of_dataset(wanted, data_dir, part_size)
     if images:
         raise UsageError(f"--input {wanted}: {images[0].error}")
-    # A file's own name may hold characters that mean something in a pattern.
+    # A file's own name may hold characters that have a meaning in patterns.
     names = [wanted] if path.exists() else _match(wanted)
     if not names:
-        raise UsageError(f"--input {wanted}: no such file, folder or TFDS dataset, and no file matches")
+        raise UsageError(
+            f"--input {wanted}: no such file, folder or TFDS dataset, and no file matches it as a pattern."
+        )
     return _of_files(names, part_size)
 
 

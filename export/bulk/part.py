@@ -56,7 +56,7 @@ class PredictPart:
         name: Of the part's files, "00000-of-00003".
         images: Which images.
         model: Name of the model file.
-        request: What the output folder's bulk.json says: a worker that reads another one has another folder.
+        request: What the output folder's bulk.json says: a worker that reads another one is refused.
         output: The output folder.
         batch_size: Images in a forward pass.
         threads: Of ONNX Runtime; 0 for one a core.

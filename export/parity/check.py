@@ -46,7 +46,12 @@ BFLOAT16_TOLERANCE = 0.05  # its 8 bits of precision move a probability by 0.005
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers to one image: Keras's, and those of the model files by their names."""
+    """The answers to one image.
+
+    Attributes:
+        reference: Of the Keras model.
+        predictions: Of the model files, by their names.
+    """
 
     reference: ReferenceAnswer
     predictions: dict[str, Prediction]

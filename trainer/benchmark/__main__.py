@@ -1,4 +1,4 @@
-"""Measure the time of what users wait for, against the alternatives, in one run on one machine.
+"""Measure how long users wait, compared with the alternatives, in one run on one machine.
 
     python -m trainer.benchmark --manual_dir DIR --output benchmark.json    # about 40 minutes on 2 cores
     python -m trainer.benchmark --quick                                     # under 3 minutes: shows only that it works
@@ -41,9 +41,13 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--weights",
         default="random",
-        help="with --verdict: the backbone's, as for python -m trainer (default: %(default)s)",
+        help="backbone weights of --verdict, as for `python -m trainer` (default: %(default)s)",
     )
-    result.add_argument("--manual_dir", help="measure training on the real `curated` images in this folder")
+    result.add_argument(
+        "--manual_dir",
+        metavar="DIR",
+        help="folder with copies of the real `curated` images to measure on (default: drawn ones are used)",
+    )
     result.add_argument(
         "--output", type=Path, default="benchmark.json", help="JSON file to write (default: %(default)s)"
     )

@@ -38,8 +38,10 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="python -m trainer.benchmark.stand_in", description=__doc__.split("\n\n")[0], allow_abbrev=False
     )
-    result.add_argument("folder", type=Path, help="folder to make")
-    result.add_argument("--images", type=int, default=sum(SIZES.values()), help="how many (default: %(default)s)")
+    result.add_argument("folder", metavar="FOLDER", type=Path, help="folder to make")
+    result.add_argument(
+        "--images", type=int, default=sum(SIZES.values()), help="number of images (default: %(default)s)"
+    )
     return result
 
 

@@ -90,15 +90,21 @@ def main(argv: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    result = argparse.ArgumentParser(
-        prog="python -m trainer.benchmark.typicality", description=__doc__.split("\n\n")[0]
-    )
-    result.add_argument("--manual_dir", help="folder with the real radiographs (default: drawn ones)")
-    result.add_argument("--weights", default="imagenet", help="as of `python -m trainer` (default: %(default)s)")
-    result.add_argument("--other_views", type=Path, metavar="OTHER", help="folder with lateral views and CT slices")
-    result.add_argument("--data_dir", help="as of `python -m trainer`")
+    result = cli.Parser(prog="python -m trainer.benchmark.typicality", description=__doc__.split("\n\n")[0])
     result.add_argument(
-        "--output", type=Path, default="typicality.json", help="JSON file to write (default: %(default)s)"
+        "--manual_dir", metavar="DIR", help="folder with copies of the real radiographs (default: drawn ones are used)"
+    )
+    result.add_argument(
+        "--weights", default="imagenet", help="backbone weights, as for `python -m trainer` (default: %(default)s)"
+    )
+    result.add_argument("--other_views", type=Path, metavar="OTHER", help="folder with lateral views and CT slices")
+    result.add_argument("--data_dir", metavar="DIR", help="folder of the prepared TFDS datasets (default: TFDS's own)")
+    result.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        default="typicality.json",
+        help="JSON file to write (default: %(default)s)",
     )
     return result
 

@@ -34,7 +34,7 @@ class ExtractPart:
     Attributes:
         config: Of the training that will read the features.
         recipe: Its recipe.
-        fingerprint: Of its dataset: a worker that reads another one has another folder.
+        fingerprint: Of its dataset: a worker whose dataset has another one is refused.
         folder: The feature cache.
         rows: Indices of the images.
     """
@@ -58,7 +58,7 @@ class ExtractPart:
         if examples.fingerprint != self.fingerprint:
             raise UsageError(f"{examples.name} is another dataset on this worker than in the command")
         if not self.folder.is_dir():
-            raise UsageError(f"--features {self.folder}: no such folder here")
+            raise UsageError(f"--features {self.folder}: no such folder on this worker")
         rows = np.asarray(self.rows)
         try:
             return {"passes": self._compute(examples, rows), "undecodable": []}

@@ -43,8 +43,8 @@ def strategy(config: Config) -> tf.distribute.Strategy:
     batch_size = config.batch_size or SMALLEST_BATCH  # larger ones are multiples of the smallest
     if config.fine_tune and batch_size % chosen.num_replicas_in_sync:
         raise UsageError(
-            f"--batch_size {batch_size} can't be divided by {chosen.num_replicas_in_sync} replicas, which would "
-            "weigh images differently. Choose a multiple."
+            f"--batch_size {batch_size} can't be divided evenly among {chosen.num_replicas_in_sync} replicas. Choose a "
+            f"multiple of {chosen.num_replicas_in_sync}."
         )
     return chosen
 

@@ -130,7 +130,10 @@ class FineTuning:
 
     Attributes:
         block: The fine-tuned block of VGG16.
+        epochs: Epochs of fine-tuning.
+        learning_rate: Adam's.
         batch_size: Images in a step, over all replicas.
+        replicas: Copies of the model, one per device.
         backbone_before: SHA-256 of the frozen backbone's weights.
         how: What of metrics.json is of the frozen model, in words.
         frozen_test: The frozen model's metrics on the test split.

@@ -40,7 +40,7 @@ class Run:
 
     @property
     def model_path(self) -> Path:
-        """The full Keras model: [batch, height, width, 3] in 0..255 -> [batch, 2], covid first."""
+        """The full Keras model: float [batch, height, width, 3] in 0..255 -> [batch, K], the positive class first."""
         return self.path / file_names.MODEL
 
     @property
