@@ -7,8 +7,8 @@ make every decision "negative", a deep or long value would take the memory of th
 from __future__ import annotations
 
 import json
-import math
 import reprlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +17,7 @@ MAX_TEXT = 20_000  # characters
 MAX_NAME = 200
 MAX_CLASSES = 100
 MAX_DEPTH = 8
+LARGEST = sys.float_info.max  # an int may be larger, a float only infinite
 VERDICTS = ("shortcut", "not detected", "inconclusive")
 
 
@@ -78,7 +79,7 @@ def _is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:
     if isinstance(value, dict | list):
         inner = [*value, *value.values()] if isinstance(value, dict) else value
         return depth > 0 and all(_is_plain(item, depth - 1) for item in inner)
-    return value is None or _is_text(value) or (isinstance(value, int | float) and math.isfinite(value))
+    return value is None or isinstance(value, bool) or _is_text(value) or _is_number(value, -LARGEST, LARGEST)
 
 
 def _is_object(value: Any) -> bool:

@@ -1,6 +1,7 @@
 // The page: takes images, has worker.js predict one at a time, and shows the results. No network after loading.
 
 import { findFiles, formatCsv, withPaths } from "./files.js";
+import { parseModelInfo } from "./model_info.js";
 import * as view from "./view.js";
 
 const { byId } = view;
@@ -39,7 +40,7 @@ async function start() {
   try {
     const response = await fetch("model.json");
     if (!response.ok) throw new Error(`model.json can't be loaded: the server answers ${response.status}`);
-    const info = await response.json();
+    const info = parseModelInfo(await response.text());
     const [[name, file]] = Object.entries(info.files);
     model = { info, name, ...file };
     view.describeModel(model);
@@ -60,14 +61,14 @@ async function start() {
   }
 }
 
-/** Puts files into the table and predicts them, one after the other. given: [{file, path}]. */
+/** Puts files into the table and predicts them, one after the other. given: [{file, path, error}]. */
 function take(given) {
   if (root.dataset.selftest === "failed" || !given.length) return;
   shown = undefined; // the first of the new ones is shown
-  for (const { file, path } of given) {
-    const row = { file, path, line: byId("table").tBodies[0].insertRow() };
+  for (const one of given) {
+    const row = { ...one, line: byId("table").tBodies[0].insertRow() };
     rows.push(row);
-    waiting.push(row);
+    if (!row.error) waiting.push(row);
     if (model) view.fillLine(row, model, show);
   }
   byId("all").hidden = false;
@@ -130,7 +131,7 @@ async function takeExamples() {
   const files = await Promise.all(
     cases.map(async ({ file }) => new File([await (await fetch(`golden/${file}`)).blob()], file)),
   );
-  take(withPaths(files));
+  take(withPaths(files.reverse())); // the last ones look like a radiograph
 }
 
 for (const id of ["files", "folder"]) {
@@ -153,6 +154,7 @@ for (const [kind, dragging] of Object.entries({ dragover: true, dragleave: false
 }
 document.addEventListener("drop", async ({ dataTransfer }) => {
   const entries = [...dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-  take((await Promise.all(entries.map(findFiles))).flat());
+  const fail = (entry) => [{ path: entry.name, error: "can't be opened" }];
+  take((await Promise.all(entries.map((entry) => findFiles(entry).catch(() => fail(entry))))).flat());
 });
 start();

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from covid_tfds.common.files import read_json, write_json
-from export.file_names import GOLDEN, MODEL_JSON, ONNX, ONNX_INT8, WEB
+from export.file_names import GOLDEN, GOLDEN_ANSWERS, MODEL_JSON, ONNX, ONNX_INT8, WEB
 
 PAGE_FILES = Path(__file__).parent
 SUFFIXES = (".html", ".css", ".js", ".txt")
@@ -41,7 +41,14 @@ def write_web(folder: Path, request: WebRequest) -> str:
         (web / "runtime" / name).write_bytes(content)
     shutil.copyfile(folder / model, web / model)
     shutil.copytree(folder / GOLDEN, web / GOLDEN)
+    # The page takes the one model file that is listed, and needs that one's answers alone.
     info = read_json(folder / MODEL_JSON)
-    # The page takes the one file that is listed.
     write_json(web / MODEL_JSON, info | {"files": {model: info["files"][model]}})
+    golden = read_json(folder / GOLDEN / GOLDEN_ANSWERS)
+    cases = [
+        {key: case[key] for key in ("file", "rgb_sha256", "self_test")} | {"answers": {model: case["answers"][model]}}
+        for case in golden["cases"]
+    ]
+    tolerances = {model: golden["tolerances"][model]}
+    write_json(web / GOLDEN / GOLDEN_ANSWERS, {"labels": golden["labels"], "tolerances": tolerances, "cases": cases})
     return model

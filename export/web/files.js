@@ -22,15 +22,12 @@ export async function findFiles(entry) {
 
 /** Returns the results as CSV, in the columns of `python -m export.predict --csv` and some more. */
 export function formatCsv(rows, { info: { labels }, sha256 }) {
-  const columns = [
-    "image",
-    ...labels.map((label) => `p_${label}`),
-    ...["decision", "decision_argmax", "typicality", "distance", "warnings", "error", "model_sha256"],
-  ];
+  const answers = ["decision", "decision_argmax", "typicality", "distance", "declined", "declined_because"];
+  const columns = ["image", ...labels.map((label) => `p_${label}`), ...answers, "warnings", "error", "model_sha256"];
   const lines = rows.map(({ path, result, error }) => [
     path,
     ...(result?.probabilities ?? labels.map(() => "")),
-    ...["decision", "decision_argmax", "typicality", "distance"].map((name) => result?.[name] ?? ""),
+    ...answers.map((name) => result?.[name] ?? ""),
     result?.warnings.join("; ") ?? "",
     error ?? "",
     sha256,
@@ -41,6 +38,7 @@ export function formatCsv(rows, { info: { labels }, sha256 }) {
 /** A CSV field; a text that a spreadsheet would take for a formula gets an apostrophe in front. */
 function quote(value) {
   if (typeof value === "number") return String(value);
+  if (typeof value === "boolean") return value ? "True" : "False"; // as Python writes them
   const safe = /^[=+\-@\t\r\n']/.test(value) ? `'${value}` : value;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

@@ -6,14 +6,51 @@ const [BLACK, WHITE, FLAT] = [60, 195, 30]; // grey levels
 const COLOURED = 12; // mean distance from grey, in levels
 const ONE_HUE = 0.8; // agreement of the hues, 0..1
 const SAMPLES = 512; // pixels a side that are examined
+const ROUNDING = 1e-3; // by which probabilities may miss a sum of 1
 
-/** Returns both decisions and whether the image is declined, as export/runtime does. */
-export function decide(info, probabilities, typicality) {
-  const { labels, threshold, declined_at } = info;
+/** Whether the model measures how typical an image is, and declines some. */
+export const declines = ({ declined_at: level }) => level !== null && level !== undefined;
+
+/**
+ * Returns an answer as plain values, from the network's outputs by name: both decisions, and whether and why the image
+ * is declined, as export/runtime does. Throws an Error for outputs that are no answer.
+ */
+export function makeAnswer(info, outputs) {
+  const [probabilities, cells] = [[...outputs.probabilities.data], [...outputs.heatmap.data]];
+  const sum = probabilities.reduce((total, p) => total + p, 0);
+  const isUnit = (value) => Number.isFinite(value) && value >= 0 && value <= 1 + ROUNDING;
+  if (probabilities.length !== info.labels.length || !probabilities.every(isUnit) || Math.abs(sum - 1) > ROUNDING) {
+    throw new Error(`the model gives no probabilities of ${info.labels.length} classes: ${probabilities}`);
+  }
+  if (!cells.length || !cells.every((cell) => Number.isFinite(cell) && cell >= 0)) throw new Error("the model gives no heat map");
+  let typicality = null;
+  let distance = null;
+  if (declines(info)) {
+    [typicality, distance] = ["typicality", "distance"].map((name) => outputs[name]?.data[0]);
+    if (![typicality, distance].every(isUnit)) throw new Error(`the model gives no typicality: ${typicality}, ${distance}`);
+  }
+  const [, rows, columns] = outputs.heatmap.dims;
+  return {
+    probabilities,
+    typicality,
+    distance,
+    heatmap: { rows, columns, cells },
+    ...decide(info, probabilities, typicality, distance),
+  };
+}
+
+function decide({ labels, threshold, declined_at: level }, probabilities, typicality, distance) {
   const best = (from) => labels[probabilities.indexOf(Math.max(...probabilities.slice(from)), from)];
-  const declined = typicality !== null && typicality <= declined_at * (1 + 1e-4);
+  const declined = typicality !== null && typicality <= level * (1 + 1e-4);
   const decision = probabilities[0] >= threshold ? labels[0] : best(1);
-  return { decision: declined ? "declined" : decision, decision_argmax: best(0), declined };
+  const [t, limit, far] = [typicality, level, distance].map((value) => Number(value?.toPrecision(3)));
+  const because = `unlike the training images: typicality ${t}, declined up to ${limit}; distance ${far}`;
+  return {
+    decision: declined ? "declined" : decision,
+    decision_argmax: best(0),
+    declined,
+    declined_because: declined ? because : null,
+  };
 }
 
 /** Returns reasons to doubt that an image is a chest radiograph, as export/runtime/plausibility.py does. */

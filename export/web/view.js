@@ -1,6 +1,7 @@
 // What the page says and draws. model: {info, name, sha256, bytes, tolerance}, of model.json.
 
 import { drawHeatMap, frameRegion } from "./heat_map.js";
+import { declines } from "./prediction.js";
 
 const VERDICTS = {
   shortcut: ["Shortcut", "the model may have learned a cue that is not the disease."],
@@ -19,7 +20,6 @@ export function make(tag, text = "", attributes = {}) {
 }
 
 const showThreshold = ({ info }) => String(Number(info.threshold.toPrecision(4)));
-const hasTypicality = ({ declined_at: level }) => level !== null && level !== undefined;
 const isInt8 = ({ name }) => name.includes("int8");
 
 /** Fills the banner, the notes and the texts that depend on the model. */
@@ -35,12 +35,12 @@ export function describeModel(model) {
     `Two decisions stand side by side. At the operating point: ${info.positive_class} when its probability is at least ` +
     `${showThreshold(model)}, else ${others}. Argmax: the most probable class.`;
   byId("declined_text").textContent =
-    !hasTypicality(info)
+    !declines(info)
       ? "This model declines nothing: it gives probabilities for any image, also for one that is no chest radiograph."
       : "Typicality says how usual the image is among the training images, from 0 to 1. An image at or below " +
         `${Number(info.declined_at.toPrecision(3))} is declined: its probabilities mean nothing.`;
   const heads = ["Image", ...info.labels.map((label) => `p ${label}`), "Operating point", "Argmax", "Remarks"];
-  if (hasTypicality(info)) heads.splice(-1, 0, "Typicality");
+  if (declines(info)) heads.splice(-1, 0, "Typicality");
   byId("table").tHead.rows[0].replaceChildren(...heads.map((head) => make("th", head, { scope: "col" })));
 }
 
@@ -59,7 +59,7 @@ export function describeRuntime(model, runtime) {
     "Backbone weights": info.weights?.name,
     "Authors and licence of these weights": info.attribution ?? "random weights: no other authors",
     Runtime: `ONNX Runtime Web ${runtime.version}, by Microsoft, MIT licence; WebAssembly. ${describeThreads(runtime)}`,
-    "This page and the drawn examples": "MIT licence: see LICENSES.txt beside this page",
+    "This page and the drawn examples": "MIT licence",
   };
   byId("about").replaceChildren(
     ...Object.entries(facts)
@@ -105,9 +105,10 @@ export function fillLine(row, { info }, show) {
     return;
   }
   const values = [...result.probabilities.map((p) => p.toFixed(4)), result.decision, result.decision_argmax];
-  if (hasTypicality(info)) values.push(showTypicality(result));
-  const remarks = make("td", result.warnings.join("; "), { class: "remarks" });
-  line.replaceChildren(name, ...values.map((value) => make("td", value)), remarks);
+  if (declines(info)) values.push(showTypicality(result));
+  const remarks = [...(result.declined ? ["unlike the training images"] : []), ...result.warnings].join("; ");
+  line.replaceChildren(name, ...[...values, remarks].map((value) => make("td", value)));
+  line.lastChild.className = "remarks";
 }
 
 const showTypicality = ({ typicality }) => typicality.toPrecision(3);
@@ -124,8 +125,7 @@ export function showResult({ path, result, error }, model) {
   byId("declined").hidden = !result.declined;
   if (result.declined) {
     byId("declined").textContent =
-      `Declined: this image is unlike the training images (typicality ${showTypicality(result)}, distance ` +
-      `${result.distance.toPrecision(3)}). The probabilities below mean nothing for it.`;
+      `Declined, ${result.declined_because}. The probabilities below mean nothing for it.`;
   }
   byId("warnings").hidden = !result.warnings.length;
   byId("warnings").replaceChildren(...result.warnings.map((warning) => make("li", warning)));
@@ -138,7 +138,7 @@ export function showResult({ path, result, error }, model) {
     make("dt", "Argmax (the most probable class)"),
     make("dd", result.decision_argmax),
   );
-  const typicality = hasTypicality(info) ? `typicality ${showTypicality(result)}, ` : "";
+  const typicality = declines(info) ? `typicality ${showTypicality(result)}, ` : "";
   byId("result_facts").textContent =
     `${result.width} x ${result.height} pixels, ${typicality}${result.seconds.toFixed(1)} s`;
 }

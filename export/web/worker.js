@@ -2,7 +2,7 @@
 
 import { ImageError } from "./errors.js";
 import { readImage } from "./image.js";
-import { decide, findWarnings, resizeImage, SIDE } from "./prediction.js";
+import { declines, findWarnings, makeAnswer, resizeImage, SIDE } from "./prediction.js";
 import * as ort from "./runtime/ort.wasm.min.mjs";
 
 const HERE = new URL(".", import.meta.url).href;
@@ -54,16 +54,8 @@ async function predict(file) {
   const start = performance.now();
   const image = await readImage(file);
   const { width, height } = image;
-  const outputs = await run(image);
-  const typicality = outputs.typicality?.data[0] ?? null;
-  const probabilities = [...outputs.probabilities.data];
-  if (!probabilities.every(Number.isFinite)) throw new Error("the model's answer is not a number");
   return {
-    probabilities,
-    ...decide(info, probabilities, typicality),
-    typicality,
-    distance: outputs.distance?.data[0] ?? null,
-    heatmap: { rows: outputs.heatmap.dims[1], columns: outputs.heatmap.dims[2], cells: [...outputs.heatmap.data] },
+    ...makeAnswer(info, await run(image)),
     warnings: [...image.notes, ...findWarnings(image)],
     width,
     height,
@@ -103,27 +95,32 @@ function makeCanvas(width, height, rgb) {
 /** Compares this browser's answers with the right ones of golden/. Returns the largest difference and what failed. */
 async function testItself() {
   const golden = JSON.parse(new TextDecoder().decode(await download("golden/golden.json")));
-  const [name] = Object.keys(info.files);
-  const { probabilities: tolerance, heatmap_relative_to_its_maximum: heatTolerance } = golden.tolerances[name];
+  const [[name, { tolerance }]] = Object.entries(info.files);
+  const tolerances = golden.tolerances[name];
   const cases = golden.cases.filter((one) => one.self_test);
   let [largest, failed] = [0, cases.length ? "" : "golden.json marks no image"];
   for (const { file, rgb_sha256, answers } of cases) {
     const image = await readImage(new File([await download(`golden/${file}`)], file));
-    const { probabilities, heatmap } = await run(image);
+    const found = makeAnswer(info, await run(image));
     const expected = answers[name];
-    const difference = findDifference(probabilities.data, expected.probabilities);
     const cells = expected.heatmap.flat();
-    const heat = findDifference(heatmap.data, cells) / Math.max(...cells, LEAST_HEAT);
-    largest = Math.max(largest, difference);
-    if (difference <= tolerance && heat <= heatTolerance) continue;
+    const probability = findDifference(found.probabilities, expected.probabilities);
+    const heat = findDifference(found.heatmap.cells, cells) / Math.max(...cells, LEAST_HEAT);
+    const distance = declines(info) ? findDifference([found.distance], [expected.distance]) : 0;
+    largest = Math.max(largest, probability);
+    const heatTolerance = tolerances.heatmap_relative_to_its_maximum;
+    if (probability <= tolerance && heat <= heatTolerance && distance <= tolerances.distance) continue;
     const digest = await hash(image.rgb);
     const cause = digest && digest !== rgb_sha256 ? "it reads other pixels than Python" : "its arithmetic differs";
-    failed ||= `on ${file}, ${cause}: ${difference.toPrecision(2)} in probability, ${heat.toPrecision(2)} in the heat map`;
+    const [p, h, d] = [probability, heat, distance].map((difference) => difference.toPrecision(2));
+    failed ||= `on ${file}, ${cause}: ${p} in probability, ${h} in the heat map, ${d} in distance`;
   }
   return { failed, largest, tolerance, count: cases.length };
 }
 
+/** The largest difference of two lists of numbers; Infinity unless both are as long and finite. */
 function findDifference(found, expected) {
   const differences = expected.map((value, index) => Math.abs(value - found[index]));
-  return differences.every(Number.isFinite) ? Math.max(...differences) : Infinity;
+  const isWhole = found.length === expected.length && differences.every(Number.isFinite);
+  return isWhole ? Math.max(...differences) : Infinity;
 }

@@ -96,10 +96,11 @@ class Page:
         return self.driver.execute_script(script, *arguments)
 
     def call(self, module: str, function: str, *arguments):
-        """Call a function of one of the page's modules; Python's None is JavaScript's null."""
+        """Call a function of one of the page's modules; gives an error's text. Python's None is JavaScript's null."""
         script = (
             "const [module, name, given, done] = arguments;"
-            "import(new URL(module, location.href).href).then((found) => done(found[name](...given)))"
+            "import(new URL(module, location.href).href)"
+            ".then((found) => found[name](...given)).then(done, (error) => done(String(error)))"
         )
         return self.driver.execute_async_script(script, module, function, arguments)
 

@@ -71,3 +71,9 @@ def test_right_metadata_give_right_decisions(labels, threshold, seed):
     others = labels[1 + int(np.argmax(p[1:]))]
     assert info.decide_argmax(p) == best
     assert info.decide(p) == (labels[0] if p[0] >= threshold else others)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), math.inf, math.nan])
+def test_a_number_that_no_float_holds_is_refused(value):
+    with pytest.raises(ValueError, match="recipe"):
+        ModelInfo.from_metadata(as_texts(RIGHT | {"recipe": {"units": value}}))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from covid_tfds.common.errors import UsageError
+from export import __main__, exporting
 from export.file_names import GOLDEN, MODEL_JSON, ONNX, ONNX_INT8, WEB
 from export.web.assemble import MODELS, WebRequest, write_web
 from export.web.runtime_files import get_runtime
@@ -44,3 +45,18 @@ def webs(shared, exported, runtime) -> dict[str, Path]:
 
     make_once(shared, "web", make)
     return {file: shared / "web" / name / WEB for name, file in MODELS.items()}
+
+
+@pytest.fixture(scope="session")
+def three_class_web(shared, three_class_run, runtime) -> Path:
+    """The folder web/ of a model of three classes, by the command itself. Not to be changed."""
+    output = shared / "three_classes_exported"
+
+    def make() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exporting, "MAX_RUN_IMAGES", 4)
+            patch.setattr(__main__, "get_runtime", lambda _: runtime)
+            assert __main__.main([str(three_class_run), "--web", "--output", str(output)]) == 0
+
+    make_once(shared, "three_classes_exported", make)
+    return output / WEB

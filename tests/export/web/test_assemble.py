@@ -16,7 +16,9 @@ SOURCES = sorted(path for path in PAGE_FILES.iterdir() if path.suffix in (".html
 def folder(tmp_path):
     """What of an export the page is made of."""
     (tmp_path / GOLDEN).mkdir()
-    write_json(tmp_path / GOLDEN / GOLDEN_ANSWERS, {"cases": []})
+    case = {"file": "a.png", "rgb_sha256": "0", "self_test": True, "answers": {ONNX: 1, ONNX_INT8: 2}, "heatmap": []}
+    golden = {"labels": ["a", "b"], "tolerances": {ONNX: 1e-5, ONNX_INT8: 0.03}, "cases": [case]}
+    write_json(tmp_path / GOLDEN / GOLDEN_ANSWERS, golden)
     for name in (ONNX, ONNX_INT8):
         (tmp_path / name).write_text(name)
     write_json(tmp_path / MODEL_JSON, {"labels": ["a", "b"], "files": {ONNX: {"bytes": 1}, ONNX_INT8: {"bytes": 2}}})
@@ -32,6 +34,8 @@ def test_holds_one_model_and_all_that_the_page_needs(folder, wanted, model):
     assert {name for name in names if name.endswith((".onnx", ".py"))} == {model}
     assert list(read_json(folder / WEB / MODEL_JSON)["files"]) == [model]
     assert read_json(folder / WEB / MODEL_JSON)["labels"] == ["a", "b"]
+    golden = read_json(folder / WEB / GOLDEN / GOLDEN_ANSWERS)
+    assert list(golden["tolerances"]) == list(golden["cases"][0]["answers"]) == [model]
 
 
 def test_takes_the_float_model_where_int8_was_left_out(folder):

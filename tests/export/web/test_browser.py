@@ -13,6 +13,8 @@ from covid_tfds.common.files import read_json
 from covid_tfds.imaging.reader import decode_image
 from export import page as page_module
 from export.file_names import GOLDEN, GOLDEN_ANSWERS, MODEL_JSON, ONNX, ONNX_INT8
+from export.runtime.metadata_schema import FIELDS
+from export.runtime.model_info import ModelInfo
 from export.runtime.predictor import Predictor
 from tests.fakes import browser, image_kinds
 
@@ -186,8 +188,37 @@ def test_decisions_are_those_of_python(page):
         ([0.9, 0.05, 0.05], None, ["a", "a", False]),
     ]
     for probabilities, typicality, expected in rules:
-        found = page.call("prediction.js", "decide", info, probabilities, typicality)
+        found = make_answer(page, info | {"declined_at": typicality and 0.01}, probabilities, typicality)
         assert [found["decision"], found["decision_argmax"], found["declined"]] == expected
+    python = ModelInfo(**info, heatmap_region=[0, 0, 1, 1], intended_use="").explain_declined(0.01, 0.5)
+    assert make_answer(page, info, [0.9, 0.05, 0.05], 0.01)["declined_because"] == python
+
+
+@with_one_model
+@pytest.mark.parametrize(
+    ("probabilities", "typicality", "cells"),
+    [
+        ([0.9], 0.5, [1.0]),
+        ([0.9, 0.9], 0.5, [1.0]),
+        ([float("nan"), 1.0], 0.5, [1.0]),
+        ([0.9, 0.1], float("nan"), [1.0]),
+        ([0.9, 0.1], 7.0, [1.0]),
+        ([0.9, 0.1], 0.5, [-1.0]),
+        ([0.9, 0.1], 0.5, []),
+    ],
+)
+def test_outputs_that_are_no_answer_are_refused(page, probabilities, typicality, cells):
+    info = {"labels": ["a", "b"], "positive_class": "a", "threshold": 0.4, "declined_at": 0.01}
+    assert "the model gives no" in make_answer(page, info, probabilities, typicality, cells)
+    assert make_answer(page, info, [0.9, 0.1], 0.5)["decision"] == "a"
+
+
+def make_answer(page, info, probabilities, typicality, cells=(1.0,)):
+    """What the page makes of a network's outputs; NaN reaches it as null, which is no number either."""
+    values = {"probabilities": probabilities, "typicality": [typicality], "distance": [0.5], "heatmap": list(cells)}
+    clean = {name: [None if one != one else one for one in list(data)] for name, data in values.items()}
+    outputs = {name: {"data": data, "dims": [1, 1, len(data)]} for name, data in clean.items()}
+    return page.call("prediction.js", "makeAnswer", info, outputs)
 
 
 @with_one_model
@@ -226,9 +257,55 @@ def open_copy(folder, tmp_path):
         return page.open(address), page.text("status"), address
 
 
+TEXTS = ["", "a", "a" * 201, "a" * 20_001, "shortcut", "int8"]
+NUMBERS = [0, -1, 0.5, 1.5, 1e7, 10**400]
+LISTS = [[], [[]], ["a"], ["a", "a"], ["a", "b"], ["a", 1], ["a"] * 101, [0, 0, 1, 1], [1, 0, 0, 1], [0, 0, 1, 2]]
+OBJECTS = [{}, {"a": [None, 0.5, "b", False]}, {"a": 10**400}, json.loads('{"a":' * 9 + "1" + "}" * 9)]
+ANY_VALUES = [None, True, *TEXTS, *NUMBERS, *LISTS, *OBJECTS]
+
+
+@with_one_model
+def test_model_json_has_the_schema_of_the_metadata(page, model):
+    """Every value in every field is refused by the page where Python refuses it, and only there."""
+    _, info, _ = model
+    for name in FIELDS:
+        for value in ANY_VALUES:
+            changed = info | {name: value}
+            texts = {field: json.dumps(changed[field]) for field in FIELDS if field in changed}
+            try:
+                ModelInfo.from_metadata(texts)
+                is_right = True
+            except ValueError:
+                is_right = False
+            found = page.call("model_info.js", "parseModelInfo", json.dumps(changed))
+            assert isinstance(found, dict) == is_right, (name, value, found)
+            assert is_right or len(found) < 400
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        (r'"threshold": [\d.]+', '"threshold": NaN', "no JSON"),
+        (r'"threshold": [\d.]+', '"threshold": null', "threshold"),
+        (r'"labels"', '"names"', "labels"),
+        (r'"files"', '"file"', "files"),
+        (r'"tolerance": [\d.]+', '"tolerance": "0.03"', "files"),
+        (r'"sha256": "', '"sha256": "z', "files"),
+    ],
+)
+def test_a_model_json_of_another_shape_blocks_the_page(copied, tmp_path, old, new, named):
+    text, count = re.subn(old, new, (copied / MODEL_JSON).read_text(encoding="utf-8"))
+    assert count
+    (copied / MODEL_JSON).write_text(text, encoding="utf-8")
+    state, status, _ = open_copy(copied, tmp_path)
+    assert state == "failed"
+    assert "model.json" in status
+    assert named in status
+
+
 @pytest.mark.parametrize(
     ("what", "tolerance"),
-    [("probabilities", "probabilities"), ("heatmap", "heatmap_relative_to_its_maximum")],
+    [("probabilities", "probabilities"), ("heatmap", "heatmap_relative_to_its_maximum"), ("distance", "distance")],
 )
 def test_wrong_answers_in_the_self_test_block_the_page(copied, tmp_path, what, tolerance):
     file = copied / GOLDEN / GOLDEN_ANSWERS
@@ -271,10 +348,30 @@ def test_page_and_worker_can_not_ask_another_server(copied, tmp_path, policy):
 
 
 def test_any_static_host_works_with_one_thread(webs, tmp_path):
-    """Python's plain server sends no headers of ours; the policy of the page is there all the same."""
-    with browser.serve_plainly(webs[ONNX_INT8]) as address, browser.open_browser(tmp_path) as page:
-        assert page.open(address) == "passed"
+    """Also below the root; Python's plain server sends no headers of ours, but the policy of the page is there."""
+    with browser.serve_plainly(webs[ONNX_INT8].parent) as address, browser.open_browser(tmp_path) as page:
+        assert page.open(f"{address}web/") == "passed"
         assert "one thread" in page.text("status")
+
+
+def test_three_classes_and_an_image_that_is_declined(three_class_web, tmp_path):
+    predictor, info = Predictor(three_class_web / ONNX), read_json(three_class_web / MODEL_JSON)
+    files = [three_class_web / GOLDEN / name for name in ("typical.png", "noise.png", "alpha.png")]
+    with browser.serve(three_class_web) as address, browser.open_browser(tmp_path) as page:
+        assert page.open(address) == "passed"
+        rows = page.predict(*files)
+        page.wait_for("document.getElementById('result_title').textContent === 'typical.png'")
+        assert len(page.text("probabilities").splitlines()) == 1 + 3
+        page.run("[...document.querySelectorAll('#table button')][1].click()")
+        page.wait_for("document.getElementById('result_title').textContent === 'noise.png'")
+        declined, decisions = page.text("declined"), page.text("decisions")
+    compare(rows, files, predictor, info, 1e-5)
+    assert len(info["labels"]) == 3
+    expected = predictor.predict_file(files[1])
+    assert (rows[1]["decision"], rows[1]["declined"]) == ("declined", "True")
+    assert rows[1]["declined_because"].split(":")[0] == expected.declined_because.split(":")[0]
+    assert "typicality" in declined
+    assert expected.decision_argmax in decisions
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
