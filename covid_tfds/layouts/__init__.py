@@ -1,4 +1,4 @@
-"""Read people's own folders and tables of images as `Examples`. No TensorFlow.
+"""Read a user's own folders and tables of images as `Examples`. No TensorFlow.
 
 Example:
     >>> import tempfile

@@ -45,7 +45,7 @@ class FileFacts:
 
 
 def to_examples(layout: Layout, request: DatasetRequest) -> Examples:
-    """Returns the images of a layout, sorted by class and file name: in whichever folders, the order is the same.
+    """Returns the images of a layout, sorted by class and file name, whichever folders they are in.
 
     Raises:
         UsageError: If a file can't be read, or two images have one name.

@@ -53,7 +53,7 @@ def _read_folder(outer: Path, pattern: str | None) -> Layout:
 
 
 def _pass_through(folder: Path, listing: Listing) -> tuple[Path, Listing, list[Path]]:
-    """Goes down while all images lie in one folder below which there are others: zips are often unpacked twice.
+    """Goes down through outer folders that hold nothing but one folder with images: zips are often nested like that.
 
     Returns:
         The inner folder, its listing, and the folders above it, the innermost first.

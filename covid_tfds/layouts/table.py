@@ -1,4 +1,4 @@
-"""Recognize a table of images: a path or an id, a label, and what else is stated of each."""
+"""Read a table of images: find its columns (path or id, label, and facts of each image) and the files it names."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _choose_columns(table: Table, corrections: str | None) -> dict[str, str]:
     """Which column holds what."""
     columns = {what: column for what, names in COLUMNS.items() if (column := table.find_column(*names))}
     if "split" in columns and any(row[columns["split"]].lower() not in {*SPLITS, ""} for row in table.rows):
-        del columns["split"]  # a column of that name which means something else
+        del columns["split"]  # its values are no splits
     for correction in split_names(corrections):
         what, _, name = (part.strip() for part in correction.partition("="))
         if what not in COLUMNS:
@@ -93,7 +93,7 @@ def _choose_columns(table: Table, corrections: str | None) -> dict[str, str]:
             raise UsageError(f"--columns {correction}: no such column, {table.path} has {', '.join(table.columns)}.")
         columns[what] = column
     if "path" not in columns and "patient_id" in columns:
-        columns["path"] = columns["patient_id"]  # RSNA's table names the file of each patient so
+        columns["path"] = columns["patient_id"]  # in RSNA's table the file's name is in this column
     if missing := [what for what in ("path", "label") if what not in columns]:
         raise UsageError(
             f"{table.path}: no column is recognized as the {' and the '.join(missing)}, got "

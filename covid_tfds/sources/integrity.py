@@ -16,7 +16,7 @@ def find_difference(row: Row, data: bytes) -> str:
         data: The bytes that came.
 
     Returns:
-        `""` when they are the image, else how they differ, for people.
+        `""` when they are the image, else how they differ, in words.
     """
     digest = hashlib.sha256(data).hexdigest()
     if digest == row.sha256:

@@ -1,4 +1,4 @@
-"""Find images that the user already has: `--manual_dir` in the layouts people have.
+"""Find images that the user already has, in a `--manual_dir` of one of these layouts.
 
 - `<source>/<commit>/images/...`, the layout of the manifests;
 - a clone of the COVID-19 repository, whatever commit is checked out;

@@ -1,4 +1,4 @@
-"""HTTP as the downloads need it: deadlines for everything, a second try where it helps, errors in one line.
+"""HTTP requests of the downloads: a time limit for each, a second try after a lost connection, errors in one line.
 
 An error says whether the next file may still come from the same host (`FileUnavailableError`) or not
 (`HostUnavailableError`).
@@ -129,7 +129,7 @@ def find_unreachable(addresses: Iterable[str]) -> dict[str, str]:
 
 
 def run_within(seconds: float, work: Callable[[], T], origin: str) -> T:
-    """Returns what `work` returns; raise HostUnavailableError when it takes longer, and leave it to itself."""
+    """Returns what `work` returns; raises HostUnavailableError if that takes longer, without stopping the work."""
     future = _run_in_background(work)
     concurrent.futures.wait([future], timeout=seconds)
     if not future.done():

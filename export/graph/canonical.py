@@ -1,7 +1,7 @@
 """Write an ONNX graph in one fixed form, so that two exports of one run are the same bytes.
 
-tf2onnx names tensors by counters and orders them by hashes; neither means anything. Here nodes are in the order in
-which the outputs need them, tensors are named by operator and position, and what takes no part in the computation is
+tf2onnx names tensors by counters and orders them by hashes, so both differ between exports. Here nodes are in the order
+in which the outputs need them, tensors are named by operator and position, and what takes no part in the computation is
 removed.
 """
 

@@ -1,7 +1,7 @@
 """Run images through the frozen backbone: read, check, decode, resize, augment, forward pass; in order, on all cores.
 
 Images are decoded ahead on other threads, and forward passes run side by side with one thread each: no operation waits
-for the slower half of another. A pass gives the same bits whatever runs beside it and whatever else is in its batch.
+for another thread. A pass gives the same bits whatever runs beside it and whatever else is in its batch.
 """
 
 from __future__ import annotations

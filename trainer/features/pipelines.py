@@ -81,7 +81,7 @@ def train_pipeline(
     """
     labels = tf.data.Dataset.from_tensor_slices(one_hot(examples.labels[rows], len(examples.class_names)))
     augment = augmenter(augmentation, seed)
-    # Cached before the random steps, so that a file is decoded once and still seen differently in every epoch.
+    # Cached before the random steps, so that a file is decoded once and still augmented anew in every epoch.
     dataset = tf.data.Dataset.zip(_resized(examples, rows), labels).cache()
     dataset = dataset.shuffle(len(rows), seed=seed, reshuffle_each_iteration=True).batch(batch_size)
     if augmentation:

@@ -1,6 +1,6 @@
 """Train heads on backbone features: any number of them at once, one for each fold, in one compiled Keras function.
 
-A head's arithmetic takes milliseconds; `model.fit` spends seconds around it. Here K heads of one shape are stacked
+A head's arithmetic takes milliseconds; `model.fit` adds seconds of overhead. Here K heads of one shape are stacked
 into one Keras model (`EinsumDense` with a fold axis) whose per-sample losses add up, so that each head gets its own
 gradients only, and an epoch is one call of a `tf.function`.
 """

@@ -1,4 +1,4 @@
-"""A search on several processes or machines: which role each has, and which of them still run. No TensorFlow.
+"""Roles of the processes of a search (chief and workers), and which of them still run. No TensorFlow.
 
 KerasTuner's chief gives out trials over gRPC; its workers share the chief's run folder. A worker holds a file lock
 while it runs: the operating system releases it when the process ends, for whatever reason.

@@ -60,7 +60,7 @@ def build_controls(
     n, height, width = thumbnails.shape
     small = thumbnails.reshape(n, height // 2, 2, width // 2, 2).mean((2, 4)).reshape(n, -1)
     border, regions = lung_rectangle.border_mask(height, width), find_lungs(examples, np.arange(n), height)
-    # Dark as the masks are, their outline can be seen; a pixel that is lung in every image holds nothing.
+    # The outline of a blacked-out mask still differs between images; a pixel that is lung in every image is constant.
     blacked_out = np.where(regions.lungs, 0, thumbnails)
     patient_facts, sources = encode_patient_facts(examples), encode_sources(examples)
     controls = [

@@ -1,7 +1,7 @@
 """Cross-validate a recipe: train a head for every fold of every repeat, and score the images it did not train on.
 
-All folds of all repeats train side by side in one compiled function, on features. So do the folds of the tutorial's
-recipe: its run rotates every image again in every epoch, its folds draw from a few rotated copies made beforehand.
+All folds of all repeats train side by side in one compiled function, on features. This is true of the tutorial's
+recipe, too: the run rotates every image anew in every epoch, but the folds draw from a few copies rotated beforehand.
 """
 
 from __future__ import annotations

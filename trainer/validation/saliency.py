@@ -31,7 +31,7 @@ LUNG_LINE = (255, 255, 255)
 
 @dataclass(frozen=True)
 class _Group:
-    """Images of one group with the probabilities and heat of the models that are shown, one row an image.
+    """The images of one group with the probabilities and heat maps that are shown of them.
 
     Attributes:
         name: "test" or "mistake".
