@@ -60,11 +60,30 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--save_png", metavar="DIR", type=Path, help="write each image as the model takes it into DIR, as 8-bit PNG"
     )
+    add_engine_flags(result)
     return result
+
+
+def add_engine_flags(parser: argparse.ArgumentParser) -> None:
+    """Add --provider and --threads, which `python -m export.bulk` has, too."""
+    parser.add_argument(
+        "--provider",
+        default="best",
+        metavar="NAME",
+        help="execution provider of ONNX Runtime: cpu, or another one that is installed, such as openvino or cuda "
+        "(default: the best of them that gives the right answers to the golden images beside the model)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=cli.count,
+        metavar="N",
+        help="CPU threads to compute with (default: one for each physical core)",
+    )
 
 
 def _predict_images(options: argparse.Namespace) -> int:
     # Imported late, so that --help needs no runtime.
+    from covid_tfds.common.cores import count_cores
     from covid_tfds.common.files import refuse_overwriting
     from covid_tfds.common.names import printable
     from export.runtime.image_files import (
@@ -78,8 +97,10 @@ def _predict_images(options: argparse.Namespace) -> int:
     from export.runtime.prediction_rows import describe_limits, make_record, predict_row, write_csv_rows
     from export.runtime.predictor import Predictor
 
-    predictor = Predictor(options.model, options.answer_anyway)
+    predictor = Predictor(options.model, options.answer_anyway, options.provider, options.threads or count_cores())
     info = predictor.info
+    for notice in predictor.notices:
+        print(notice, file=sys.stderr)
     images = find_images(options.images)
     if passed_over := describe_passed_over(options.images):
         print(passed_over, file=sys.stderr)

@@ -40,6 +40,14 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
 
+def count(text: str) -> int:
+    """Returns a flag's value, for `add_argument(type=...)`: a whole number from 1 on."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+    return value
+
+
 def run_command(
     argv: list[str] | None,
     parse: Callable[[list[str] | None], Options],

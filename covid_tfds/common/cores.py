@@ -1,4 +1,4 @@
-"""Count the cores that this process may use. No TensorFlow."""
+"""What this machine's processor has: cores that this process may use, and instruction sets. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+CPU_INFO = Path("/proc/cpuinfo")
 
 
 def count_cores() -> int:
@@ -14,3 +15,12 @@ def count_cores() -> int:
         return os.cpu_count() or 1
     siblings = (Path(TOPOLOGY.format(thread)) for thread in os.sched_getaffinity(0))
     return len({path.read_text(encoding="ascii") if path.exists() else str(path) for path in siblings})
+
+
+def read_cpu_flags() -> frozenset[str]:
+    """Returns the names of the processor's abilities, such as "avx512_vnni"; empty where the system lists none."""
+    try:
+        lines = CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ()))

@@ -59,6 +59,11 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error).strip().splitlines()[0]
 
 
+def find_cache_folder(name: str) -> Path:
+    """Returns covid_tfds/<name> in the user's cache folder ($XDG_CACHE_HOME or ~/.cache); may be deleted any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "covid_tfds" / name
+
+
 def write_checksums(folder: Path, unlisted: Iterable[str] = ()) -> None:
     """Write SHA256SUMS, as `sha256sum -c` reads it: all files below the folder but `unlisted` files and folders."""
     passed_over = {CHECKSUMS, *unlisted}

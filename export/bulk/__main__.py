@@ -16,6 +16,7 @@ import sys
 
 from covid_tfds.common import cli
 from covid_tfds.common.errors import INTENDED_USE
+from export.predict import add_engine_flags
 
 EPILOG = """\
 DIR/predictions holds Parquet files with image, p_<class> of each class, decision (at the operating point, or
@@ -23,7 +24,8 @@ DIR/predictions holds Parquet files with image, p_<class> of each class, decisio
 declined_because, warnings and model_sha256; DIR/unreadable holds CSV files with the images that could not be read, and
 why; DIR/done holds a JSON file for each finished part. Stopped anywhere and started again with the same flags, the
 command continues with the parts that are missing.
-With --scheduler the parts are tasks of a Dask cluster (`dask scheduler`, `dask worker tcp://HOST:8786 --nthreads 1`).
+With --scheduler the parts are tasks of a Dask cluster (`dask scheduler`, `dask worker tcp://HOST:8786 --nthreads 1`),
+and --threads is the number in each thread of a worker, without the flag 1.
 There --model, --input and --output must be names that every worker can open: a shared folder, or a name such as
 gs://bucket/images or s3://bucket/images.
 Exit code: 0; 1 when some image could not be read or some part failed; 2 when no image could be read, or the model or a
@@ -71,36 +73,24 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument(
         "--patience",
-        type=_count,
+        type=cli.count,
         default=300,
         metavar="SECONDS",
         help="how long to wait for a worker of --scheduler (default: %(default)s)",
     )
     result.add_argument(
         "--images_per_part",
-        type=_count,
+        type=cli.count,
         default=1000,
         metavar="N",
         help="images in a part; a stop costs at most one part (default: %(default)s)",
     )
     result.add_argument("--answer_anyway", action="store_true", help="decide on images that are declined, too")
     result.add_argument(
-        "--batch_size", type=_count, default=8, metavar="N", help="images in a forward pass (default: %(default)s)"
+        "--batch_size", type=cli.count, default=8, metavar="N", help="images in a forward pass (default: %(default)s)"
     )
-    result.add_argument(
-        "--threads",
-        type=_count,
-        metavar="N",
-        help="threads of ONNX Runtime (default: one per core; with --scheduler 1 in each thread of a worker)",
-    )
+    add_engine_flags(result)
     return result
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
-    return value
 
 
 if __name__ == "__main__":

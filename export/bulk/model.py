@@ -40,10 +40,14 @@ class BulkModel:
     Attributes:
         info: The model's metadata.
         sha256: Of the model file.
+        provider: Execution provider of the forward passes.
+        notices: Lines for the user: why another provider is not used.
     """
 
     info: ModelInfo
     sha256: str
+    provider: str
+    notices: tuple[str, ...]
     _resize: onnxruntime.InferenceSession
     _classify: onnxruntime.InferenceSession
     _outputs: list[str]
@@ -68,29 +72,32 @@ class BulkModel:
 
 
 @functools.lru_cache(maxsize=1)  # a worker keeps it from part to part
-def load_model(path: str, threads: int) -> BulkModel:
+def load_model(path: str, threads: int, provider: str) -> BulkModel:
     """Load a model file of `python -m export`, by any name that fsspec can open.
 
     Args:
         path: The file.
-        threads: Of ONNX Runtime in the forward pass; 0 for one a core.
+        threads: Of ONNX Runtime in the forward pass.
+        provider: Execution provider of the forward pass, as `Predictor` takes it.
 
     Raises:
-        ModelError: If it can't be opened, or is not a model of `python -m export`.
+        ModelError: If it can't be opened or is not a model of `python -m export`, or the provider can't be used.
     """
     with tempfile.TemporaryDirectory() as folder:
         local = Path(path)
         if "://" in path:
             local = Path(folder, local.name)
             local.write_bytes(_download(path))
-        info = Predictor(local).info
+        whole = Predictor(local, provider=provider, threads=threads)
         data = local.read_bytes()
-    outputs = [PROBABILITIES, *([] if info.declined_at is None else TYPICALITY)]
+    outputs = [PROBABILITIES, *([] if whole.info.declined_at is None else TYPICALITY)]
     return BulkModel(
-        info,
+        whole.info,
         hashlib.sha256(data).hexdigest(),
+        whole.provider,
+        whole.notices,
         open_session(take_part(data, IMAGE, [RESIZED]), threads=1),
-        open_session(take_part(data, RESIZED, outputs), threads),
+        open_session(take_part(data, RESIZED, outputs), threads, whole.provider),
         outputs,
     )
 

@@ -59,7 +59,7 @@ class PredictPart:
         request: What the output folder's bulk.json says: a worker that reads another one is refused.
         output: The output folder.
         batch_size: Images in a forward pass.
-        threads: Of ONNX Runtime; 0 for one a core.
+        threads: Of ONNX Runtime.
     """
 
     name: str
@@ -77,7 +77,7 @@ class PredictPart:
             UsageError: If this process finds another model or output folder than the command does.
         """
         start = time.perf_counter()
-        model = load_model(self.model, self.threads)
+        model = load_model(self.model, self.threads, self.request["provider"])
         if model.sha256 != self.request["model"]:
             raise ModelError(f"{self.model} is another model on this worker than in the command")
         if self.output.read_json(REQUEST) != self.request:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from covid_tfds.common.cores import count_cores
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import refuse_overwriting
 from covid_tfds.common.parts import run_parts
@@ -32,10 +33,12 @@ def run(options: argparse.Namespace) -> int:
         UsageError: If the model, the images, the output folder or the scheduler is unusable.
     """
     # A Dask worker runs as many parts at once as it has threads; alone, one part takes every core.
-    threads = options.threads or (1 if options.scheduler else 0)
+    threads = options.threads or (1 if options.scheduler else count_cores())
     if "://" not in options.output:
         refuse_overwriting("--output", Path(options.output), [Path(options.model), Path(options.input)])
-    model = load_model(options.model, threads)
+    model = load_model(options.model, threads, options.provider)
+    for notice in model.notices:
+        print(notice, file=sys.stderr)
     if model.info.declined_at is None:
         print(DECLINES_NOTHING, file=sys.stderr)
     images = find_input(options.input, options.data_dir, options.images_per_part)
@@ -44,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
     request = {
         "model": model.sha256,
         "answer_anyway": options.answer_anyway,
+        "provider": model.provider,
         "images_per_part": options.images_per_part,
         "images": len(images),
         "input": images.digest,

@@ -34,7 +34,7 @@ from export.parity.reference import Reference, ReferenceAnswer, compare_log_odds
 from export.parity.stages import INT8_STAGES, STAGES, Stages
 from export.parity.typicality import compare_typicality, drop_typicality
 from export.run_images import EncodedImage
-from export.runtime.model_file import ModelError, open_session
+from export.runtime.model_file import CPU, ModelError, open_session
 from export.runtime.model_info import ModelInfo
 from export.runtime.predictor import Prediction, Predictor
 
@@ -81,7 +81,9 @@ class _Model:
 
     @classmethod
     def load(cls, path: Path) -> _Model:
-        return cls(path.name, Predictor(path), open_session(take_part(path.read_bytes(), IMAGE, [RESIZED])))
+        return cls(
+            path.name, Predictor(path, provider=CPU), open_session(take_part(path.read_bytes(), IMAGE, [RESIZED]))
+        )
 
 
 def check_parity(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,9 +11,17 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from covid_tfds.common.cores import count_cores
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import CHECKSUMS, read_checksums
 
+CPU = "cpu"
+SUFFIX = "ExecutionProvider"
+# Without these, OpenVINO computes in bfloat16 where the processor can, and CUDA in TF32.
+FULL_PRECISION = {
+    "openvino": {"device_type": "CPU", "load_config": json.dumps({"CPU": {"INFERENCE_PRECISION_HINT": "f32"}})},
+    "cuda": {"use_tf32": "0"},
+}
 MAX_CELLS = 1 << 20  # of a heat map; an export has 49 or 196
 ROUNDING = 1e-3  # by which probabilities may miss a sum of 1
 
@@ -50,17 +59,36 @@ def names_other_files(model: bytes) -> bool:
     return b"\x08location" in model or b"\x00location" in model
 
 
-def open_session(model: bytes, threads: int = 0) -> onnxruntime.InferenceSession:
-    """Open a serialized model in ONNX Runtime on the CPU; errors are raised, not printed, too.
+def list_providers() -> dict[str, str]:
+    """Returns the installed execution providers: short name -> ONNX Runtime's own, such as "cpu", "openvino"."""
+    # Azure's sends the image to a server.
+    names = [name for name in onnxruntime.get_available_providers() if not name.startswith("Azure")]
+    return {name.removesuffix(SUFFIX).lower(): name for name in names}
+
+
+def open_session(model: bytes, threads: int = 0, provider: str = CPU) -> onnxruntime.InferenceSession:
+    """Open a serialized model in ONNX Runtime; errors are raised, not printed, too.
 
     Args:
         model: The bytes of a model.
-        threads: Number of threads, 0 for one a core.
+        threads: Number of threads, 0 for one a physical core.
+        provider: Short name of the execution provider, which computes all that it can; the CPU's computes the rest.
+
+    Raises:
+        RuntimeError: If the provider does not start; other kinds for a file that is no model.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # fatal errors only
     options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    full, cpu = list_providers()[provider], list_providers()[CPU]
+    settings = dict(FULL_PRECISION.get(provider, {}))
+    if provider == "openvino":
+        settings["num_of_threads"] = str(threads or count_cores())
+    chosen = [(full, settings)] if provider == CPU else [(full, settings), (cpu, {})]
+    session = onnxruntime.InferenceSession(model, options, providers=chosen)
+    if session.get_providers()[0] != full:  # ONNX Runtime goes on with the CPU's
+        raise RuntimeError(f"{full} does not start on this machine")
+    return session
 
 
 def run_session(

@@ -11,9 +11,10 @@ import onnxruntime
 
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import DecodedImage, read_image
-from export.runtime.model_file import ModelError, check_answer, check_typicality, open_session, read_model, run_session
+from export.runtime.model_file import ModelError, check_answer, check_typicality, read_model, run_session
 from export.runtime.model_info import DECLINED, ModelInfo
 from export.runtime.plausibility import find_warnings
+from export.runtime.providers import BEST, open_model
 
 __all__ = ["ImageError", "ModelError", "Prediction", "Predictor"]
 OUTPUTS, TYPICALITY = ["probabilities", "heatmap"], ["typicality", "distance"]
@@ -55,13 +56,18 @@ class Predictor:
     Args:
         path: A model.onnx or model.int8.onnx of `python -m export`.
         answer_anyway: Decide on images that are declined, too.
+        provider: Execution provider of ONNX Runtime, such as "cpu" or "openvino"; "best" takes the best one that is
+            installed and proves itself, see `providers`.
+        threads: Number of threads, 0 for one a physical core.
 
     Attributes:
         info: The model's metadata, see `ModelInfo`.
         session: The model in ONNX Runtime.
+        provider: Short name of the execution provider that runs it.
+        notices: Lines for the user: why another provider is not used.
 
     Raises:
-        ModelError: If the file is damaged or not made by `python -m export`.
+        ModelError: If the file is damaged or not made by `python -m export`, or the provider can't be used.
 
     Example:
         >>> predictor = Predictor("model.onnx")  # doctest: +SKIP
@@ -74,15 +80,18 @@ class Predictor:
         ((7, 7), [])
     """
 
-    def __init__(self, path: str | Path, answer_anyway: bool = False):
+    def __init__(self, path: str | Path, answer_anyway: bool = False, provider: str = BEST, threads: int = 0):
         data = read_model(path)
         self._answer_anyway = answer_anyway
         try:
-            self.session = open_session(data)
+            opened = open_model(Path(path), data, provider, threads)
+        except ModelError:
+            raise
         except Exception as error:  # ONNX Runtime raises many kinds of its own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             runtime = f"ONNX Runtime {onnxruntime.__version__}"
             raise ModelError(f"{path} can't be loaded by {runtime}: {reason}") from error
+        self.session, self.provider, self.notices = opened.session, opened.provider, opened.notices
         expected = f"expected a model of `python -m export`, got {path}"
         inputs = {value.name: value.type for value in self.session.get_inputs()}
         outputs = {value.name: value.type for value in self.session.get_outputs()}

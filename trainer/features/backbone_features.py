@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 
 from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
+from covid_tfds.common.files import find_cache_folder
 from covid_tfds.examples import Examples
 from trainer.features import forward, shards
 from trainer.features.forward import POOLED, QUARTERS, THUMBNAIL
@@ -32,8 +32,8 @@ PASSES_A_SHARD = 96  # 7 s of work, which is what a killed process loses
 
 
 def default_folder() -> Path:
-    """Returns covid_tfds/features in the user's cache folder ($XDG_CACHE_HOME or ~/.cache); may be deleted any time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "covid_tfds" / "features"
+    """Returns the folder of the features of all runs, in the user's cache folder."""
+    return find_cache_folder("features")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from covid_tfds.common.cores import read_cpu_flags
 from covid_tfds.common.errors import UsageError
 from trainer.models.preprocessing import IMAGE_SIZE
 from trainer.run_folder.environment import IMAGENET
@@ -132,8 +133,7 @@ def choose_precision(precision: str) -> str:
     """
     if precision == "float32":
         return precision
-    cpu = Path("/proc/cpuinfo")
-    flags = set(cpu.read_text(encoding="utf-8").split()) if cpu.exists() else set()
+    flags = read_cpu_flags()
     if precision == "auto":
         return "bfloat16" if "amx_bf16" in flags else "float32"
     if not flags & {"avx512_bf16", "amx_bf16"}:
