@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from covid_tfds.common import cli, logs
+from covid_tfds.common.cores import THREADS_HELP
 from covid_tfds.common.errors import INTENDED_USE, UsageError
 from export.file_names import PAGE, WEB
 from export.web.assemble import MODELS, WebRequest
@@ -25,8 +26,10 @@ def _export(options: argparse.Namespace) -> int:
     web = _request_web(options)
     # Imported late: TensorFlow takes seconds, and --help needs none of it.
     with logs.silenced():
+        from covid_tfds import tf_data
         from export import exporting
 
+    tf_data.limit_threads(options.threads)
     output = _output(options)
     try:
         exporting.export_run(options.run_dir, output, options.int8, web, not options.no_typicality)
@@ -77,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
         help="leave out the features of training images, for data that may not be passed on: the export then declines "
         "no image, however unlike them it is",
     )
+    result.add_argument("--threads", type=cli.count, metavar="N", help=THREADS_HELP)
     result.add_argument(
         "--output",
         type=Path,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from covid_tfds.common import cli
+from covid_tfds.common.cores import THREADS_HELP
 from covid_tfds.common.errors import INTENDED_USE, UsageError
 
 if TYPE_CHECKING:
@@ -73,17 +74,12 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
         help="execution provider of ONNX Runtime: cpu, or another one that is installed, such as openvino or cuda "
         "(default: the best of them that gives the right answers to the golden images beside the model)",
     )
-    parser.add_argument(
-        "--threads",
-        type=cli.count,
-        metavar="N",
-        help="CPU threads to compute with (default: one for each physical core)",
-    )
+    parser.add_argument("--threads", type=cli.count, metavar="N", help=THREADS_HELP)
 
 
 def _predict_images(options: argparse.Namespace) -> int:
     # Imported late, so that --help needs no runtime.
-    from covid_tfds.common.cores import count_cores
+    from covid_tfds.common.cores import limit_threads
     from covid_tfds.common.files import refuse_overwriting
     from covid_tfds.common.names import printable
     from export.runtime.image_files import (
@@ -97,7 +93,8 @@ def _predict_images(options: argparse.Namespace) -> int:
     from export.runtime.prediction_rows import describe_limits, make_record, predict_row, write_csv_rows
     from export.runtime.predictor import Predictor
 
-    predictor = Predictor(options.model, options.answer_anyway, options.provider, options.threads or count_cores())
+    limit_threads(options.threads)
+    predictor = Predictor(options.model, options.answer_anyway, options.provider)
     info = predictor.info
     for notice in predictor.notices:
         print(notice, file=sys.stderr)

@@ -13,6 +13,7 @@ from pathlib import Path
 import dacite
 
 from covid_tfds.common import cli
+from covid_tfds.common.cores import THREADS_HELP
 from covid_tfds.common.errors import INTENDED_USE, UsageError
 from covid_tfds.common.flags import add_flags, flag, from_namespace
 from covid_tfds.examples import PHANTOM_CONFIGS, DatasetRequest, add_dataset_flags
@@ -50,7 +51,7 @@ class Config:
         "auto takes bfloat16 where there is AMX, else float32",
         choices=PRECISIONS,
     )
-    threads: int | None = flag(None, "CPU threads to compute with (default: one for each physical core)", type=int)
+    threads: int | None = flag(None, THREADS_HELP, type=int)
     device: str | None = flag(
         None, "'cpu' uses no GPU (default: the GPU that TensorFlow finds, else the CPU)", choices=DEVICES
     )

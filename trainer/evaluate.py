@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from covid_tfds.common import cli, logs
+from covid_tfds.common.cores import THREADS_HELP
 from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.common.flags import from_namespace
 from covid_tfds.examples import DatasetRequest, add_dataset_flags
@@ -45,9 +46,11 @@ def _evaluate(wanted: argparse.Namespace) -> None:
     details = load_details(run.path)
     # Imported late: TensorFlow takes seconds, and --help or a wrong folder needs none of it.
     with logs.silenced():
+        from covid_tfds import tf_data
         from trainer.report.writing import write_report
         from trainer.validation import external
 
+    tf_data.limit_threads(wanted.threads)
     validation = external.validate_externally(run, request)
     folder = save_external(run, validation)
     others = {one.name: one for one in details.external} | {validation.name: validation}
@@ -64,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="finished run folder of `python -m trainer`")
     add_dataset_flags(result, required=True)
+    result.add_argument("--threads", type=cli.count, metavar="N", help=THREADS_HELP)
     return result
 
 

@@ -7,6 +7,19 @@ from pathlib import Path
 
 TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 CPU_INFO = Path("/proc/cpuinfo")
+THREADS_HELP = "CPU threads to compute with (default: one for each physical core)"
+_threads: int | None = None
+
+
+def limit_threads(threads: int | None) -> None:
+    """Makes `count_threads` return `threads` from now on in this process; None for one thread a physical core."""
+    global _threads
+    _threads = threads
+
+
+def count_threads() -> int:
+    """Returns how many threads to compute with: what --threads says, else the number of physical cores."""
+    return _threads or count_cores()
 
 
 def count_cores() -> int:

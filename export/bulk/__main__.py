@@ -25,7 +25,7 @@ declined_because, warnings and model_sha256; DIR/unreadable holds CSV files with
 why; DIR/done holds a JSON file for each finished part. Stopped anywhere and started again with the same flags, the
 command continues with the parts that are missing.
 With --scheduler the parts are tasks of a Dask cluster (`dask scheduler`, `dask worker tcp://HOST:8786 --nthreads 1`),
-and --threads is the number in each thread of a worker, without the flag 1.
+where --threads is the number for each part, by default 1: a worker runs as many parts at once as it has threads.
 There --model, --input and --output must be names that every worker can open: a shared folder, or a name such as
 gs://bucket/images or s3://bucket/images.
 Exit code: 0; 1 when some image could not be read or some part failed; 2 when no image could be read, or the model or a

@@ -41,7 +41,7 @@ class BulkModel:
         info: The model's metadata.
         sha256: Of the model file.
         provider: Execution provider of the forward passes.
-        notices: Lines for the user: why another provider is not used.
+        notices: Lines for the user: which other provider than the CPU's is used, or why it is not.
     """
 
     info: ModelInfo

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from covid_tfds.common.cores import count_cores
+from covid_tfds.common.cores import count_threads
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import CHECKSUMS, read_checksums
 
@@ -71,7 +71,7 @@ def open_session(model: bytes, threads: int = 0, provider: str = CPU) -> onnxrun
 
     Args:
         model: The bytes of a model.
-        threads: Number of threads, 0 for one a physical core.
+        threads: Number of threads, 0 for `count_threads`.
         provider: Short name of the execution provider, which computes all that it can; the CPU's computes the rest.
 
     Raises:
@@ -79,11 +79,11 @@ def open_session(model: bytes, threads: int = 0, provider: str = CPU) -> onnxrun
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # fatal errors only
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or count_threads()
     full, cpu = list_providers()[provider], list_providers()[CPU]
     settings = dict(FULL_PRECISION.get(provider, {}))
     if provider == "openvino":
-        settings["num_of_threads"] = str(threads or count_cores())
+        settings["num_of_threads"] = str(options.intra_op_num_threads)
     chosen = [(full, settings)] if provider == CPU else [(full, settings), (cpu, {})]
     session = onnxruntime.InferenceSession(model, options, providers=chosen)
     if session.get_providers()[0] != full:  # ONNX Runtime goes on with the CPU's

@@ -58,13 +58,13 @@ class Predictor:
         answer_anyway: Decide on images that are declined, too.
         provider: Execution provider of ONNX Runtime, such as "cpu" or "openvino"; "best" takes the best one that is
             installed and proves itself, see `providers`.
-        threads: Number of threads, 0 for one a physical core.
+        threads: Number of threads, 0 for `count_threads`.
 
     Attributes:
         info: The model's metadata, see `ModelInfo`.
         session: The model in ONNX Runtime.
         provider: Short name of the execution provider that runs it.
-        notices: Lines for the user: why another provider is not used.
+        notices: Lines for the user: which other provider than the CPU's is used, or why it is not.
 
     Raises:
         ModelError: If the file is damaged or not made by `python -m export`, or the provider can't be used.

@@ -41,7 +41,7 @@ class OpenedModel:
     Attributes:
         session: The model.
         provider: Short name of the execution provider that runs it.
-        notices: Lines for the user: why another provider is not used.
+        notices: Lines for the user: which other provider than the CPU's is used, or why it is not.
     """
 
     session: onnxruntime.InferenceSession
@@ -73,7 +73,7 @@ def open_model(path: Path, model: bytes, provider: str = BEST, threads: int = 0)
         path: The model file, `golden/` beside it.
         model: Its bytes.
         provider: Short name such as "cpu" or "openvino", or ONNX Runtime's own; "best" tries `PREFERRED` first.
-        threads: Number of threads, 0 for one a physical core.
+        threads: Number of threads, 0 for `count_threads`.
 
     Raises:
         ModelError: If the provider is asked for by name, and is not installed or gives other answers.
@@ -86,7 +86,9 @@ def open_model(path: Path, model: bytes, provider: str = BEST, threads: int = 0)
     notices = []
     for name in _list_candidates(wanted, installed, model):
         try:
-            return OpenedModel(_open_proven(path, model, name, threads), name, tuple(notices))
+            session = _open_proven(path, model, name, threads)
+            notices.append(f"Predicting with the provider {name}, which gives the golden answers.")
+            return OpenedModel(session, name, tuple(notices))
         except _NoProofError as error:
             notices.append(f"Provider {name} can't be proved, because {error}: predicting with {CPU}.")
         except _RefusedError as error:

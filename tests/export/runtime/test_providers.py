@@ -230,7 +230,8 @@ def test_two_processes_keep_a_whole_proof(tmp_path):
 
 
 def test_bulk_predicts_with_the_provider_of_predict(model, install, tmp_path, capsys):
-    from export.bulk import __main__, model as bulk_model
+    from export.bulk import __main__
+    from export.bulk import model as bulk_model
 
     bulk_model.load_model.cache_clear()
     install(error=0.04)
