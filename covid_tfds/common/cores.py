@@ -37,3 +37,8 @@ def read_cpu_flags() -> frozenset[str]:
     except OSError:
         return frozenset()
     return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ()))
+
+
+def has_bfloat16() -> bool:
+    """Returns whether this processor has instructions for bfloat16."""
+    return bool(read_cpu_flags() & {"avx512_bf16", "amx_bf16"})

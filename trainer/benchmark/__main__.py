@@ -1,10 +1,10 @@
 """Measure how long users wait, compared with the alternatives, in one run on one machine.
 
-    python -m trainer.benchmark --manual_dir DIR --output benchmark.json    # about 40 minutes on 2 cores
+    python -m trainer.benchmark --manual_dir DIR --weights imagenet --output benchmark.json    # 35 minutes on 2 cores
     python -m trainer.benchmark --quick                                     # under 3 minutes: shows only that it works
     python -m trainer.benchmark --verdict --output verdict.json             # how often the verdict is right, 30 minutes
 
-Prints a table of ratios with the spread of the repetitions, and writes the plot of how cost grows beside the JSON file.
+Prints the Markdown tables of the manual, and writes the plot of how cost grows beside the JSON file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--weights",
         default="random",
-        help="backbone weights of --verdict, as for `python -m trainer` (default: %(default)s)",
+        help="backbone weights, as for `python -m trainer` (default: %(default)s)",
     )
     result.add_argument(
         "--manual_dir",
@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> None:
     from trainer.benchmark.suite import measure_all
 
     with tempfile.TemporaryDirectory() as folder:
-        measure_all(Bench(Path(folder), QUICK if options.quick else FULL, options.manual_dir), output)
+        measure_all(Bench(Path(folder), QUICK if options.quick else FULL, options.weights, options.manual_dir), output)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ class Scale:
         epochs: Epochs of a training.
         trials: Trials of a search.
         folds: Folds of a search.
+        searches: How often the search is run.
         many: Images of a prediction.
+        bulk: Images of a bulk prediction.
         sizes: Numbers of images at which growth is measured.
     """
 
@@ -28,23 +30,25 @@ class Scale:
     epochs: int
     trials: int
     folds: int
+    searches: int
     many: int
+    bulk: int
     sizes: tuple[int, ...]
 
 
-FULL = Scale(repetitions=3, epochs=25, trials=30, folds=5, many=200, sizes=(50, 200, 1000, 2000))
-QUICK = Scale(repetitions=1, epochs=1, trials=2, folds=2, many=10, sizes=(10,))
+FULL = Scale(repetitions=3, epochs=25, trials=30, folds=5, searches=2, many=200, bulk=2000, sizes=(50, 200, 1000))
+QUICK = Scale(repetitions=1, epochs=1, trials=2, folds=2, searches=1, many=10, bulk=20, sizes=(10,))
 
 
 class Bench:
     """One benchmark's folder, its dataset, and the commands that are measured on it."""
 
-    def __init__(self, folder: Path, scale: Scale, manual_dir: str | None):
-        self.folder, self.scale = folder, scale
+    def __init__(self, folder: Path, scale: Scale, weights: str, manual_dir: str | None):
+        self.folder, self.scale, self.weights = folder, scale, weights
         self.log = folder / "errors.log"
         self.count = 0
         self.warm = folder / "warm"  # a feature cache that is filled by the first training
-        shared = ["--weights", "random", "--data_dir", str(folder / "data")]
+        shared = ["--weights", weights, "--data_dir", str(folder / "data")]
         if manual_dir:
             self.dataset = ["--config", "curated", "--manual_dir", manual_dir, *shared]
         else:
@@ -63,13 +67,14 @@ class Bench:
             flags = (*flags, "--epochs", str(self.scale.epochs))
         return self.run("trainer", *self.dataset, *flags, "--output", str(self.new_output()), cache=cache)
 
-    def run_kernel(self, name: str, images: int, cache: Path | None = None) -> tuple[dict, float]:
+    def run_kernel(self, name: str, images: int, repetitions: int = 1, cache: Path | None = None) -> tuple[dict, float]:
         """Returns what `trainer.benchmark.kernels` measures on so many drawn images, and its peak memory in MiB.
 
-        The images are prepared again for each kernel.
+        The images are prepared again for each kernel, once.
         """
-        flags = ("--images", str(images), "--repetitions", str(self.scale.repetitions))
-        result = self.run("trainer.benchmark.kernels", name, *flags, "--data_dir", str(self.folder / name), cache=cache)
+        flags = ["--images", str(images), "--repetitions", str(repetitions), "--weights", self.weights]
+        flags += ["--data_dir", str(self.folder / f"{name}{images}")]
+        result = self.run("trainer.benchmark.kernels", name, *flags, cache=cache)
         return json.loads(result.output.strip().splitlines()[-1]), result.mebibytes
 
     def new_output(self) -> Path:
@@ -91,7 +96,8 @@ class Bench:
             path.write_bytes(encoded)
         with Image.open(next((self.folder / "images").glob("covid/*"))) as image:
             grey = image.convert("L").resize((512, 448))
-        (self.folder / "many").mkdir()
-        for index in range(self.scale.many):
-            grey.save(self.folder / "many" / f"{index:04d}.png")
+        for name, count in (("many", self.scale.many), ("bulk", self.scale.bulk)):
+            (self.folder / name).mkdir()
+            for index in range(count):
+                grey.save(self.folder / name / f"{index:04d}.png")
         return self.folder / "images"

@@ -45,11 +45,11 @@ def measure_growth(bench: Bench) -> Growth:
     """Measures each phase's seconds and the peak memory at every number of images of the scale."""
     sizes = bench.scale.sizes
     caches = {size: bench.folder / f"growth-cache{size}" for size in sizes}
-    measured = {size: bench.run_kernel("growth", size, caches[size]) for size in sizes}
+    measured = {size: bench.run_kernel("growth", size, cache=caches[size]) for size in sizes}
     peaks = {}
     for size in sorted({min(sizes), max(sizes)}):
         flags = ["--config", "phantom", "--num_examples", str(size), "--weights", "random"]
-        flags += ["--data_dir", str(bench.folder / "growth"), "--epochs", str(bench.scale.epochs)]
+        flags += ["--data_dir", str(bench.folder / f"growth{size}"), "--epochs", str(bench.scale.epochs)]
         peaks[size] = bench.run("trainer", *flags, "--output", str(bench.new_output()), cache=caches[size]).mebibytes
     return Growth(
         seconds={size: phases for size, (phases, _) in measured.items()},

@@ -8,46 +8,63 @@ Prints one JSON object: for each way of doing the work the seconds of every repe
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from covid_tfds.common import cli
+from covid_tfds.common.cores import has_bfloat16
 from covid_tfds.examples import DatasetRequest, Examples
 from trainer import recipes
 from trainer.config import Config
-from trainer.features import pipelines
+from trainer.features import forward, pipelines
 from trainer.features.backbone_features import Backbone, Features, default_folder
 from trainer.features.forward import BATCH
 from trainer.features.training_set import load_training_set
 from trainer.models import head_fitting, preprocessing, vgg16
+from trainer.models.devices import configure_devices
+
+BATCH_BEFORE = 8
 
 
 def main() -> None:
     """Times the kernel named on the command line."""
     parser = cli.Parser(description=__doc__)
-    parser.add_argument("kernel", choices=("features", "growth", "pipeline"))
+    parser.add_argument("kernel", choices=("features", "features_before", "growth", "instructions", "pipeline"))
     parser.add_argument("--images", type=int, default=50)
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--weights", default="random")
     parser.add_argument("--data_dir", required=True)
     options = parser.parse_args()
     start = time.perf_counter()
-    examples = load_training_set(
-        Config(
-            data=DatasetRequest(config="phantom", num_examples=options.images, data_dir=options.data_dir),
-            weights="random",
-        )
+    config = Config(
+        data=DatasetRequest(config="phantom", num_examples=options.images, data_dir=options.data_dir),
+        weights="random" if options.kernel == "growth" else options.weights,
     )
+    # Before, each operation used all cores, one batch after the other.
+    workers = 1 if options.kernel == "features_before" else configure_devices(config)
+    examples = load_training_set(config)
     prepared = time.perf_counter() - start
+    backbone = Backbone.load(config.weights, config.seed, workers=workers)
     if options.kernel == "growth":
-        result = {"prepare": prepared, **time_phases(examples)}
+        result = {"prepare": prepared, **time_phases(examples, backbone)}
+    elif options.kernel == "features":
+        result = time_features(examples, backbone, options.repetitions)
+    elif options.kernel == "features_before":
+        result = time_features_before(examples, backbone, options.repetitions)
+    elif options.kernel == "pipeline":
+        result = time_pipeline(examples, options.repetitions)
     else:
-        result = {"features": time_features, "pipeline": time_pipeline}[options.kernel](examples, options.repetitions)
+        run_convolutions(backbone)
+        result = {}
     print(json.dumps(result))
 
 
@@ -64,28 +81,49 @@ def time_in_turn(ways: dict[str, Callable[[], None]], repetitions: int) -> dict[
     return seconds
 
 
-def time_features(examples: Examples, repetitions: int) -> dict:
-    """Times backbone features, from encoded images to files on disk, against the forward passes alone."""
-    backbone = Backbone.load("random", 0)
+def time_features(examples: Examples, backbone: Backbone, repetitions: int) -> dict:
+    """Times backbone features, from encoded images to files on disk, and the forward passes alone; in each precision.
+
+    The passes alone run as the features' do, side by side, on pixels that are decoded and resized before.
+    """
     rows = np.arange(len(examples))
-    resized = tf.concat(list(pipelines.eval_pipeline(examples, rows, BATCH)), 0)
-    prepare = preprocessing.build_preprocessing(recipes.DEFAULT.scaling)
-    network = vgg16.cut_backbone(backbone.network, recipes.DEFAULT.cut)
-    signature = [tf.TensorSpec((None, preprocessing.IMAGE_SIZE, preprocessing.IMAGE_SIZE, 3), tf.float32)]
-    forward = tf.function(lambda images: network(prepare(images), training=False), input_signature=signature)
+    resized = list(pipelines.eval_pipeline(examples, rows, BATCH))
 
-    def floor() -> None:
-        for start in range(0, len(rows), BATCH):
-            forward(resized[start : start + BATCH]).numpy()
+    def run_passes(precision: str) -> None:
+        _, run = forward.build_forward(backbone.network, precision, recipes.DEFAULT.scaling, frozen=False)
+        with ThreadPoolExecutor(backbone.workers) as pool:
+            for arrays in pool.map(run, resized):
+                arrays[0].numpy()
 
-    def computed(precision: str) -> None:
+    def compute(precision: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             used = dataclasses.replace(backbone, precision=precision)
             Features(examples, used, recipes.DEFAULT, 0, Path(folder)).compute(rows, 1)
 
-    return time_in_turn(
-        {"floor": floor, "float32": lambda: computed("float32"), "bfloat16": lambda: computed("bfloat16")}, repetitions
-    )
+    ways: dict[str, Callable[[], None]] = {}
+    for precision in ("float32", "bfloat16") if has_bfloat16() else ("float32",):
+        ways[f"passes, {precision}"] = functools.partial(run_passes, precision)
+        ways[precision] = functools.partial(compute, precision)
+    return time_in_turn(ways, repetitions)
+
+
+def time_features_before(examples: Examples, backbone: Backbone, repetitions: int) -> dict:
+    """Times the forward passes from encoded images as they were computed before they ran side by side."""
+    _, run = forward.build_forward(backbone.network, "float32", recipes.DEFAULT.scaling, frozen=False)
+
+    def compute() -> None:
+        for images in pipelines.eval_pipeline(examples, np.arange(len(examples)), BATCH_BEFORE):
+            run(images)[0].numpy()
+
+    return time_in_turn({"float32": compute}, repetitions)
+
+
+def run_convolutions(backbone: Backbone) -> None:
+    """Runs one batch in each precision, while oneDNN prints what it computes with."""
+    os.environ["ONEDNN_VERBOSE"] = "1"  # it looks at its first operation
+    images = tf.zeros((BATCH, preprocessing.IMAGE_SIZE, preprocessing.IMAGE_SIZE, 3))
+    for precision in ("float32", "bfloat16") if has_bfloat16() else ("float32",):
+        forward.build_forward(backbone.network, precision, recipes.DEFAULT.scaling, frozen=False)[1](images)
 
 
 def time_pipeline(examples: Examples, repetitions: int) -> dict:
@@ -106,12 +144,11 @@ def time_pipeline(examples: Examples, repetitions: int) -> dict:
     return time_in_turn({"plain loop": plain, "eval_pipeline": streamed}, repetitions)
 
 
-def time_phases(examples: Examples) -> dict:
+def time_phases(examples: Examples, backbone: Backbone) -> dict:
     """Returns the seconds of each phase at this number of images: features, a trial of a search, prediction by Keras.
 
     The features are written where a training reads them; that folder must be empty.
     """
-    backbone = Backbone.load("random", Config().seed)
     recipe = dataclasses.replace(recipes.DEFAULT, augmentation=recipes.Augmentation())
     rows = np.arange(len(examples))
     seconds = {}

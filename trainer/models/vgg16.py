@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from covid_tfds.common.cores import read_cpu_flags
+from covid_tfds.common.cores import has_bfloat16, read_cpu_flags
 from covid_tfds.common.errors import UsageError
 from trainer.models.preprocessing import IMAGE_SIZE
 from trainer.run_folder.environment import IMAGENET
@@ -133,10 +133,9 @@ def choose_precision(precision: str) -> str:
     """
     if precision == "float32":
         return precision
-    flags = read_cpu_flags()
     if precision == "auto":
-        return "bfloat16" if "amx_bf16" in flags else "float32"
-    if not flags & {"avx512_bf16", "amx_bf16"}:
+        return "bfloat16" if "amx_bf16" in read_cpu_flags() else "float32"
+    if not has_bfloat16():
         raise UsageError(
             f"--precision {precision} needs a CPU with AVX512-BF16 or AMX, and /proc/cpuinfo names neither. "
             "Leave it out: float32 works everywhere."
