@@ -2,15 +2,14 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from export.file_names import ONNX, ONNX_INT8
+from tests.fakes.openvino import make_environment
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("onnxruntime-openvino", "numpy", "pillow", "tqdm")
 # What OpenVINO takes by itself on processors with AMX.
 IN_BFLOAT16 = (
     "import sys; from export import predict; from export.runtime import model_file; "
@@ -23,10 +22,7 @@ pytestmark = pytest.mark.trial
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("openvino")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run([folder / "bin" / "pip", "install", "--quiet", *PACKAGES], check=True)
-    return folder / "bin" / "python"
+    return make_environment(tmp_path_factory.mktemp("openvino"))
 
 
 @pytest.fixture
