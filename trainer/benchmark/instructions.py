@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from covid_tfds.common.cores import CPU_INFO, count_cores, read_cpu_flags
 from trainer.benchmark.bench import Bench
@@ -40,8 +44,6 @@ class Machine:
 
 def identify_machine(bench: Bench) -> Machine:
     """Runs both precisions once with oneDNN's log, and returns what it names."""
-    flags = ("--images", "10", "--data_dir", str(bench.folder / "instructions"))
-    log = bench.run("trainer.benchmark.kernels", "instructions", *flags).output
     text = CPU_INFO.read_text(encoding="utf-8", errors="replace") if CPU_INFO.exists() else ""
     name = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
     has = read_cpu_flags()
@@ -49,8 +51,16 @@ def identify_machine(bench: Bench) -> Machine:
         name[1].strip() if name else "",
         count_cores(),
         tuple(flag for flag in FLAGS if flag in has),
-        find_convolutions(log),
+        find_convolutions(read_log(bench.folder)),
     )
+
+
+def read_log(folder: Path) -> str:
+    """Returns what oneDNN prints of one batch of forward passes in each precision."""
+    command = [sys.executable, "-m", "trainer.benchmark.kernels", "instructions", "--images", "10"]
+    environment = {**os.environ, "ONEDNN_VERBOSE": "1", "XDG_CACHE_HOME": str(folder / "instructions")}
+    flags = ["--data_dir", str(folder / "instructions")]
+    return subprocess.run([*command, *flags], env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def find_convolutions(log: str) -> dict[str, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -119,8 +118,7 @@ def time_features_before(examples: Examples, backbone: Backbone, repetitions: in
 
 
 def run_convolutions(backbone: Backbone) -> None:
-    """Runs one batch in each precision, while oneDNN prints what it computes with."""
-    os.environ["ONEDNN_VERBOSE"] = "1"  # it looks at its first operation
+    """Runs one batch in each precision: with ONEDNN_VERBOSE=1 oneDNN prints what it computes with."""
     images = tf.zeros((BATCH, preprocessing.IMAGE_SIZE, preprocessing.IMAGE_SIZE, 3))
     for precision in ("float32", "bfloat16") if has_bfloat16() else ("float32",):
         forward.build_forward(backbone.network, precision, recipes.DEFAULT.scaling, frozen=False)[1](images)

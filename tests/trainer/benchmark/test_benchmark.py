@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from covid_tfds.common import cli
 from covid_tfds.common.markdown import format_table
 from trainer.benchmark import __main__ as benchmark
-from trainer.benchmark import growth, processes, suite, table
+from trainer.benchmark import growth, instructions, processes, suite, table
 from trainer.features import backbone_features
 from trainer.models import vgg16
 
@@ -92,13 +92,14 @@ def in_this_process(tiny, monkeypatch):
         return processes.Measurement(len(calls), 100.0, printed.getvalue())
 
     calls = []
-    monkeypatch.setattr(backbone_features.Backbone, "load", lambda *_: tiny)
+    monkeypatch.setattr(backbone_features.Backbone, "load", lambda *_, **__: tiny)
     monkeypatch.setattr(vgg16, "convert_precision", lambda network, _: network)
     monkeypatch.setattr(processes, "run", lambda *args, **kwargs: (calls.append(args), run(*args, **kwargs))[1])
     return calls
 
 
-def test_the_quick_benchmark_measures_every_command(in_this_process, tmp_path, capsys):
+def test_the_quick_benchmark_measures_every_command(in_this_process, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(instructions, "read_log", lambda _: LOG)
     check_quick(tmp_path / "benchmark.json", capsys)
     assert {module for module, *_ in in_this_process} >= set(suite.COMMANDS)
 
@@ -106,6 +107,22 @@ def test_the_quick_benchmark_measures_every_command(in_this_process, tmp_path, c
 @pytest.mark.trial
 def test_the_quick_benchmark_as_it_is(tmp_path, capsys):
     check_quick(tmp_path / "benchmark.json", capsys)
+
+
+LOG = """\
+onednn_verbose,v1,info,cpu,isa:Intel AVX-512 with Intel DL Boost and bfloat16 support
+onednn_verbose,v1,primitive,exec,cpu,reorder,jit:uni,undef,src:f32::blocked:cdba::f0,,,64x64x3x3,0.145996
+onednn_verbose,v1,primitive,exec,cpu,convolution,brg_conv_fwd:avx512_core,forward_training,src:f32::blocked:acdb::f0
+onednn_verbose,v1,primitive,exec,cpu,convolution,brg_conv_fwd:avx512_core_bf16,forward_training,src:bf16::blocked:acdb
+"""
+
+
+def test_the_instruction_sets_are_those_of_onednns_log():
+    machine = instructions.Machine("A CPU", 2, ("avx512_bf16",), instructions.find_convolutions(LOG))
+    assert machine.convolutions == {"f32": "brg_conv_fwd:avx512_core", "bf16": "brg_conv_fwd:avx512_core_bf16"}
+    for fact in ("A CPU", "2 cores", "avx512_bf16", "avx512_core_bf16"):
+        assert fact in machine.describe()
+    assert "amx_bf16" in instructions.Machine("", 2, (), {}).describe()
 
 
 def check_quick(output, capsys):
