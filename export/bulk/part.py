@@ -60,6 +60,7 @@ class PredictPart:
         output: The output folder.
         batch_size: Images in a forward pass.
         threads: Of ONNX Runtime.
+        provider: Execution provider, as `load_model` takes it.
     """
 
     name: str
@@ -69,6 +70,7 @@ class PredictPart:
     output: Output
     batch_size: int
     threads: int
+    provider: str
 
     def __call__(self) -> dict:
         """Predicts the images, writes the part's files, its done file last, and returns the done file's content.
@@ -77,9 +79,12 @@ class PredictPart:
             UsageError: If this process finds another model or output folder than the command does.
         """
         start = time.perf_counter()
-        model = load_model(self.model, self.threads, self.request["provider"])
+        model = load_model(self.model, self.threads, self.provider)
         if model.sha256 != self.request["model"]:
             raise ModelError(f"{self.model} is another model on this worker than in the command")
+        if model.provider != self.request["provider"]:
+            expected = self.request["provider"]
+            raise ModelError(f"--provider {expected} is not used on this worker: {' '.join(model.notices)}")
         if self.output.read_json(REQUEST) != self.request:
             raise UsageError(f"--output {self.output.folder} is not the same folder on this worker as in the command")
         rows, unreadable = self._predict(model)

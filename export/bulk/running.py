@@ -52,13 +52,17 @@ def run(options: argparse.Namespace) -> int:
         "images": len(images),
         "input": images.digest,
     }
+    # A worker takes the provider that was chosen here; this process has the model already.
+    provider = model.provider if options.scheduler else options.provider
     output = Output(options.output)
     with output.held():
         _check_request(output, request)
         names = [f"{number:05d}-of-{len(images.parts):05d}" for number in range(len(images.parts))]
         done = _read_done(output, len(images.parts))
         parts = {
-            number: PredictPart(names[number], part, options.model, request, output, options.batch_size, threads)
+            number: PredictPart(
+                names[number], part, options.model, request, output, options.batch_size, threads, provider
+            )
             for number, part in enumerate(images.parts)
             if number not in done
         }

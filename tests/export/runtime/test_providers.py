@@ -239,6 +239,8 @@ def test_bulk_predicts_with_the_provider_of_predict(model, install, tmp_path, ca
     assert __main__.main([*flags, str(tmp_path / "output")]) == 0
     assert "openvino" in capsys.readouterr().err
     assert read_json(tmp_path / "output" / "bulk.json")["provider"] == "cpu"
+    assert bulk_model.load_model.cache_info().misses == 1  # the part predicts with the model that the command loaded
+    assert __main__.main([*flags, str(tmp_path / "output"), "--provider", "cpu"]) == 0
     assert __main__.main([*flags, str(tmp_path / "other"), "--provider", "openvino"]) == 2
     assert "0.03" in capsys.readouterr().err
     bulk_model.load_model.cache_clear()
