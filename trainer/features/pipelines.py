@@ -13,12 +13,14 @@ import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from covid_tfds import tf_data
+from covid_tfds.common.cores import count_threads
 from covid_tfds.common.errors import UsageError
 from covid_tfds.examples import Examples
 from covid_tfds.imaging.limits import ImageError
@@ -29,6 +31,8 @@ from trainer.models.preprocessing import build_preprocessing
 from trainer.recipes import Augmentation
 
 MOST_NAMED = 5
+MOST_SHOWN = 64  # images of 0.6 MB
+_shown: dict[str, np.ndarray] = {}  # by SHA-256 of the encoded image, the latest last
 
 
 def augmenter(augmentation: Augmentation, seed: int) -> keras.Sequential:
@@ -111,6 +115,29 @@ def read_checked(examples: Examples, rows: np.ndarray) -> Iterator[bytes]:
                 "images as they are while it runs, and give the same command again."
             )
         yield encoded
+
+
+def read_images(examples: Examples, rows: np.ndarray) -> np.ndarray:
+    """Returns a few images to show, float32 [m, 224, 224, 3] in 0..255: the pixels of `eval_pipeline`.
+
+    Without its start-up, and without decoding again what was shown lately: decoding a large radiograph takes as long as
+    a forward pass.
+
+    Args:
+        examples: The dataset.
+        rows: int [m], indices of the images.
+    """
+    images = examples.sha256[rows].tolist()
+    missing = {image: row for image, row in zip(images, rows.tolist(), strict=True) if image not in _shown}
+    if missing:
+        decode, new = decode_and_resize(), np.asarray(list(missing.values()))
+        with naming_undecodable(examples.subset(new)), ThreadPoolExecutor(count_threads()) as pool:
+            decoded = list(pool.map(lambda encoded: decode(encoded).numpy(), read_checked(examples, new)))
+        _shown.update(zip(missing, decoded, strict=True))
+    result = np.stack([_shown[image] for image in images])
+    for image in list(_shown)[:-MOST_SHOWN]:
+        del _shown[image]
+    return result
 
 
 @functools.lru_cache(maxsize=1)

@@ -92,7 +92,7 @@ def write_run(run: Run, details: RunDetails, features: Features, network: keras.
         shape = tf.TensorSpec((None, None, None, 3), tf.float32, name="image")
         call = tf.function(lambda image: network(image, training=False), autograph=False)
         tf.summary.graph(call.get_concrete_function(shape).graph)
-        images = next(iter(pipelines.eval_pipeline(examples, examples.rows("train")[:SHOWN_IMAGES], SHOWN_IMAGES)))
+        images = pipelines.read_images(examples, examples.rows("train")[:SHOWN_IMAGES])
         tf.summary.image(f"{IMAGES}/batch_as_it_is", images / 255, step=0, max_outputs=SHOWN_IMAGES)
         if augmentation := features.recipe.augmentation:
             changed = pipelines.augmenter(augmentation, features.seed)(images, training=True)

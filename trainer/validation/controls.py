@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import sklearn
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -112,11 +113,13 @@ def score_out_of_fold(inputs: np.ndarray, is_positive: np.ndarray, folds: np.nda
         folds: int [repeats, n], each image's fold.
     """
     scores = np.empty(folds.shape)
-    for repeat, own in enumerate(folds):
-        for fold in np.unique(own):
-            test = own == fold
-            classifier = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
-            scores[repeat, test] = classifier.fit(inputs[~test], is_positive[~test]).decision_function(inputs[test])
+    # scikit-learn would check the same parameters and values in each of hundreds of small fits.
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+        for repeat, own in enumerate(folds):
+            for fold in np.unique(own):
+                test = own == fold
+                model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
+                scores[repeat, test] = model.fit(inputs[~test], is_positive[~test]).decision_function(inputs[test])
     return scores
 
 

@@ -226,9 +226,7 @@ def _mean(values: Iterable[float]) -> Mean:
 
 def _draw_files(examples: Examples, group: _Group, blind: np.ndarray, highest: float) -> Iterator[bytes]:
     rows = group.rows[: group.drawn]
-    images = (
-        (image for batch in pipelines.eval_pipeline(examples, rows, 8) for image in batch.numpy()) if rows.size else ()
-    )
+    images = pipelines.read_images(examples, rows) if rows.size else ()
     for place, image in enumerate(images):
         maps = [group.heat[place], *([group.decided_heat[place]] if place in group.decided_heat else [])]
         buffer = io.BytesIO()

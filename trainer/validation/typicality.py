@@ -104,7 +104,7 @@ def _describe(examples: Examples, row: int) -> tuple[str, str, str]:
 def _draw_pairs(examples: Examples, shown: list[tuple[int, int]]) -> Iterator[bytes]:
     """A JPEG file of each two rows' images side by side, as the network gets them."""
     rows = np.asarray(shown).ravel()
-    images = [image for batch in pipelines.eval_pipeline(examples, rows, 8) for image in batch.numpy()]
+    images = pipelines.read_images(examples, rows)
     for left, right in zip(images[::2], images[1::2], strict=True):
         gap = np.full((len(left), GAP, 3), 255.0)
         buffer = io.BytesIO()

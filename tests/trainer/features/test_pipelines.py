@@ -49,3 +49,18 @@ def test_train_pipeline_is_seeded(examples):
     ]
     np.testing.assert_array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])
+
+
+def test_images_to_show_are_those_of_the_eval_pipeline_and_decoded_once(examples, monkeypatch):
+    rows = np.array([3, 1, 3])
+    monkeypatch.setattr(pipelines, "_shown", {})
+    monkeypatch.setattr(pipelines, "MOST_SHOWN", 2)
+    wanted = np.concatenate([batch.numpy() for batch in pipelines.eval_pipeline(examples, rows, 2)])
+    np.testing.assert_array_equal(pipelines.read_images(examples, rows), wanted)
+    read = []
+    real = pipelines.read_checked
+    monkeypatch.setattr(pipelines, "read_checked", lambda data, rows: read.append(len(rows)) or real(data, rows))
+    np.testing.assert_array_equal(pipelines.read_images(examples, rows[::-1]), wanted[::-1])
+    pipelines.read_images(examples, np.array([0]))
+    pipelines.read_images(examples, np.array([3]))
+    assert read == [1, 1]
