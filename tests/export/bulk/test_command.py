@@ -240,12 +240,14 @@ def test_two_workers_give_the_answers_of_one_process_to_the_last_bit(path, films
 def test_a_worker_that_finds_another_model_or_folder_is_named(path, films, cluster, tmp_path, capsys):
     request = {"model": "0" * 64, "images_per_part": 3, "images": 7, "input": "x"}
     output = Output(str(tmp_path / "output"))
-    one = part.PredictPart("00000-of-00001", FilePart(("x.png",)), path, request, output, 8, 1)
+    one = part.PredictPart("00000-of-00001", FilePart(("x.png",)), path, request, output, 8, 1, "cpu")
     with pytest.raises(UsageError, match=r"another model"):
         list(run_parts({0: one}, cluster.address))
     sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    with pytest.raises(UsageError, match=r"not the same folder"):
-        list(run_parts({0: dataclasses.replace(one, request=request | {"model": sha256})}, cluster.address))
+    for provider, message in (("cpu", "not the same folder"), ("openvino", "--provider openvino")):
+        other = dataclasses.replace(one, request=request | {"model": sha256, "provider": provider})
+        with pytest.raises(UsageError, match=message):
+            list(run_parts({0: other}, cluster.address))
 
 
 @pytest.mark.slow
