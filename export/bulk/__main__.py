@@ -4,8 +4,8 @@
     python -m export.bulk --model /shared/model.onnx --input /shared/images --output /shared/predicted \
         --scheduler tcp://HOST:8786
 
-About 0.1 s an image on two cores after a second of start-up. Needs onnx, onnxruntime, numpy, pillow, pyarrow, fsspec
-and tqdm; pydicom for DICOM, tensorflow_datasets for TFDS datasets, distributed for --scheduler.
+About 0.1 s an image on two cores after a second of start-up. Needs onnx, onnxruntime, numpy, pillow, pyarrow, fsspec,
+filelock and tqdm; pydicom for DICOM, tensorflow_datasets for TFDS datasets, distributed for --scheduler.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NEEDED = ("onnxruntime-openvino", "numpy", "pillow", "tqdm", "onnx", "pyarrow", "fsspec")
+NEEDED = ("onnxruntime-openvino", "numpy", "pillow", "tqdm", "onnx", "pyarrow", "fsspec", "filelock")
 
 
 def make_environment(folder: Path) -> Path:

@@ -41,11 +41,11 @@ def measure_prediction(bench: Bench, run_folder: Path) -> list[Row]:
                 cache=cache,
             )
         )
-    many, most = bench.scale.many, bench.scale.bulk
-    predicted = [start + others * most / many for start, others in zip(first["onnx"], rest["onnx"], strict=True)]
+    count, most = bench.scale.many, bench.scale.bulk
+    predicted = [start + others * most / count for start, others in zip(first["onnx"], rest["onnx"], strict=True)]
     start_up = divide(first["keras"], first["onnx"])
     of_bulk = divide(predicted, (run.seconds for run in bulk))
-    images = f"{many} images"
+    images = f"{count} images"
     return [
         Row("first answer of export.predict", "model.keras in TensorFlow", ">= 9", ">= 9", start_up),
         Row(
@@ -61,7 +61,7 @@ def measure_prediction(bench: Bench, run_folder: Path) -> list[Row]:
         ),
         Row(
             f"{most:,} images, export.bulk, int8",
-            f"export.predict, float ({many}, multiplied)",
+            f"export.predict, float ({count}, multiplied)",
             ">= 5",
             ">= 3",
             of_bulk,
