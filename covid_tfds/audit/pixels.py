@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from PIL import Image
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from covid_tfds.audit import near_duplicates
@@ -24,21 +25,24 @@ def describe_images(examples: Examples) -> tuple[pd.DataFrame, dict[tuple[int, i
         `patient_id`, `label`, `split`, `sha256` and the facts of `examples`; `problem` (why an image can't be decoded,
         else ""); `format` and `channels` (text, "" unknown); `width` and `height` (pixels, NaN unknown).
     """
-    facts, decoded, fingerprints = [], [], []
+    facts, decoded = [], []
+    fingerprints = np.empty((len(examples), *near_duplicates.SHAPE), np.uint8)  # 72 kB an image
     images = examples.read(np.arange(len(examples)))
     progress = tqdm(images, total=len(examples), desc=examples.name, unit="image", leave=False, disable=None)
-    for row, encoded in enumerate(progress):
-        fact = {"problem": "", "format": "", "channels": "", "width": np.nan, "height": np.nan}
-        try:
-            fingerprints.append(near_duplicates.fingerprint(to_grey(encoded)))
-            header = read_header(encoded)
-            fact |= {"format": header.format, "channels": str(header.channels)}
-            fact |= {"width": float(header.width), "height": float(header.height)}
-            decoded.append(row)
-        except ImageError as error:
-            fact["problem"] = str(error)
-        facts.append(fact)
-    near = near_duplicates.find_pairs(np.asarray(fingerprints)) if fingerprints else {}
+    # One thread: products this small would wait for each other's.
+    with threadpool_limits(1):
+        for row, encoded in enumerate(progress):
+            fact = {"problem": "", "format": "", "channels": "", "width": np.nan, "height": np.nan}
+            try:
+                fingerprints[len(decoded)] = near_duplicates.fingerprint(to_grey(encoded))
+                header = read_header(encoded)
+                fact |= {"format": header.format, "channels": str(header.channels)}
+                fact |= {"width": float(header.width), "height": float(header.height)}
+                decoded.append(row)
+            except ImageError as error:
+                fact["problem"] = str(error)
+            facts.append(fact)
+    near = near_duplicates.find_pairs(fingerprints[: len(decoded)])
     by_row = {(decoded[first], decoded[second]): share for (first, second), share in near.items()}
     return pd.concat([tabulate_facts(examples), pd.DataFrame(facts)], axis=1), by_row
 

@@ -24,6 +24,7 @@ from covid_tfds.common.errors import UsageError
 SIZES = {"COVID": 3616, "Lung_Opacity": 6012, "Normal": 10192, "Viral Pneumonia": 1345}
 DRAWN_AS = {"COVID": "covid", "Lung_Opacity": "pneumonia", "Normal": "normal", "Viral Pneumonia": "pneumonia"}
 DRAWN = 2000
+FEWEST = 5  # of a class: fewer can't be split
 SIDE, MASK_SIDE = 299, 256
 LARGEST_SHIFT = 12  # pixels either way
 
@@ -48,8 +49,8 @@ def parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     if options.folder.exists():
         raise UsageError(f"{options.folder} exists and is never overwritten: choose another name or remove it first.")
-    if options.images < len(SIZES):
-        raise UsageError(f"--images must be at least {len(SIZES)}, one a class, not {options.images}.")
+    if options.images < FEWEST * len(SIZES):
+        raise UsageError(f"--images must be at least {FEWEST * len(SIZES)}, not {options.images}.")
     with progress.Line(options.images, "drawing", "image") as line:
         write_stand_in(options.folder, options.images, line.advance)
 
@@ -60,7 +61,7 @@ def write_stand_in(folder: Path, images: int, advance=lambda: None) -> None:
     for name, size in SIZES.items():
         for part in ("images", "masks"):
             (folder / name / part).mkdir(parents=True)
-        count = max(1, round(size * share))
+        count = max(FEWEST, round(size * share))
         different = max(1, round(count * min(1, DRAWN / images)))
         label = phantom.THREE_LABELS.index(DRAWN_AS[name])
         begin = list(SIZES).index(name) * DRAWN

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageEnhance
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from covid_tfds.audit import near_duplicates, shortcuts
+from covid_tfds.audit import hash_tables, near_duplicates, shortcuts
 from covid_tfds.audit.pixels import to_grey
 from covid_tfds.sources import manifest
 
@@ -89,6 +89,24 @@ def planted():
 def test_find_gives_each_pair_once_with_its_smallest_share(planted, block, monkeypatch):
     monkeypatch.setattr(near_duplicates, "BLOCK", block)
     assert near_duplicates.find_pairs(planted) == {(0, 4): 2 / near_duplicates.BITS, (1, 3): 0}
+
+
+def test_of_many_images_the_same_pairs_are_found():
+    random, versions = np.random.default_rng(1), 4
+    fingerprints = random.integers(0, 256, (600, versions, near_duplicates.BITS // 8), np.uint8)
+    for copy in range(300):
+        bits = np.unpackbits(fingerprints[copy, 0])
+        bits[random.choice(near_duplicates.BITS, int(copy / 300 * 0.16 * near_duplicates.BITS), replace=False)] ^= 1
+        fingerprints[300 + copy, copy % versions] = np.packbits(bits)
+    all_pairs = near_duplicates.find_pairs(fingerprints)
+    assert len(all_pairs) == 263
+    assert collect(hash_tables.compare_likely(fingerprints, near_duplicates.THRESHOLD)) == collect(
+        near_duplicates.compare_all(fingerprints, near_duplicates.THRESHOLD)
+    )
+
+
+def collect(matches):
+    return {pair for images, others, shares in matches for pair in zip(images, others, shares, strict=True)}
 
 
 def test_find_needs_no_second_image(planted):
