@@ -47,7 +47,10 @@ def read_class_folders(folder: Path, listing: Listing) -> Layout | None:
         else:
             images.append(parts)
     spelling = _choose_spellings(parts[depth] for parts in images)
-    if len(spelling) < 2 or (not has_splits and any(is_split_name(name) for name in spelling)):
+    # Split folders at any place where they are not read: two datasets side by side, for example.
+    if len(spelling) < 2 or (
+        not has_splits and any(map(is_split_name, {name for parts in images for name in parts[:-1]}))
+    ):
         return None
     found, used = [], set()
     for parts in images:

@@ -75,7 +75,7 @@ def to_examples(layout: Layout, request: DatasetRequest) -> Examples:
         given_split=bool((split != UNKNOWN).any()),
         layout=layout.what,
         passed_over=tuple(layout.passed_over),
-        notes=(*layout.notes, *patient_notes, *_count_twins(sha256), *_count_notes(images, files)),
+        notes=(*layout.notes, *patient_notes, *_count_notes(images, files)),
         read_masks=_mask_reader(images),
     )
 
@@ -103,11 +103,6 @@ def _add_headers(images: Sequence[FoundImage], files: Sequence[FileFacts]) -> tu
         for image, file in zip(images, files, strict=True)
     ]
     return added, [ONE_PATIENT] if is_useless else []
-
-
-def _count_twins(sha256: np.ndarray) -> list[str]:
-    twins = len(sha256) - len(np.unique(sha256))
-    return [f"{twins} image(s) have the same bytes as another: they count as one patient's"] if twins else []
 
 
 def _count_notes(images: Sequence[FoundImage], files: Sequence[FileFacts]) -> list[str]:

@@ -77,10 +77,16 @@ def _explain(outer: Path, folder: Path, listing: Listing) -> str:
     folders = dict.fromkeys(parts[0] for parts in listing.images if len(parts) > 1)
     loose = sum(len(parts) == 1 for parts in listing.images)
     tables = [join(parts) for parts in listing.others if parts[-1].lower().endswith((".csv", ".tsv", ".xlsx"))]
-    found = [f"image folders [{', '.join(join((name,)) for name in [*folders][:MOST_NAMED])}]"]
+    found = [
+        f"image folders [{', '.join(join((name,)) for name in [*folders][:MOST_NAMED])}]"
+        if folders
+        else "no image folder"
+    ]
     found += [f"{loose} images outside of folders"] if loose else []
     found += [f"the table {tables[0]}"] if tables else []
     found += [f"{len(listing.passed_over)} entries that can't be used"] if listing.passed_over else []
+    if any(is_split_name(name) for parts in listing.images for name in parts[1:-1]):
+        found.append("train/ or test/ inside of them: if each is a dataset, give one of them as --dataset")
     nearest = ["table", "flat"] if tables else ["flat", "split"]
     if any(is_split_name(name) for name in folders):
         nearest = ["covidx", "split"] if loose or all(len(parts) < 3 for parts in listing.images) else ["split", "flat"]

@@ -9,6 +9,7 @@ import numpy as np
 from covid_tfds.examples import UNKNOWN, Examples
 
 MOST_NAMED = 3
+SPLITS = ("train", "validation", "test")
 
 
 def describe_examples(examples: Examples) -> str:
@@ -35,12 +36,15 @@ def describe_examples(examples: Examples) -> str:
     for reason, names in by_reason.items():
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         lines.append(f"  passed over: {len(names)} ({reason}): {', '.join(names[:MOST_NAMED])}{more}")
-    return "\n".join([*lines, *(f"  note:        {note}" for note in examples.notes)])
+    notes = [*examples.notes]
+    if twins := len(examples) - len(np.unique(examples.sha256)):
+        notes.append(f"{twins} image(s) have the same bytes as another: they count as one patient's")
+    return "\n".join([*lines, *(f"  note:        {note}" for note in notes)])
 
 
 def _describe_split(examples: Examples) -> str:
     if not examples.has_split:
         return "none given"
     how = "as given" if examples.given_split else "drawn by patient, 80 / 20"
-    sizes = [f"{split} {int((examples.split == split).sum())}" for split in dict.fromkeys(examples.split.tolist())]
+    sizes = [f"{split} {int((examples.split == split).sum())}" for split in SPLITS if split in examples.split]
     return f"{', '.join(sizes)}, {how}"

@@ -97,7 +97,7 @@ def _choose_columns(table: Table, corrections: str | None) -> dict[str, str]:
     if missing := [what for what in ("path", "label") if what not in columns]:
         raise UsageError(
             f"{table.path}: no column is recognized as the {' and the '.join(missing)}, got "
-            f"{', '.join(table.columns)}. Name it: --columns {missing[0]}=NAME."
+            f"{', '.join(table.columns)}. Name it: --columns {','.join(f'{what}=NAME' for what in missing)}."
         )
     return columns
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,8 @@ def read_table(path: Path) -> Table:
 
 def _read_text(path: Path) -> list[list[str]]:
     content = path.read_bytes()
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        raise UsageError(f"{path}: expected a folder or a table, got a zip file. Unpack it first.")
     text = _decode(content)
     header = text.lstrip("\r\n").splitlines()[0] if text.strip() else ""
     separator = max(SEPARATORS, key=header.count)

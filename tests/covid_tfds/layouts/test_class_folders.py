@@ -78,6 +78,7 @@ def test_covid_qu_ex_has_images_and_two_kinds_of_masks(tmp_path):
         (["covid/a.png"], r"\[covid\]"),
         (["a.png", "b.png"], "2 images outside"),
         (["train/a.png", "test/b.png"], "train.txt"),
+        (["one/Train/covid/a.png", "two/Test/covid/b.png", "two/Test/x/c.png"], "one of them as --dataset"),
     ],
 )
 def test_other_folders_end_in_one_line_with_what_was_found(tmp_path, names, found):
