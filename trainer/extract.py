@@ -17,6 +17,7 @@ from pathlib import Path
 from covid_tfds.common import cli, logs
 from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.common.flags import add_flag, from_namespace
+from covid_tfds.common.parts import add_scheduler_flags
 from covid_tfds.examples import DatasetRequest, add_dataset_flags
 from trainer import config
 
@@ -58,16 +59,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--features", type=Path, metavar="DIR", help="feature cache (default: the trainer's, in ~/.cache)"
     )
-    result.add_argument(
-        "--scheduler", metavar="ADDRESS", help="Dask scheduler that distributes the parts (default: this process alone)"
-    )
-    result.add_argument(
-        "--patience",
-        type=float,
-        default=300,
-        metavar="SECONDS",
-        help="how long to wait for a worker of --scheduler (default: %(default)s)",
-    )
+    add_scheduler_flags(result)
     return result
 
 

@@ -7,6 +7,7 @@ continues with the parts that are missing.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import functools
@@ -75,6 +76,22 @@ def run_parts(
         yield from (_run_here(part, number) for number, part in parts.items())
     else:
         yield from _run_on_cluster(parts, scheduler, patience)
+
+
+def add_scheduler_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds --scheduler and --patience."""
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Dask scheduler that distributes the parts, tcp://HOST:8786 (default: this process alone)",
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=300,
+        metavar="SECONDS",
+        help="how long to wait for a worker of --scheduler (default: %(default)s)",
+    )
 
 
 def this_worker() -> str:

@@ -20,6 +20,7 @@ from covid_tfds.layouts.ages import parse_age
 # What software writes in place of an identifier, in upper case and letters only.
 NOBODY = ("", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "UNKNOWN", "NONE", "NA", "PATIENT")
 KEY_BYTES = 32
+PSEUDONYM = "dicom-"  # begins each
 
 
 def describe_header(header: DicomHeader) -> dict[str, str | float]:
@@ -40,7 +41,7 @@ def make_pseudonym(patient_id: str) -> str:
     """
     if "".join(c for c in patient_id.upper() if c.isalpha()) in NOBODY and not any(c.isdigit() for c in patient_id):
         return ""
-    return f"dicom-{hmac.new(_read_secret(), patient_id.encode(), hashlib.sha256).hexdigest()[:20]}"
+    return f"{PSEUDONYM}{hmac.new(_read_secret(), patient_id.encode(), hashlib.sha256).hexdigest()[:20]}"
 
 
 def secret_file() -> Path:

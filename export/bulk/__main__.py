@@ -16,6 +16,7 @@ import sys
 
 from covid_tfds.common import cli
 from covid_tfds.common.errors import INTENDED_USE
+from covid_tfds.common.parts import add_scheduler_flags
 from export.predict import add_engine_flags
 
 EPILOG = """\
@@ -66,18 +67,7 @@ def parser() -> argparse.ArgumentParser:
         "--output", required=True, metavar="DIR", help="folder for the results; a stopped one is continued"
     )
     result.add_argument("--data_dir", metavar="DIR", help="folder of the prepared TFDS datasets (default: TFDS's own)")
-    result.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="Dask scheduler that distributes the parts, tcp://HOST:8786 (default: this process alone)",
-    )
-    result.add_argument(
-        "--patience",
-        type=cli.count,
-        default=300,
-        metavar="SECONDS",
-        help="how long to wait for a worker of --scheduler (default: %(default)s)",
-    )
+    add_scheduler_flags(result)
     result.add_argument(
         "--images_per_part",
         type=cli.count,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import pyarrow.parquet
 
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import format_csv_row
+from covid_tfds.common.in_order import map_in_order
 from covid_tfds.common.names import printable
 from covid_tfds.common.parts import this_worker
 from covid_tfds.imaging.limits import ImageError
@@ -105,12 +107,17 @@ class PredictPart:
         """Returns rows of the Parquet file, and (name, reason) of each image that can't be read."""
         rows: list[dict] = []
         unreadable: list[tuple[str, str]] = []
-        for batch in _batches(_resized(model, self.images, self.batch_size), self.batch_size, unreadable):
-            answers = model.predict(np.stack([resized for _, _, resized in batch]))
-            for (name, warnings, _), answer in zip(batch, answers, strict=True):
-                values = self._make_row(model.info, answer)
-                text = name.encode(errors="backslashreplace").decode()  # a name that is not UTF-8
-                rows.append({"image": text, **values, "warnings": warnings, "model_sha256": model.sha256})
+        with ThreadPoolExecutor(READERS) as readers:
+            prepare = functools.partial(_prepare, model)
+            prepared = map_in_order(readers, prepare, self.images.images(), 2 * self.batch_size)
+            while batch := [*itertools.islice(prepared, self.batch_size)]:
+                unreadable += [(name, why) for name, why, resized in batch if resized is None]
+                readable = [image for image in batch if image[-1] is not None]
+                answers = model.predict(np.stack([resized for *_, resized in readable])) if readable else []
+                for (name, warnings, _), answer in zip(readable, answers, strict=True):
+                    text = name.encode(errors="backslashreplace").decode()  # a name that is not UTF-8
+                    values = self._make_row(model.info, answer)
+                    rows.append({"image": text, **values, "warnings": warnings, "model_sha256": model.sha256})
         return rows, unreadable
 
     def _make_row(self, info: ModelInfo, answer: Answer) -> dict:
@@ -146,43 +153,12 @@ def make_schema(labels: Sequence[str]) -> pyarrow.Schema:
     )
 
 
-def _resized(
-    model: BulkModel, images: FilePart | DatasetPart, ahead: int
-) -> Iterator[tuple[str, str, np.ndarray | str]]:
-    """Yields name, warnings and resized image, or name, "" and why it can't be read; decodes `ahead` images ahead."""
-
-    def prepare(image: tuple[str, bytes | None]) -> tuple[str, str, np.ndarray | str]:
-        name, encoded = image
-        try:
-            decoded = read(name, encoded)
-        except ImageError as error:
-            return printable(name), "", str(error)
-        return (
-            printable(name),
-            "; ".join([*decoded.notes, *find_warnings(decoded.pixels)]),
-            model.resize(decoded.pixels),
-        )
-
-    waiting = images.images()
-    with ThreadPoolExecutor(READERS) as readers:
-        futures = [readers.submit(prepare, image) for image in itertools.islice(waiting, 2 * ahead)]
-        while futures:
-            yield futures.pop(0).result()
-            futures += [readers.submit(prepare, image) for image in itertools.islice(waiting, 1)]
-
-
-def _batches(
-    images: Iterator[tuple[str, str, np.ndarray | str]], size: int, unreadable: list[tuple[str, str]]
-) -> Iterator[list[tuple[str, str, np.ndarray]]]:
-    """Yields the readable images in batches; appends the others to `unreadable`."""
-    batch = []
-    for name, warnings, resized in images:
-        if isinstance(resized, str):
-            unreadable.append((name, resized))
-            continue
-        batch.append((name, warnings, resized))
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _prepare(model: BulkModel, image: tuple[str, bytes | None]) -> tuple[str, str, np.ndarray | None]:
+    """Returns name, warnings and resized image; for an image that can't be read its name, the reason and None."""
+    name, encoded = image
+    try:
+        decoded = read(name, encoded)
+    except ImageError as error:
+        return printable(name), str(error), None
+    warnings = [*decoded.notes, *find_warnings(decoded.pixels)]
+    return printable(name), "; ".join(warnings), model.resize(decoded.pixels)

@@ -1,8 +1,12 @@
-"""The real three-class set (COVID-19, normal, pneumonia) of the tutorial's and the curated images, in each layout."""
+"""The real three-class set (COVID-19, normal, pneumonia) of the tutorial's and the curated images, in each layout.
+
+python -m tests.fakes.three_classes DIR FOLDER    # makes FOLDER, with links to the images in the manual's DIR
+"""
 
 from __future__ import annotations
 
 import csv
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,3 +76,8 @@ def write_layout(images: list[RealImage], splits: dict[str, str], folder: Path, 
         for one in images:
             writer.writerow([names[one.name], one.patient_id, one.label, splits[one.name]][: len(columns)])
     return table if layout == "table" else folder
+
+
+if __name__ == "__main__":
+    manual_dir, made = map(Path, sys.argv[1:])
+    write_layout(list_images(manual_dir), {}, made, "flat")

@@ -9,10 +9,16 @@ import zipfile
 import numpy as np
 import pytest
 
+from covid_tfds.common.errors import UsageError
+from covid_tfds.examples import DatasetRequest
 from tests.fakes.cluster import ROOT, cluster_of
+from tests.fakes.dicom import radiograph
 from trainer import __main__, extract
+from trainer.config import Config
 from trainer.features import backbone_features, extraction
+from trainer.features.training_set import load_training_set
 from trainer.models import vgg16
+from trainer.recipes import DEFAULT
 from trainer.validation import saliency
 
 
@@ -157,6 +163,19 @@ def test_a_prepared_dataset(tmp_path, capsys):
     assert extract.main([*flags, "--weights", "random", "--recipe", "tutorial", "--features", str(cache)]) == 0
     assert f"{10 * 3} images and variants" in capsys.readouterr().out
     assert passes(cache) == 10 * 3
+
+
+def test_a_worker_with_another_secret_of_dicom_patients_is_refused(tmp_path, monkeypatch):
+    for number in range(20):
+        path = tmp_path / "films" / ("covid", "normal")[number % 2] / f"{number}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(radiograph(np.full((8, 8), number, np.uint16), PatientID=f"P{number}"))
+    config = Config(data=DatasetRequest(dataset=str(tmp_path / "films")), weights="random")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "mine"))
+    fingerprint = load_training_set(config).fingerprint
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "of_the_worker"))
+    with pytest.raises(UsageError, match="patient_secret"):
+        extraction.ExtractPart(config, DEFAULT, fingerprint, tmp_path, (0,))()
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,15 @@
 """Measure bulk prediction in one process and on a Dask scheduler with one and two workers of this machine.
 
-    python -m trainer.benchmark.cluster MODEL IMAGES    # the model file of an export, and a folder of images
+    python -m trainer.benchmark.cluster MODEL IMAGES                                 # time and memory of all images
+    python -m trainer.benchmark.cluster MODEL TINY_IMAGES --images_per_part 100 10 1    # what a part costs
 
-Prints two tables: the cost of all images, and of 1,000 tiny images cut into 10, 100 and 1,000 parts, which shows what
-a part costs beside its images.
+MODEL is the model file of an export, IMAGES a folder. Prints a table; start-up of the command is included in it.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -20,15 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from PIL import Image
 
-from covid_tfds import phantom
 from covid_tfds.common import cli
 from covid_tfds.common.markdown import format_table
 
 WORKERS = (0, 1, 2)  # 0: the command alone
-TINY_IMAGES, TINY_SIDE = 1_000, 32
-PARTS = (10, 100, 1_000)
 HEADER = ("images", "parts", "workers", "wall, s", "CPU, s", "CPU of an image, ms", "peak memory of a process")
 START_SECONDS = 60
 
@@ -43,23 +38,19 @@ def parser() -> argparse.ArgumentParser:
     result = cli.Parser(prog="python -m trainer.benchmark.cluster", description=__doc__.split("\n\n")[0])
     result.add_argument("model", type=Path, help="model.onnx or model.int8.onnx")
     result.add_argument("images", type=Path, help="folder of images")
+    result.add_argument("--images_per_part", type=int, nargs="+", default=[1_000], help="(default: %(default)s)")
     return result
 
 
 def _run(options: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        print(format_table(HEADER, [measure(options.model, options.images, 1_000, workers) for workers in WORKERS]))
-        tiny = Path(folder)
-        for number in range(TINY_IMAGES):
-            drawn = Image.fromarray(phantom.draw(number % 10).image).resize((TINY_SIDE, TINY_SIDE))
-            drawn.save(tiny / f"{number}.png")
-        sizes = [TINY_IMAGES // parts for parts in PARTS]
-        rows = [measure(options.model, tiny, size, workers) for size in sizes for workers in WORKERS[:2]]
-        print(f"\n{format_table(HEADER, rows)}")
+    rows = [
+        measure(options.model, options.images, size, workers) for size in options.images_per_part for workers in WORKERS
+    ]
+    print(format_table(HEADER, rows))
 
 
 def measure(model: Path, images: Path, part_size: int, workers: int) -> tuple[str, ...]:
-    """Predicts the images of a folder and returns a row of the table: start-up of the command included."""
+    """Predicts the images of a folder and returns a row of the table."""
     with tempfile.TemporaryDirectory() as output, _cluster(workers) as (flags, processes):
         before = sum(map(_cpu_seconds, processes))
         command = [sys.executable, "-m", "export.bulk", "--model", str(model), "--input", str(images)]
@@ -76,7 +67,7 @@ def measure(model: Path, images: Path, part_size: int, workers: int) -> tuple[st
         if driver.returncode:
             raise RuntimeError(f"{' '.join(command)} ended with exit code {driver.returncode}")
         spent += sum(map(_cpu_seconds, processes)) - before
-        parts = len(os.listdir(f"{output}/bulk/done"))
+        parts = len(list(Path(output, "bulk", "done").iterdir()))
     count = sum(path.is_file() for path in images.rglob("*"))
     cells = (count, parts, workers or "none", f"{wall:.0f}", f"{spent:.0f}", f"{1e3 * spent / count:.0f}")
     return (*map(str, cells), f"{peak >> 20} MiB")

@@ -16,6 +16,7 @@ from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.parts import dask_worker_threads, run_parts
 from covid_tfds.examples import Examples
+from covid_tfds.layouts.dicom_facts import PSEUDONYM, secret_file
 from trainer import recipes
 from trainer.config import Config
 from trainer.features import pipelines
@@ -56,7 +57,9 @@ class ExtractPart:
         """
         examples = _load_examples(self.config)
         if examples.fingerprint != self.fingerprint:
-            raise UsageError(f"{examples.name} is another dataset on this worker than in the command")
+            named_here = any(patient.startswith(PSEUDONYM) for patient in examples.patient_id)
+            or_secret = f", or {secret_file()} is another one" if named_here else ""
+            raise UsageError(f"{examples.name} is another dataset on this worker than in the command{or_secret}")
         if not self.folder.is_dir():
             raise UsageError(f"--features {self.folder}: no such folder on this worker")
         rows = np.asarray(self.rows)

@@ -6,17 +6,17 @@ for another thread. A pass gives the same bits whatever runs beside it and whate
 
 from __future__ import annotations
 
-import collections
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from covid_tfds.common.in_order import map_in_order
 from covid_tfds.examples import Examples
 from trainer.features import pipelines
 from trainer.models import heads, preprocessing, vgg16
@@ -30,8 +30,6 @@ POOLED = ("corner", "average", "max")  # "average_and_max" is the second beside 
 # Constants let oneDNN keep its own layout of the weights, which saves 4 ms a pass with AMX and nothing without; making
 # them takes 2 s and 0.9 GB.
 FREEZE_FROM = 1000
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 def compute_passes(
@@ -69,10 +67,9 @@ def compute_passes(
         arrays = [array.numpy() for array in forward(tf.stack(images))]
         return list(zip(rows, variants, strict=True)), dict(zip(names, arrays, strict=True))
 
+    images = _images(examples, recipe, workers, missing, draw_seed)
     with ThreadPoolExecutor(workers) as pool:
-        yield from map_in_order(
-            pool, run, _batches(_images(examples, recipe, workers, missing, draw_seed)), 2 * workers
-        )
+        yield from map_in_order(pool, run, iter(lambda: [*itertools.islice(images, BATCH)], []), 2 * workers)
 
 
 def _images(
@@ -92,27 +89,6 @@ def _images(
             for variant in missing[row]:
                 drawn = augment(image[None], draw_seed(row, variant))[0] if variant else image
                 yield row, variant, drawn
-
-
-def map_in_order(pool: ThreadPoolExecutor, function: Callable[[S], T], items: Iterable[S], ahead: int) -> Iterator[T]:
-    """Yields function(item) of each item, in order, computed by the pool up to `ahead` items ahead.
-
-    Example:
-        >>> with ThreadPoolExecutor(2) as pool:
-        ...     list(map_in_order(pool, abs, [-1, 2, -3], ahead=1))
-        [1, 2, 3]
-    """
-    waiting: collections.deque[Future[T]] = collections.deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 # Kept, because tracing takes as long as ten images, and a run calls it again for other rows.
@@ -147,17 +123,6 @@ def thumbnails(images: tf.Tensor) -> tf.Tensor:
     """Returns the means of 7 x 7 pixels and all channels, float32 [n, 32, 32], of images float32 [n, 224, 224, 3]."""
     block = preprocessing.IMAGE_SIZE // THUMBNAIL_SIDE
     return tf.reduce_mean(tf.reshape(images, (-1, THUMBNAIL_SIDE, block, THUMBNAIL_SIDE, block, 3)), (2, 4, 5))
-
-
-def _batches(items: Iterable[T]) -> Iterator[list[T]]:
-    batch: list[T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _seeded_augmenter(recipe: Recipe):
