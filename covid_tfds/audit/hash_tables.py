@@ -9,7 +9,7 @@ in some table are compared. There are as many tables as it takes to find a pair 
 from collections.abc import Iterator
 
 import numpy as np
-from tqdm import tqdm
+from covid_tfds.common import progress
 
 MISSED = 0.001
 # A key's bits grow with the number of images, so that few pairs share one by chance: these for 1,000 images, and one
@@ -44,18 +44,21 @@ def compare_likely(fingerprints: np.ndarray, threshold: float) -> Matches:
     sample_limit = SAMPLE * threshold + DEVIATIONS * np.sqrt(SAMPLE * threshold * (1 - threshold))
     samples = _words(np.packbits(_unpack(as_they_are)[:, sample] > 0, axis=1))
     whole = _words(as_they_are)
-    for start in tqdm(range(0, count, CHUNK), desc="near-duplicates", leave=False, disable=None):
-        rows = fingerprints[start : start + CHUNK].reshape(-1, width)
-        unpacked = _unpack(rows)
-        row_samples = _words(np.packbits(unpacked[:, sample] > 0, axis=1))
-        row_words = _words(rows)
-        for table, column in zip(tables, (unpacked @ sampling).T, strict=True):
-            images, found = table.look_up(column)
-            near = _count_differing(samples, images, row_samples, found) <= sample_limit
-            images, found = images[near], found[near]
-            shares = _count_differing(whole, images, row_words, found) / bits
-            close = shares <= threshold
-            yield images[close], start + found[close] // versions, shares[close]
+    with progress.Line(count, "near-duplicates", "image") as line:
+        for start in range(0, count, CHUNK):
+            chunk = fingerprints[start : start + CHUNK]
+            rows = chunk.reshape(-1, width)
+            unpacked = _unpack(rows)
+            row_samples = _words(np.packbits(unpacked[:, sample] > 0, axis=1))
+            row_words = _words(rows)
+            for table, column in zip(tables, (unpacked @ sampling).T, strict=True):
+                images, found = table.look_up(column)
+                near = _count_differing(samples, images, row_samples, found) <= sample_limit
+                images, found = images[near], found[near]
+                shares = _count_differing(whole, images, row_words, found) / bits
+                close = shares <= threshold
+                yield images[close], start + found[close] // versions, shares[close]
+            line.advance(len(chunk))
 
 
 class _Table:

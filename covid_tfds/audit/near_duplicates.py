@@ -13,7 +13,6 @@ import itertools
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from covid_tfds.audit import hash_tables
 
@@ -83,7 +82,7 @@ def compare_all(fingerprints: np.ndarray, threshold: float) -> hash_tables.Match
     count, versions, width = fingerprints.shape
     as_they_are = _signs(fingerprints[:, 0])
     all_versions = fingerprints.reshape(count * versions, width)
-    for start in tqdm(range(0, len(all_versions), BLOCK), desc="near-duplicates", leave=False, disable=None):
+    for start in range(0, len(all_versions), BLOCK):
         # Of two rows of +1 and -1 the product is the number of equal bits minus that of differing ones.
         agreement = as_they_are @ _signs(all_versions[start : start + BLOCK]).T
         differing = (1 - agreement / BITS) / 2

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from covid_tfds.audit import near_duplicates
 from covid_tfds.audit.validity import tabulate_facts
+from covid_tfds.common import progress
 from covid_tfds.examples import Examples
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import decode_image, read_header
@@ -27,11 +27,9 @@ def describe_images(examples: Examples) -> tuple[pd.DataFrame, dict[tuple[int, i
     """
     facts, decoded = [], []
     fingerprints = np.empty((len(examples), *near_duplicates.SHAPE), np.uint8)  # 72 kB an image
-    images = examples.read(np.arange(len(examples)))
-    progress = tqdm(images, total=len(examples), desc=examples.name, unit="image", leave=False, disable=None)
     # One thread: products this small would wait for each other's.
-    with threadpool_limits(1):
-        for row, encoded in enumerate(progress):
+    with threadpool_limits(1), progress.Line(len(examples), "images", "image") as line:
+        for row, encoded in enumerate(examples.read(np.arange(len(examples)))):
             fact = {"problem": "", "format": "", "channels": "", "width": np.nan, "height": np.nan}
             try:
                 fingerprints[len(decoded)] = near_duplicates.fingerprint(to_grey(encoded))
@@ -42,6 +40,7 @@ def describe_images(examples: Examples) -> tuple[pd.DataFrame, dict[tuple[int, i
             except ImageError as error:
                 fact["problem"] = str(error)
             facts.append(fact)
+            line.advance()
     near = near_duplicates.find_pairs(fingerprints[: len(decoded)])
     by_row = {(decoded[first], decoded[second]): share for (first, second), share in near.items()}
     return pd.concat([tabulate_facts(examples), pd.DataFrame(facts)], axis=1), by_row
