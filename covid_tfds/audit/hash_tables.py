@@ -9,6 +9,7 @@ in some table are compared. There are as many tables as it takes to find a pair 
 from collections.abc import Iterator
 
 import numpy as np
+
 from covid_tfds.common import progress
 
 MISSED = 0.001
