@@ -64,9 +64,8 @@ class BulkModel:
         """
         probabilities, *typical = run_session(self._classify, self._outputs, {RESIZED: resized})
         check_answer(probabilities, None, (len(resized), len(self.info.labels)))
-        if not typical:
-            return [Answer(p) for p in probabilities.tolist()]
-        check_typicality(len(resized), *typical)
+        if typical:
+            check_typicality(len(resized), *typical)
         columns = (probabilities.tolist(), *(values.tolist() for values in typical))
         return [Answer(*values) for values in zip(*columns, strict=True)]
 

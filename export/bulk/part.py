@@ -7,7 +7,6 @@ import functools
 import io
 import itertools
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -27,6 +26,7 @@ from export.bulk.output import DONE, PREDICTIONS, REQUEST, UNREADABLE, Output
 from export.runtime.model_file import ModelError
 from export.runtime.model_info import DECLINED, ModelInfo
 from export.runtime.plausibility import find_warnings
+from export.runtime.prediction_rows import list_columns
 
 READERS = 2  # threads that decode and resize beside the forward pass
 
@@ -91,7 +91,7 @@ class PredictPart:
             raise UsageError(f"--output {self.output.folder} is not the same folder on this worker as in the command")
         rows, unreadable = self._predict(model)
         parquet = io.BytesIO()
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, make_schema(model.info.labels)), parquet)
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, make_schema(model.info)), parquet)
         self.output.write(parquet.getvalue(), PREDICTIONS, f"{self.name}.parquet")
         if unreadable:
             lines = [("image", "error"), *unreadable]
@@ -134,23 +134,13 @@ class PredictPart:
         }
 
 
-def make_schema(labels: Sequence[str]) -> pyarrow.Schema:
+def make_schema(info: ModelInfo) -> pyarrow.Schema:
     """Returns the columns of the Parquet files."""
-    text, number = pyarrow.string(), pyarrow.float64()
-    return pyarrow.schema(
-        [
-            ("image", text),
-            *((f"p_{label}", number) for label in labels),
-            ("decision", text),
-            ("decision_argmax", text),
-            ("typicality", number),
-            ("distance", number),
-            ("declined", pyarrow.bool_()),
-            ("declined_because", text),
-            ("warnings", text),
-            ("model_sha256", text),
-        ]
-    )
+    number, text = pyarrow.float64(), pyarrow.string()
+    kinds = {"typicality": number, "distance": number, "declined": pyarrow.bool_()}
+    kinds |= {f"p_{label}": number for label in info.labels}
+    names = [name for name in list_columns(info) if name != "error"]
+    return pyarrow.schema([(name, kinds.get(name, text)) for name in [*names, "model_sha256"]])
 
 
 def _prepare(model: BulkModel, image: tuple[str, bytes | None]) -> tuple[str, str, np.ndarray | None]:

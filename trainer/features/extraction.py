@@ -78,13 +78,7 @@ class ExtractPart:
         for wanted in list_wanted(self.config, self.recipe):
             backbone = _load_backbone(self.config, wanted.weights)
             features = Features(
-                examples,
-                backbone,
-                wanted.recipe,
-                self.config.seed,
-                self.folder,
-                on_progress=lambda *_: None,
-                for_search=self.config.tune,
+                examples, backbone, wanted.recipe, self.config.seed, self.folder, _ignore_progress, self.config.tune
             )
             passes += features.compute(rows, wanted.variants)
             if wanted.maps:
@@ -181,6 +175,10 @@ def list_wanted(config: Config, recipe: Recipe) -> list[Wanted]:
     scalings = {one.scaling: one for one in tried}
     untrained = [] if config.weights == "random" else [Wanted("random", one, 1) for one in scalings.values()]
     return own + untrained
+
+
+def _ignore_progress(*_: int) -> None:
+    """The parts are counted, not the passes."""
 
 
 @functools.lru_cache(maxsize=1)  # a worker keeps it from part to part
