@@ -54,7 +54,8 @@ def compare_likely(fingerprints: np.ndarray, threshold: float) -> Matches:
             row_words = _words(rows)
             for table, column in zip(tables, (unpacked @ sampling).T, strict=True):
                 images, found = table.look_up(column)
-                near = _count_differing(samples, images, row_samples, found) <= sample_limit
+                near = images != start + found // versions
+                near &= _count_differing(samples, images, row_samples, found) <= sample_limit
                 images, found = images[near], found[near]
                 shares = _count_differing(whole, images, row_words, found) / bits
                 close = shares <= threshold

@@ -71,9 +71,8 @@ def find_pairs(fingerprints: np.ndarray, threshold: float = THRESHOLD) -> dict[t
     pairs: dict[tuple[int, int], float] = {}
     for images, others, shares in compare(fingerprints, threshold):
         for image, other, share in zip(images.tolist(), others.tolist(), shares.tolist(), strict=True):
-            if image != other:
-                pair = min(image, other), max(image, other)
-                pairs[pair] = min(share, pairs.get(pair, 1.0))
+            pair = min(image, other), max(image, other)
+            pairs[pair] = min(share, pairs.get(pair, 1.0))
     return dict(sorted(pairs.items()))
 
 
@@ -87,7 +86,9 @@ def compare_all(fingerprints: np.ndarray, threshold: float) -> hash_tables.Match
         agreement = as_they_are @ _signs(all_versions[start : start + BLOCK]).T
         differing = (1 - agreement / BITS) / 2
         images, found = np.nonzero(differing <= threshold)
-        yield images, (start + found) // versions, differing[images, found]
+        others, shares = (start + found) // versions, differing[images, found]
+        different = images != others
+        yield images[different], others[different], shares[different]
 
 
 def _signs(packed: np.ndarray) -> np.ndarray:
