@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from covid_tfds.common import cli
 from covid_tfds.common.errors import UsageError
 
 PACKAGES = ("covid_tfds", "trainer", "export")
@@ -87,7 +88,7 @@ def add_scheduler_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--patience",
-        type=float,
+        type=cli.count,
         default=300,
         metavar="SECONDS",
         help="how long to wait for a worker of --scheduler (default: %(default)s)",
