@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 def print_errors_in_one_line() -> None:
     """Make programs that run under `absl.app`, such as the `tfds` command, print a UsageError without a traceback.
 
-    The `tfds` command alone also ends in one line on Ctrl-C and SIGTERM, with exit code 130 or 143.
+    The `tfds` command alone also ends in one line on a signal, with exit code 128 and its number.
     """
     app.install_exception_handler(_WithoutTraceback())
     if Path(sys.argv[0]).stem == "tfds":

@@ -12,11 +12,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+import tempfile
 from pathlib import Path
 
 from covid_tfds.common import cli, logs
 from covid_tfds.common.cores import THREADS_HELP
-from covid_tfds.common.errors import INTENDED_USE
+from covid_tfds.common.errors import INTENDED_USE, UsageError
 from covid_tfds.common.flags import from_namespace
 from covid_tfds.examples import DatasetRequest, add_dataset_flags
 from trainer.run_folder import file_names
@@ -44,6 +45,7 @@ def _evaluate(wanted: argparse.Namespace) -> None:
     request.validate()
     run = load(wanted.run_dir)
     details = load_details(run.path)
+    _require_writable(run.path)
     # Imported late: TensorFlow takes seconds, and --help or a wrong folder needs none of it.
     with logs.silenced():
         from covid_tfds import tf_data
@@ -57,6 +59,17 @@ def _evaluate(wanted: argparse.Namespace) -> None:
     write_report(run, dataclasses.replace(details, external=tuple(others[name] for name in sorted(others))))
     print(tabulate_metrics(run.metrics, validation))
     print(f"Written: {folder}\nReport to open: {run.path / file_names.REPORT}")
+
+
+def _require_writable(folder: Path) -> None:
+    """Raise UsageError where nothing can be written into a run folder, before minutes of work are lost."""
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: the result goes into the run folder, which can't be written ({error.strerror}). Copy it, and "
+            "evaluate the copy."
+        ) from error
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Run a command: argv -> options -> one call -> exit code. Errors, Ctrl-C and SIGTERM end it in one line.
+"""Run a command: argv -> options -> one call -> exit code. Errors, Ctrl-C, SIGTERM and SIGHUP end it in one line.
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(argv, parser().parse_args, _audit, stopped=lambda options: "Stopped: nothing is written.")
@@ -19,14 +19,22 @@ from typing import Any, NoReturn, TypeVar
 from covid_tfds.common.errors import UsageError
 from covid_tfds.common.names import printable
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, the end of a batch job, a closed terminal
 OWN_PACKAGES = ("covid_tfds", "trainer", "export")
 BROKEN_PIPE = 128 + signal.SIGPIPE
 Options = TypeVar("Options")
 
 
 class Terminated(KeyboardInterrupt):
-    """Raised on SIGTERM, and handled like Ctrl-C: finished work is kept."""
+    """Raised on SIGTERM and SIGHUP, and handled like Ctrl-C: finished work is kept.
+
+    Attributes:
+        number: The signal.
+    """
+
+    def __init__(self, *message: str, number: int = signal.SIGTERM):
+        super().__init__(*message)
+        self.number = number
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,7 +45,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error in one line and exit with code 2."""
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"error: {printable(message)} (see {self.prog} --help)\n")
 
 
 def count(text: str) -> int:
@@ -60,13 +68,13 @@ def run_command(
         argv: Arguments without the program's name; None for those of this process.
         parse: Turns argv into options, such as `ArgumentParser.parse_args` (which exits with code 2 itself).
         run: Does the work and returns the exit code, None for 0.
-        stopped: Returns the line printed after Ctrl-C or SIGTERM: what is kept, and how to continue. An interrupt
-            that was raised with a message prints that message instead.
+        stopped: Returns the line printed after a signal: what is kept, and how to continue. An interrupt that was
+            raised with a message prints that message instead.
 
     Returns:
         What `run` returns; 2 after a UsageError or OSError, or where a package is missing, printed as `error: ...` on
-        standard error; 130 after Ctrl-C and 143 after SIGTERM; 141, without a message, when the reader of standard
-        output has ended, as in `... | head`.
+        standard error; 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP; 141, without a message, when the
+        reader of standard output has ended, as in `... | head`.
 
     Example:
         >>> from argparse import ArgumentParser
@@ -77,7 +85,7 @@ def run_command(
     options = None
     _open_standard_streams()
     try:
-        with _sigterm_as_interrupt():
+        with _signals_as_interrupts():
             try:
                 options = parse(argv)
                 return run(options) or 0
@@ -85,8 +93,9 @@ def run_command(
                 sys.stdout.flush()  # at its end Python would print a traceback for a closed pipe
     except KeyboardInterrupt as stop:
         message = str(stop) or (stopped(options) if options is not None else "Stopped.")
-        print(f"\n{message}", file=sys.stderr)
-        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+        with contextlib.suppress(OSError):  # of a terminal that was closed
+            print(f"\n{message}", file=sys.stderr, flush=True)
+        return 128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
     except BrokenPipeError:
         # What is left is written into nothing when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -119,20 +128,23 @@ def _open_standard_streams() -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Raise Terminated in the main thread on SIGTERM, unless the process already has a handler of its own."""
-    if not _in_main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
+def _signals_as_interrupts() -> Iterator[None]:
+    """Raise Terminated in the main thread on SIGTERM and SIGHUP, where the process has no handler of its own.
+
+    `nohup` is such a handler: it ignores SIGHUP.
+    """
+    numbers = [one for one in SIGNALS[1:] if _in_main_thread() and signal.getsignal(one) == signal.SIG_DFL]
 
     def terminate(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        raise Terminated(number=number)
 
-    signal.signal(signal.SIGTERM, terminate)
+    for number in numbers:
+        signal.signal(number, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _in_main_thread() -> bool:
@@ -142,7 +154,7 @@ def _in_main_thread() -> bool:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back until the block has ended.
+    """Hold signals back until the block has ended.
 
     For imports of C extensions and readers of model files: interrupted, they report that they or the file are broken.
     """
@@ -161,7 +173,7 @@ def held() -> Iterator[None]:
 
 
 def exit_on_signals(message: str) -> None:
-    """From now on SIGINT and SIGTERM print `message` and raise SystemExit with 130 or 143.
+    """From now on each of SIGNALS prints `message` and raises SystemExit with 128 and its number.
 
     For programs whose main function is not ours, such as `tfds`.
     """
@@ -171,4 +183,5 @@ def exit_on_signals(message: str) -> None:
         sys.exit(128 + number)
 
     for number in SIGNALS:
-        signal.signal(number, end)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(number, end)

@@ -29,8 +29,9 @@ from export.graph.halves import IMAGE, RESIZED, take_part
 from export.graph.network import Network
 from export.graph.onnx_graph import AXES
 from export.parity.drawn_images import ONLY_BY_READER, draw_batches
+from export.parity.int8 import Int8Difference, compare_int8, summarize_int8
 from export.parity.metadata import check_metadata
-from export.parity.reference import Reference, ReferenceAnswer, compare_log_odds
+from export.parity.reference import Reference, ReferenceAnswer, compare_heat_maps, compare_log_odds
 from export.parity.stages import INT8_STAGES, STAGES, Stages
 from export.parity.typicality import compare_typicality, drop_typicality
 from export.run_images import EncodedImage
@@ -40,7 +41,6 @@ from export.runtime.predictor import Prediction, Predictor
 
 Engine = Callable[[np.ndarray], np.ndarray]  # uint8 [batch, height, width, 3] -> probabilities [batch, K]
 BATCH = 4  # images in one call of Keras and of the SavedModel
-SMALLEST_HEAT = 1e-12  # never divide by less
 BFLOAT16_TOLERANCE = 0.05  # its 8 bits of precision move a probability by 0.005, sometimes by more
 
 
@@ -127,7 +127,7 @@ def check_parity(
     for batch in draw_batches():
         _check_batch(stages, batch, reference.network.classes, engines)
     drawn: dict[str, Answers] = {}
-    changed: list[str] = []
+    seen: list[Int8Difference] = []
     with tqdm(total=len(images), desc="parity", unit="image", disable=None, leave=False) as bar:
         for first in range(0, len(images), BATCH):
             some = images[first : first + BATCH]
@@ -147,17 +147,14 @@ def check_parity(
                 row = {name: one[index] for name, one in served.items()}
                 compare_typicality(stages, answer, row, f"{SAVED_MODEL}: {image.name}")
                 p = row["probabilities"]
-                predictions = _check_image(stages, image, values, answer, p, models, calibrated_on, changed)
+                predictions = _check_image(stages, image, values, answer, p, models, calibrated_on, seen)
                 if image.probabilities is None:
                     # The way over pixels differs from that over bytes in the resize alone: a few images show it.
                     over_pixels = engines[SAVED_MODEL](values[None])[0]
                     _check_probabilities(stages, "saved_model", over_pixels, answer.probabilities, image.name)
                     drawn[image.name] = Answers(answer, predictions)
                 bar.update()
-    if with_int8 and stages["int8"].compared:
-        # One may change whatever their number: among few images that is more than any small share.
-        share = max(0, len(changed) - 1) / stages["int8"].compared
-        stages.add("int8_decisions", share, ", ".join(changed))
+    summarize_int8(stages, seen)
     return Parity(stages, drawn)
 
 
@@ -205,9 +202,10 @@ def _check_batch(stages: Stages, batch: np.ndarray, classes: int, engines: dict[
         alone = np.concatenate([predict(image[None]) for image in batch])
         stages.add("shapes", together.shape != (len(batch), classes) or alone.shape != together.shape, where)
         if together.shape == alone.shape:
-            stages.add("repeated", compare_log_odds(again, alone[:1]), where)
+            repeated, of_batch = ("int8_batch",) * 2 if name == ONNX_INT8 else ("repeated", "batch")
+            stages.add(repeated, compare_log_odds(again, alone[:1]), where)
             for index in range(len(batch)):
-                stages.add("batch", compare_log_odds(together[index], alone[index]), f"{where}, image {index}")
+                stages.add(of_batch, compare_log_odds(together[index], alone[index]), f"{where}, image {index}")
 
 
 def _check_image(
@@ -218,7 +216,7 @@ def _check_image(
     served: np.ndarray,
     models: list[_Model],
     calibrated_on: Collection[str],
-    changed: list[str],
+    seen: list[Int8Difference],
 ) -> dict[str, Prediction]:
     """One image: its file and its pixels, through every artefact. Returns the answers of the model files."""
     _check_probabilities(stages, "saved_model", served, expected.probabilities, image.name)
@@ -244,29 +242,13 @@ def _check_image(
         if model.name == ONNX:
             stages.add("resized", _max_difference(resized[0], expected.resized), image.name)
             _check_probabilities(stages, "onnx", _probabilities(answers[ONNX]), expected.probabilities, image.name)
-            stages.add("heatmap", _compare_heat(heatmap, expected), image.name)
+            stages.add("heatmap", compare_heat_maps(heatmap, expected), image.name)
             compare_typicality(stages, expected, vars(answers[ONNX]), image.name)
         else:
             stages.add("int8_resized", _max_difference(resized[0], expected.resized), image.name)
-            if image.probabilities is not None and image.name not in calibrated_on:
-                _check_int8(stages, answers, expected, image.name, changed)
+            if image.name not in calibrated_on:
+                seen.append(compare_int8(stages, answers, expected, image))
     return answers
-
-
-def _check_int8(
-    stages: Stages, answers: dict[str, Prediction], expected: ReferenceAnswer, name: str, changed: list[str]
-) -> None:
-    """int8's answer to an image that it was not calibrated on; adds its name to `changed` if a decision is another."""
-    float_answer, answer = answers[ONNX], answers[ONNX_INT8]
-    found = _probabilities(answer)
-    stages.add("int8", _max_difference(found, expected.probabilities), name)
-    scale = max(1.0, compare_log_odds(expected.probabilities, np.ones_like(expected.probabilities)))
-    stages.add("int8_log_odds", compare_log_odds(found, expected.probabilities) / scale, name)
-    stages.add("int8_heatmap", _compare_heat(answer.heatmap, expected), name)
-    if expected.distance is not None and answer.distance is not None:
-        stages.add("int8_distance", abs(answer.distance - expected.distance), name)
-    if (answer.decision, answer.decision_argmax) != (float_answer.decision, float_answer.decision_argmax):
-        changed.append(name)
 
 
 def _check_probabilities(stages: Stages, stage: str, found: np.ndarray, expected: np.ndarray, name: str) -> None:
@@ -290,10 +272,6 @@ def _probabilities(prediction: Prediction) -> np.ndarray:
 
 def _compare_pixels(a: np.ndarray, b: np.ndarray) -> float:
     return _max_difference(a.astype(int), b) if a.shape == b.shape else math.inf
-
-
-def _compare_heat(heatmap: np.ndarray, expected: ReferenceAnswer) -> float:
-    return _max_difference(heatmap, expected.heatmap) / max(expected.heat_scale, SMALLEST_HEAT)
 
 
 def _max_difference(a: np.ndarray, b: np.ndarray) -> float:

@@ -17,6 +17,7 @@ from export.graph import heatmap
 from export.graph.network import Network
 from export.parity.stages import STAGE_TOLERANCES
 
+SMALLEST_HEAT = 1e-12  # never divide by less
 TINY = 1e-35  # near the smallest float32: engines may round less to 0
 
 
@@ -105,5 +106,15 @@ def compare_log_odds(found: np.ndarray, expected: np.ndarray) -> float:
         >>> round(compare_log_odds(np.array([1e-6, 1.0]), np.array([1e-5, 1.0])), 3)
         2.303
     """
+    return float(np.abs(subtract_log_odds(found, expected)).max())
+
+
+def subtract_log_odds(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Returns the differences of ln(p_0 / p_k), float64 [..., K - 1]. Arguments as of `compare_log_odds`."""
     a, b = (np.log(np.maximum(probabilities.astype(np.float64), TINY)) for probabilities in (found, expected))
-    return float(np.abs((a[..., :1] - a[..., 1:]) - (b[..., :1] - b[..., 1:])).max())
+    return (a[..., :1] - a[..., 1:]) - (b[..., :1] - b[..., 1:])
+
+
+def compare_heat_maps(found: np.ndarray, expected: ReferenceAnswer) -> float:
+    """Returns the largest difference of a cell, relative to the expected heat map's scale. found: float32 [h, w]."""
+    return float(np.max(np.abs(found - expected.heatmap))) / max(expected.heat_scale, SMALLEST_HEAT)

@@ -94,7 +94,7 @@ def open_session(model: bytes, threads: int = 0, provider: str = CPU) -> onnxrun
 def run_session(
     session: onnxruntime.InferenceSession, outputs: Sequence[str], inputs: dict[str, np.ndarray]
 ) -> list[np.ndarray]:
-    """Run a model so that Ctrl-C and SIGTERM end it, however long it takes.
+    """Run a model so that a signal ends it, however long it takes.
 
     Raises:
         ModelError: If ONNX Runtime can't run it: wrong shapes inside, more memory than there is.

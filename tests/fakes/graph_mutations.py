@@ -85,6 +85,21 @@ def resize_by(mode: str, transform: str, antialias: bool = False):
     return mutate
 
 
+def raise_positive_logit(model: onnx.ModelProto) -> None:
+    """The first class's log-odds are 1 higher."""
+    at, softmax = next((at, node) for at, node in enumerate(model.graph.node) if node.op_type == "Softmax")
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray([1, 0], np.float32), "raise"))
+    model.graph.node.insert(at, helper.make_node("Add", [softmax.input[0], "raise"], ["raised"]))
+    softmax.input[0] = "raised"
+
+
+def transpose_heatmap(model: onnx.ModelProto) -> None:
+    """The heat map's rows are its columns."""
+    maker = next(node for node in model.graph.node if "heatmap" in node.output)
+    maker.output[list(maker.output).index("heatmap")] = "upright"
+    model.graph.node.append(helper.make_node("Transpose", ["upright"], ["heatmap"], perm=[0, 2, 1]))
+
+
 def spoil_third_image(model: onnx.ModelProto) -> None:
     """The third and later images of a batch get a probability of 0.5 for each of two classes."""
     for node in model.graph.node:

@@ -1,4 +1,4 @@
-"""The five commands on few drawn radiographs, as processes of their own, and what each has decided when it is done."""
+"""The commands on few drawn radiographs, as processes of their own, and what each has decided when it is done."""
 
 import contextlib
 import csv
@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from covid_tfds import phantom
 
@@ -63,6 +65,28 @@ def of_dataset(folder: Path) -> dict:
     return {row["image_id"]: hashlib.sha256(row["image"]).hexdigest() for row in raw.as_numpy_iterator()}
 
 
+def of_features(folder: Path) -> dict:
+    """The features of each image in a cache, whatever shards they lie in."""
+    found = {}
+    for path in folder.rglob("*.npz"):
+        with np.load(path) as shard:
+            for name in set(shard.files) - {"key", "images"}:
+                for index, image in enumerate(shard["images"]):
+                    place = f"{path.parent.name}/{name}/{image}"
+                    found[place] = hashlib.sha256(shard[name][:, index].tobytes()).hexdigest()
+    return found
+
+
+def of_external(folder: Path) -> dict:
+    """The files of an external validation."""
+    return {name: (folder / name).read_text() for name in ("metrics.json", "predictions.csv")}
+
+
+def shell(script: str, *arguments: str | Path) -> list[str]:
+    """A script for `sh` in which $1 is Python and the arguments follow."""
+    return ["sh", "-ec", script, "sh", sys.executable, *map(str, arguments)]
+
+
 def of_export(folder: Path) -> dict:
     """The model file, which is the same for every export of a run, and the right answers beside it."""
     digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
@@ -94,12 +118,40 @@ COMMANDS = {
         "predictions.csv.*.incomplete",
         lambda path: {"rows": path.read_text()},
     ),
+    "extract": Command(
+        lambda out, needs: shell(
+            '"$1" -m trainer.extract --dataset "$2" --weights random --features "$3/part"; mv "$3/part" "$3/features"',
+            *(needs / "classes", out),
+        ),
+        "features",
+        "part/*/*.npz",
+        of_features,
+    ),
+    "evaluate": Command(
+        lambda out, needs: shell(
+            '[ -d "$3/run" ] || { cp -r "$2/run" "$3/copy"; mv "$3/copy" "$3/run"; }\n'
+            '"$1" -m trainer.evaluate "$3/run" --dataset "$2/classes"',
+            *(needs, out),
+        ),
+        "run/external/classes/metrics.json",
+        "run/external/classes",
+        lambda path: of_external(path.parent),
+    ),
+    "audit": Command(
+        lambda out, needs: [
+            *(sys.executable, "-m", "covid_tfds.audit", "--dataset", str(needs / "classes")),
+            *("--output", str(out / "audit")),
+        ],
+        "audit",
+        "audit.incomplete/*",
+        lambda path: {"audit.json": (path / "audit.json").read_text()},
+    ),
 }
 
 
 def make_needs(needs: Path, name: str) -> None:
-    """What a command takes: a prepared dataset; for an export a run; for predictions its model and 30 images."""
-    if name in ("train", "tutorial", "tune", "export", "predict"):
+    """What a command takes: a prepared dataset, a run, its model and 30 images, or a folder with two classes."""
+    if name in ("train", "tutorial", "tune", "export", "predict", "evaluate"):
         environment = {"XDG_CACHE_HOME": str(needs / "cache")}
         check(start(train()(needs, needs), **environment))
     if name == "predict":
@@ -107,6 +159,11 @@ def make_needs(needs: Path, name: str) -> None:
         (needs / "images").mkdir()
         for index in range(30):
             (needs / "images" / f"{index}.png").write_bytes(phantom.encode_png(phantom.draw(index).image))
+    if name in ("extract", "evaluate", "audit"):
+        for index in range(100, 140):
+            drawn = phantom.draw(index)
+            (needs / "classes" / drawn.label).mkdir(parents=True, exist_ok=True)
+            (needs / "classes" / drawn.label / f"{index}.png").write_bytes(phantom.encode_png(drawn.image))
 
 
 def start(argv: list[str], **environment: str) -> subprocess.Popen:

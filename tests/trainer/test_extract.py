@@ -1,5 +1,6 @@
 """Features computed beforehand: the very ones that the trainer computes, whoever computes them and however often."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -48,7 +49,6 @@ def weights_file(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     monkeypatch.setattr(extraction, "IMAGES_A_PART", 2)
-    extraction._load_examples.cache_clear()
 
 
 def run(folder, cache, *flags):
@@ -155,6 +155,19 @@ def test_what_cannot_be_decoded_is_named_and_the_rest_is_there(images, extracted
     assert "covid/torn.png" in error
     assert "normal/page.png" in error
     assert "Traceback" not in error
+
+
+def test_a_worker_reads_a_dataset_and_weights_again_that_have_changed(images, weights_file, tmp_path):
+    """A worker process outlives the commands that it works for."""
+    folder = shutil.copytree(images, tmp_path / "images")
+    config = Config(data=DatasetRequest(dataset=str(folder)), weights=weights_file)
+    for path in sorted((folder / "covid").iterdir())[:2]:
+        wanted = load_training_set(config).fingerprint
+        assert extraction._load_examples(config, wanted).fingerprint == wanted
+        path.write_bytes(path.read_bytes() + b"other bytes, the same pixels")
+    before = extraction._load_backbone(config, weights_file, extraction._get_time(weights_file))
+    os.utime(weights_file, ns=(1, 1))
+    assert extraction._load_backbone(config, weights_file, extraction._get_time(weights_file)) is not before
 
 
 def test_a_prepared_dataset(tmp_path, capsys):

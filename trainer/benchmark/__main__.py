@@ -17,6 +17,8 @@ from pathlib import Path
 
 from covid_tfds.common import cli
 from covid_tfds.common.errors import UsageError
+from covid_tfds.examples import DatasetRequest
+from trainer import config
 from trainer.benchmark.bench import FULL, QUICK, Bench
 
 
@@ -56,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     output = options.output
+    if options.verdict and options.manual_dir:
+        raise UsageError("--manual_dir: --verdict draws its own images. Leave one of the two out.")
+    config.validate(config.Config(data=DatasetRequest(config="phantom"), weights=options.weights))
     if output.exists():
         raise UsageError(f"--output {output} exists and is never overwritten: choose another name or remove it first.")
     if not os.access(output.parent, os.W_OK):

@@ -55,7 +55,7 @@ class ExtractPart:
         Raises:
             UsageError: If this process reads another dataset than the command does, or can't write the cache.
         """
-        examples = _load_examples(self.config)
+        examples = _load_examples(self.config, self.fingerprint)
         if examples.fingerprint != self.fingerprint:
             named_here = any(patient.startswith(PSEUDONYM) for patient in examples.patient_id)
             or_secret = f", or {secret_file()} is another one" if named_here else ""
@@ -76,7 +76,7 @@ class ExtractPart:
     def _compute(self, examples: Examples, rows: np.ndarray) -> int:
         passes = 0
         for wanted in list_wanted(self.config, self.recipe):
-            backbone = _load_backbone(self.config, wanted.weights)
+            backbone = _load_backbone(self.config, wanted.weights, _get_time(wanted.weights))
             features = Features(
                 examples, backbone, wanted.recipe, self.config.seed, self.folder, _ignore_progress, self.config.tune
             )
@@ -181,13 +181,18 @@ def _ignore_progress(*_: int) -> None:
     """The parts are counted, not the passes."""
 
 
-@functools.lru_cache(maxsize=1)  # a worker keeps it from part to part
-def _load_examples(config: Config) -> Examples:
+@functools.lru_cache(maxsize=1)  # a worker keeps it from part to part, and reads one again that has changed since
+def _load_examples(config: Config, fingerprint: str) -> Examples:
     return load_training_set(config)
 
 
 @functools.lru_cache(maxsize=2)  # the run's own and the untrained one
-def _load_backbone(config: Config, weights: str) -> Backbone:
+def _load_backbone(config: Config, weights: str, changed_at: int) -> Backbone:
     # Else each worker of a machine would take all cores.
     workers = configure_devices(dataclasses.replace(config, threads=dask_worker_threads() or config.threads))
     return Backbone.load(weights, config.seed, config.precision, workers)
+
+
+def _get_time(weights: str) -> int:
+    """When a file of weights was last written, in ns; 0 for weights that are no file."""
+    return Path(weights).stat().st_mtime_ns if Path(weights).is_file() else 0

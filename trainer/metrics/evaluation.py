@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn import metrics as sklearn_metrics
 
+from trainer.metrics.bootstrap import number_patients
 from trainer.metrics.one_vs_rest import (
     Ratio,
     compute_auroc,
@@ -83,6 +84,9 @@ def compute_metrics(
     if not np.isfinite(probabilities).all():
         raise ValueError("probabilities hold NaN or infinity: the model did not give one for every image.")
     truth, count = one_hot(labels, len(class_names)), len(class_names)
+    # Those of the positive class first: `verdict` has no others, and is to draw the same patients.
+    scores = [*probabilities[..., 0], labels, *np.moveaxis(probabilities[..., 1:], 1, -1).reshape(-1, len(labels))]
+    patients = number_patients(patients, np.stack(scores, axis=1))
     aurocs = compute_aurocs(truth, probabilities, patients)
     most_probable = probabilities.argmax(-1)
     matrices = [count_decisions(labels, repeat, count) for repeat in most_probable]

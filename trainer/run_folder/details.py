@@ -86,6 +86,8 @@ def save_external(run: Run, validation: ExternalValidation) -> Path:
     """Writes an external validation into the run's folder, over an older one of that name, and returns its folder."""
     folder = run.path / file_names.EXTERNAL / validation.name
     folder.mkdir(parents=True, exist_ok=True)
+    # Written last: a validation without it is not there, so that a killed command leaves no mixture of two.
+    (folder / file_names.METRICS).unlink(missing_ok=True)
     write_rows(folder / file_names.PREDICTIONS, Prediction, validation.predictions)
     write_result(folder / file_names.METRICS, validation.metrics)
     return folder

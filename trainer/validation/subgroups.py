@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from covid_tfds.examples import Examples
+from trainer.metrics.bootstrap import number_patients
 from trainer.metrics.one_vs_rest import compute_auroc, count_patients, estimate_ratios, list_ratios
 from trainer.run_folder.dataset_card import UNKNOWN
 from trainer.run_folder.decision_results import DecisionRates, Subgroup
@@ -47,8 +48,8 @@ def _sort_values(values: np.ndarray) -> list[str]:
 
 def _measure(examples: Examples, predicted: OutOfFold, among: np.ndarray) -> Subgroup:
     """The metrics of the positive class against the rest among some images, bool [n]."""
-    is_positive, patients = examples.is_positive[among], examples.groups[among]
-    probabilities = predicted.probabilities[:, among]
+    is_positive, probabilities = examples.is_positive[among], predicted.probabilities[:, among]
+    patients = number_patients(examples.groups[among], np.stack([*probabilities[..., 0], ~is_positive], axis=1))
     decisions = decide(probabilities, predicted.thresholds[:, among]), probabilities.argmax(-1)
     rates = []
     for decided in decisions:

@@ -66,7 +66,8 @@ def compare_with_controls(
         seed: Of the permuted labels.
     """
     level = choose_cue_level(controls)
-    model = measure_separation(is_positive, patients, model_scores)
+    drawn = bootstrap.number_patients(patients, np.stack([*model_scores, ~is_positive], axis=1))
+    model = measure_separation(is_positive, drawn, model_scores)
     results, patient_facts = {}, None
     # One thread: these problems are so small that two BLAS pools waiting for each other are 20 times slower.
     with threadpool_limits(1), progress.Line(len(controls), "shortcut controls", "control") as line:
@@ -76,15 +77,15 @@ def compare_with_controls(
                 results[control.name] = ControlResult(control.sees_lungs, control.what, auroc)
             else:
                 scores = score_out_of_fold(control.inputs, is_positive, folds)
-                own = measure_separation(is_positive, patients, scores)
-                results[control.name] = compare_with_model(control, own, model, is_positive, patients, level)
+                own = measure_separation(is_positive, drawn, scores)
+                results[control.name] = compare_with_model(control, own, model, is_positive, drawn, level)
                 if control.name == PATIENT_FACTS:
                     # Late fusion: the sum of log-odds is right for cues that are independent within a class, and
                     # nothing more has to be trained.
-                    both = measure_separation(is_positive, patients, scores + logit(np.clip(model_scores, *CERTAIN)))
+                    both = measure_separation(is_positive, drawn, scores + logit(np.clip(model_scores, *CERTAIN)))
                     patient_facts = compare_facts(own, model, both)
             line.advance()
-    shortcuts = decide(model.auroc, results, len(np.unique(patients)))
+    shortcuts = decide(model.auroc, results, drawn.max() + 1)
     return dataclasses.replace(shortcuts, patient_facts=patient_facts)
 
 

@@ -65,10 +65,10 @@ def test_argparse_keeps_its_own_exit_code(capsys):
 
 @pytest.mark.parametrize("number", cli.SIGNALS)
 def test_a_signal_ends_the_work_with_the_stopped_message(number, capsys):
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     assert run(lambda options: signal.raise_signal(number)) == 128 + number
     assert capsys.readouterr().err == "\nstopped with ['options']\n"
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(number) == before
 
 
 def test_an_interrupt_with_a_message_prints_that_one(capsys):
@@ -82,14 +82,16 @@ def test_an_interrupt_while_argv_is_parsed_needs_no_options(capsys):
     assert capsys.readouterr().err.strip()
 
 
-def test_a_signal_handler_of_the_process_stays():
+@pytest.mark.parametrize("number", cli.SIGNALS[1:])
+def test_a_signal_handler_of_the_process_stays(number):
+    """As `nohup` sets one."""
     came = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    before = signal.signal(number, lambda it, _: came.append(it))
     try:
-        assert run(lambda options: signal.raise_signal(signal.SIGTERM)) == 0
+        assert run(lambda options: signal.raise_signal(number)) == 0
     finally:
-        signal.signal(signal.SIGTERM, before)
-    assert came == [signal.SIGTERM]
+        signal.signal(number, before)
+    assert came == [number]
 
 
 PRINTER = """
@@ -166,12 +168,13 @@ def test_a_missing_package_is_one_line(capsys):
 def test_a_wrong_flag_is_one_line(capsys):
     parser = cli.Parser(prog="python -m test")
     parser.add_argument("--config", choices=("a", "b"))
-    for argv in (["--config", "c"], ["--conf", "a"], ["x"]):
+    for argv in (["--config", "c"], ["--conf", "a"], ["x"], ["\x1b[31m\n\udce9"]):
         with pytest.raises(SystemExit) as end:
             cli.run_command(argv, parser.parse_args, print, str)
         assert end.value.code == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("error: ")
+        assert line.isprintable()
         assert "python -m test --help" in line
 
 

@@ -71,14 +71,14 @@ def test_is_a_quarter_of_the_size(exported):
 
 
 def test_is_close_on_every_image_of_the_run(run, exported):
-    """Measured 0.033, images of the calibration included; with weights rounded carelessly it is 0.1 to 0.5."""
+    """Measured 0.0332 on one of the images that it was not calibrated on; rounded carelessly, it is 0.1 to 0.5."""
     predictors = [Predictor(exported / name) for name in (ONNX, ONNX_INT8)]
     differences = []
     for image in read_run_images(run, run.predictions):
         pixels = decode_raster(image.encoded)
         float_p, int8_p = (predictor.predict(pixels).probabilities["covid"] for predictor in predictors)
         differences.append(abs(float_p - int8_p))
-    assert max(differences) <= 0.05
+    assert max(differences) <= 0.035
 
 
 def test_the_mean_of_each_channel_is_corrected(run, exported):

@@ -11,7 +11,7 @@ import pytest
 
 from covid_tfds.common.files import read_json, to_json
 from export import __main__, exporting
-from export.file_names import MODEL_JSON, ONNX, PARITY, SAVED_MODEL
+from export.file_names import MODEL_JSON, ONNX, ONNX_INT8, PARITY, SAVED_MODEL
 from export.graph import onnx_graph, saved_model
 from export.graph.metadata import collect_metadata, write_model_json
 from export.graph.network import Network
@@ -19,6 +19,7 @@ from export.parity import check
 from export.parity.drawn_images import draw_images
 from export.parity.reference import Reference
 from export.parity.stages import INT8_STAGES, STAGES, Stage
+from export.run_images import choose_calibration_rows, read_run_images
 from export.runtime.predictor import Predictor
 from tests.fakes import graph_mutations as mutations
 from trainer.run_folder import file_names
@@ -59,10 +60,10 @@ def failed(reference, broken, info):
     return find
 
 
-def mutate(folder, mutation) -> None:
-    model = onnx.load(folder / ONNX)
+def mutate(folder, mutation, name=ONNX) -> None:
+    model = onnx.load(folder / name)
     mutation(model)
-    onnx.save(model, folder / ONNX)
+    onnx.save(model, folder / name)
 
 
 def test_the_runs_probabilities_are_not_saturated(trained_run):
@@ -90,8 +91,8 @@ def test_agreement_is_far_tighter_than_the_tolerances(exported):
     found = {stage["stage"]: stage["difference"] for stage in read_json(exported / PARITY)["stages"]}
     assert found["resized"] == 0
     assert found["decoders"] == 0
-    assert found["file"] < 4e-6
-    assert found["training"] < 4e-6
+    assert found["file"] < 3e-6  # measured 2.1e-6, of a probability that the head magnifies
+    assert found["training"] < 3e-6  # 1.8e-6
     assert found["heatmap"] < 1e-4
 
 
@@ -114,6 +115,44 @@ def test_a_fault_in_the_graph_fails(failed, broken, mutation, stage):
     found = failed()
     assert found[0] == stage
     assert {"onnx", "log_odds", "file"} <= set(found)
+
+
+@pytest.fixture
+def failed_with_int8(trained_run, exported, reference, broken, info):
+    """Finds the stages that fail where int8 is compared, too: on the images that it was not calibrated on."""
+    run = load(trained_run)
+    calibrated_on = {row.image_id for row in choose_calibration_rows(run)}
+    own = read_run_images(run, [row for row in run.predictions if row.image_id not in calibrated_on])
+    shutil.copy(exported / ONNX_INT8, broken)
+
+    def find() -> set[str]:
+        write_model_json(broken, info, {ONNX: 1e-5, ONNX_INT8: 0.03})
+        found = check.check_parity(reference, broken, own + IMAGES, info).stages
+        return {name for name, stage in found.items() if not stage.passed}
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("mutation", "stage"),
+    [
+        (mutations.raise_positive_logit, "int8_shift"),
+        (mutations.transpose_heatmap, "int8_heatmaps"),
+        (mutations.resize_by("linear", "asymmetric"), "int8_resized"),
+        (mutations.spoil_third_image, "int8_batch"),
+    ],
+    ids=["logit", "heat-map", "resize", "third-image"],
+)
+def test_a_fault_in_the_int8_graph_fails_its_own_stages(failed_with_int8, broken, mutation, stage):
+    mutate(broken, mutation, ONNX_INT8)
+    found = failed_with_int8()
+    assert stage in found
+    assert found <= {one.stage for one in INT8_STAGES}
+
+
+def test_int8_as_exported_fails_no_stage_that_these_faults_fail(failed_with_int8):
+    """One of its ten other images is off by 0.033 in probability: this run's int8 would be left out, too."""
+    assert failed_with_int8() <= {"int8"}
 
 
 def test_lost_training_images_fail(failed, broken):

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.runtime.metadata_schema import FIELDS
 from export.runtime.model_info import ModelInfo
+from tests.fakes.properties import check_property, in_two_sizes
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -35,9 +35,8 @@ def test_every_field_has_its_rule():
     assert set(FIELDS) == {field.name for field in dataclasses.fields(ModelInfo)}
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(name=st.sampled_from(sorted(FIELDS)), value=ANY_JSON)
-def test_any_json_in_any_field_is_one_line_or_read_as_it_is(name, value):
+def check_field(case):
+    name, value = case
     refused = ""
     try:
         info = ModelInfo.from_metadata(as_texts(RIGHT | {name: value}))
@@ -52,17 +51,24 @@ def test_any_json_in_any_field_is_one_line_or_read_as_it_is(name, value):
     assert info.decide([0.5, 0.5]) in info.labels
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(text=st.text(max_size=200))
-def test_any_text_is_one_line(text):
+@in_two_sizes
+def test_any_json_in_any_field_is_one_line_or_read_as_it_is(examples):
+    check_property(examples, st.tuples(st.sampled_from(sorted(FIELDS)), ANY_JSON), check_field)
+
+
+def check_text(text):
     with pytest.raises(ValueError, match=r"labels|JSON|positive") as caught:
         ModelInfo.from_metadata(as_texts(RIGHT) | {"labels": text})
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(labels=NAMES, threshold=st.floats(0, 1), seed=st.integers(0, 99))
-def test_right_metadata_give_right_decisions(labels, threshold, seed):
+@in_two_sizes
+def test_any_text_is_one_line(examples):
+    check_property(examples, st.text(max_size=200), check_text)
+
+
+def check_decisions(case):
+    labels, threshold, seed = case
     info = ModelInfo.from_metadata(
         as_texts(RIGHT | {"labels": labels, "positive_class": labels[0], "threshold": threshold})
     )
@@ -71,6 +77,11 @@ def test_right_metadata_give_right_decisions(labels, threshold, seed):
     others = labels[1 + int(np.argmax(p[1:]))]
     assert info.decide_argmax(p) == best
     assert info.decide(p) == (labels[0] if p[0] >= threshold else others)
+
+
+@in_two_sizes
+def test_right_metadata_give_right_decisions(examples):
+    check_property(examples, st.tuples(NAMES, st.floats(0, 1), st.integers(0, 99)), check_decisions)
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), math.inf, math.nan])
