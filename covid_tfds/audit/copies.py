@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from covid_tfds.audit.near_duplicates import find_pairs, fingerprint
 from covid_tfds.audit.pixels import to_grey
@@ -14,10 +15,11 @@ from covid_tfds.imaging.limits import ImageError
 def find_copies(own: Examples, others: Examples) -> np.ndarray:
     """Returns bool [len(others)]: True for images that show a radiograph which is in `own`, too.
 
-    Images that can't be decoded are no copies. Takes about 0.1 s an image of both.
+    Images that can't be decoded are no copies. Takes about 0.01 s an image of both.
     """
     hashes, rows = [], []
-    with progress.Line(len(own) + len(others), "near-duplicates", "image") as line:
+    # One thread: products this small would wait for each other's.
+    with threadpool_limits(1), progress.Line(len(own) + len(others), "near-duplicates", "image") as line:
         for examples, first in ((own, -len(own)), (others, 0)):
             for row, encoded in enumerate(examples.read(np.arange(len(examples))), start=first):
                 line.advance()

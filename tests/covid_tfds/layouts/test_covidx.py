@@ -44,5 +44,5 @@ def test_an_image_with_two_labels(covidx):
     (covidx / "test_COVIDx9A.txt").write_text(
         "p4 c.png positive ricord\np5 d.png negative rsna\np5 d.png positive rsna\n"
     )
-    with pytest.raises(UsageError, match=r"test/d\.png is 'negative' and 'positive'"):
+    with pytest.raises(UsageError, match=r"test/d\.png has two labels, 'negative' and 'positive'"):
         read(covidx)
