@@ -116,9 +116,10 @@ def add_dataset_flags(parser: argparse.ArgumentParser, required: bool = False) -
         parser: The command's parser.
         required: Whether --config or --dataset must be given.
     """
-    which = parser.add_mutually_exclusive_group(required=required)
+    dataset = parser.add_argument_group("dataset")
+    which = dataset.add_mutually_exclusive_group(required=required)
     for field in dataclasses.fields(DatasetRequest):
-        group = which if field.name in ("config", "dataset") else parser
+        group = which if field.name in ("config", "dataset") else dataset
         # Where one of the two must be given, --config has no default.
         changes = {"help": "builder config of covid_tfds"} if required and field.name == "config" else {}
         add_flag(group, field, **changes)

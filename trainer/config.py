@@ -26,6 +26,24 @@ FINE_TUNED = ("block5",)
 STRATEGIES = ("mirrored", "multiworker")
 SEARCHED = ("recipe", "epochs", "learning_rate", "class_weights")  # chosen by --tune, so they can't be given with it
 
+# The flags as --help shows them.
+GROUPS = {
+    "model": (
+        "weights",
+        "recipe",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "class_weights",
+        "target_sensitivity",
+        "seed",
+    ),
+    "search": ("tune", "trials", "folds", "tuner"),
+    "fine-tuning": ("fine_tune", "strategy"),
+    "computing": ("precision", "threads", "device"),
+    "run": ("output", "demo", "profile", "verbose"),
+}
+
 
 @dataclass(frozen=True)
 class Config:
@@ -149,7 +167,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add_dataset_flags(result)
-    add_flags(result, Config)
+    for title, names in GROUPS.items():
+        add_flags(result.add_argument_group(title), Config, names)
     return result
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from covid_tfds.common import cli, logs
 from covid_tfds.common.errors import INTENDED_USE
-from covid_tfds.common.flags import add_flag, from_namespace
+from covid_tfds.common.flags import add_flags, from_namespace
 from covid_tfds.common.parts import add_scheduler_flags
 from covid_tfds.examples import DatasetRequest, add_dataset_flags
 from trainer import config
@@ -53,9 +53,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_dataset_flags(result)
-    for field in dataclasses.fields(config.Config):
-        if field.name in OF_FEATURES:
-            add_flag(result, field)
+    add_flags(result, config.Config, OF_FEATURES)
     result.add_argument(
         "--features", type=Path, metavar="DIR", help="feature cache (default: the trainer's, in ~/.cache)"
     )

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -33,10 +34,16 @@ def flag(default: Any, help_text: str, **options: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": help_text, **options})
 
 
-def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
-    """Adds one flag for each field of a dataclass that `flag` made."""
+def add_flags(parser: argparse._ActionsContainer, config_class: type, names: Collection[str] | None = None) -> None:
+    """Adds one flag for each field of a dataclass that `flag` made.
+
+    Args:
+        parser: A parser or a group of it.
+        config_class: The dataclass.
+        names: The fields to take; None for all.
+    """
     for field in dataclasses.fields(config_class):
-        if "help" in field.metadata:
+        if "help" in field.metadata and (names is None or field.name in names):
             add_flag(parser, field)
 
 

@@ -16,6 +16,11 @@ def test_flags_fill_the_config():
     assert (wanted.data.config, wanted.epochs, wanted.seed, wanted.weights) == ("phantom", 3, 7, "random")
 
 
+def test_every_field_is_a_flag_in_one_group():
+    grouped = [name for names in config.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(field.name for field in dataclasses.fields(config.Config) if field.name != "data")
+
+
 def test_demo_is_phantom_with_random_weights():
     wanted = config.from_argv(["--demo"])
     assert (wanted.data.config, wanted.weights) == ("phantom", "random")
