@@ -1,7 +1,8 @@
 """Write the int8 model: a quarter of the size, about three times as fast, probabilities within 0.03.
 
-Static quantization, weights per channel, as QuantizeLinear and DequantizeLinear around float operators, which every
-runtime reads. Resize, scaling and head stay in float: they take hardly any time, and precision matters most there.
+Static quantization, weights per channel, as QuantizeLinear and DequantizeLinear around float operators, which most
+runtimes read (export/README.md lists them). Resize, scaling and head stay in float: they take hardly any time, and
+precision matters most there.
 """
 
 from __future__ import annotations

@@ -145,4 +145,6 @@ def _estimate(value: float, n: int, limits: tuple[float, float], draws: np.ndarr
     if draws is not None:
         drawn_low, drawn_high = np.quantile(draws[np.isfinite(draws)], (0.025, 0.975))
         low, high = min(low, drawn_low), max(high, drawn_high)
-    return Estimate(value, (float(min(low, value)), float(max(high, value))), n)
+    # An average precision is a sum that rounding can take to 1.0000000000000002.
+    value, low, high = (float(np.clip(part, 0, 1)) for part in (value, min(low, value), max(high, value)))
+    return Estimate(value, (low, high), n)

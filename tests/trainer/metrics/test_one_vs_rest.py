@@ -73,6 +73,12 @@ def test_pr_auc_and_brier_are_scikit_learns():
         assert 0 <= low < estimate.value < high <= 1
 
 
+def test_rounding_takes_no_metric_above_1():
+    """scikit-learn's average precision of these is 1.0000000000000002."""
+    pr_auc = evaluate(np.full(20, True), np.arange(20) / 20, 0.5).pr_auc
+    assert (pr_auc.value, pr_auc.ci95[1]) == (1, 1)
+
+
 def test_ten_certain_and_right_predictions_do_not_show_a_brier_score_of_0():
     is_positive = np.arange(10) < 5
     brier = evaluate(is_positive, is_positive.astype(float), 0.5).brier
