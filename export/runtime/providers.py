@@ -137,11 +137,12 @@ def _find_fault(session: onnxruntime.InferenceSession, golden: _Golden) -> str |
             return str(error)
         for (name, right), answer in zip(expected.items(), answers, strict=True):
             if answer[0].shape != right.shape:
-                return f"its {name} has the shape {answer[0].shape} on {file}, expected {right.shape}"
+                return f"it gives {name} of the shape {answer[0].shape} on golden/{file}, expected {right.shape}"
             scale = max(float(right.max()), LEAST_HEAT) if name == "heatmap" else 1.0
             difference, tolerance = float(np.abs(answer[0] - right).max()) / scale, golden.tolerances[name]
             if not difference <= tolerance:  # NaN, too
-                return f"its {name} differs by {difference:.2g} on golden/{file}, more than the tolerance {tolerance:g}"
+                what = f"{difference:.2g} in {name} on golden/{file}"
+                return f"it differs by {what}, more than the tolerance {tolerance:g}"
     return None
 
 
