@@ -17,7 +17,7 @@ class Scale:
     Attributes:
         repetitions: How often each command is run. The commands take turns, so that a slow minute of the machine
             slows down all of them.
-        epochs: Epochs of a training.
+        epochs: Epochs of the tutorial; trainings take the default number.
         trials: Trials of a search.
         folds: Folds of a search.
         searches: How often the search is run.
@@ -63,8 +63,6 @@ class Bench:
 
     def train(self, *flags: str, cache: Path | None = None) -> processes.Measurement:
         """Runs a whole training process into a new run folder."""
-        if "--tune" not in flags:
-            flags = (*flags, "--epochs", str(self.scale.epochs))
         return self.run("trainer", *self.dataset, *flags, "--output", str(self.new_output()), cache=cache)
 
     def run_kernel(self, name: str, images: int, repetitions: int = 1, cache: Path | None = None) -> tuple[dict, float]:

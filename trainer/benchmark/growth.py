@@ -49,7 +49,7 @@ def measure_growth(bench: Bench) -> Growth:
     peaks = {}
     for size in sorted({min(sizes), max(sizes)}):
         flags = ["--config", "phantom", "--num_examples", str(size), "--weights", "random"]
-        flags += ["--data_dir", str(bench.folder / f"growth{size}"), "--epochs", str(bench.scale.epochs)]
+        flags += ["--data_dir", str(bench.folder / f"growth{size}")]
         peaks[size] = bench.run("trainer", *flags, "--output", str(bench.new_output()), cache=caches[size]).mebibytes
     return Growth(
         seconds={size: phases for size, (phases, _) in measured.items()},
