@@ -13,7 +13,8 @@ from trainer.run_folder import file_names
 def measure_prediction(bench: Bench, run_folder: Path) -> list[Row]:
     """Returns the rows of a run folder with its export.
 
-    They are per image, so that start-up counts only in the first and the last one. `export.predict` takes as long for each image, so its time for as many images as `export.bulk` has is calculated.
+    They are per image, so that start-up counts only in the first and the last one. `export.predict` takes as long for
+    each image, so its time for as many images as `export.bulk` has is calculated.
     """
     onnx, int8 = (str(run_folder / "export" / name) for name in ("model.onnx", "model.int8.onnx"))
     ways = {
