@@ -39,6 +39,12 @@ def manual_dir() -> Path:
     return _get_path("COVID_TFDS_MANUAL_DIR", "no real radiographs to test on")
 
 
+@pytest.fixture(scope="session")
+def other_views() -> Path:
+    """The folder with lateral views and CT slices and their list.csv, as `trainer.benchmark.typicality` reads it."""
+    return _get_path("COVID_TFDS_OTHER_VIEWS", "no lateral views and CT slices to test on")
+
+
 def _get_path(variable: str, lack: str) -> Path:
     """What an environment variable names; the test is skipped where it is not set."""
     if not (given := os.environ.get(variable)):

@@ -25,7 +25,7 @@ OUTPUTS = {
     "probabilities": "float32 [batch, K], one column a label",
     "heatmap": "float32 [batch, h, w] >= 0, Grad-CAM of the positive class, in units of its logit",
     "typicality": "float32 [batch] in (0, 1], how usual the distance is among the training images, a p-value",
-    "distance": "float32 [batch] in [0, 1], mean cosine distance to the 3 nearest training images",
+    "distance": "float32 [batch] in [0, 1], mean distance to the 3 nearest training images",
 }
 
 

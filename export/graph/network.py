@@ -98,5 +98,5 @@ class Network:
         heat = heatmap.compute_heatmap(feature_map, self.head, activations)
         outputs = {"probabilities": activations["probabilities"], "heatmap": heat}
         if self.training_images is not None:
-            outputs |= measure_typicality(feature_map, self.training_images)
+            outputs |= measure_typicality(feature_map, image, self.training_images)
         return outputs

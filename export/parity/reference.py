@@ -16,6 +16,7 @@ import tensorflow as tf
 from export.graph import heatmap
 from export.graph.network import Network
 from export.parity.stages import STAGE_TOLERANCES
+from trainer.run_folder.typicality import join_features
 
 SMALLEST_HEAT = 1e-12  # never divide by less
 TINY = 1e-35  # near the smallest float32: engines may round less to 0
@@ -63,20 +64,21 @@ class Reference:
         resized = np.concatenate([self.network.resize(image[None].astype(np.float32)) for image in images])
         probabilities, cams, quarters = (tensor.numpy() for tensor in self._forward(resized))
         cams = cams * self._readable
-        rows = zip(resized, probabilities, cams, self._measure_typicality(quarters), strict=True)
+        typicality = self._measure_typicality(join_features(quarters, resized.mean(-1)))
+        rows = zip(resized, probabilities, cams, typicality, strict=True)
         return [
             ReferenceAnswer(image, p, np.maximum(cam, 0), float(np.abs(cam).max()), *typical)
             for image, p, cam, typical in rows
         ]
 
-    def _measure_typicality(self, quarters: np.ndarray) -> list[tuple]:
+    def _measure_typicality(self, vectors: np.ndarray) -> list[tuple]:
         """Distance and range of the typicality of each image; nothing where the training images are left out."""
         training_images = self.network.training_images
         if training_images is None:
-            return [()] * len(quarters)
+            return [()] * len(vectors)
         tolerance = STAGE_TOLERANCES["distance"]
-        distance, least = training_images.measure(quarters, slack=tolerance)
-        _, largest = training_images.measure(quarters, slack=-tolerance)
+        distance, least = training_images.measure(vectors, slack=tolerance)
+        _, largest = training_images.measure(vectors, slack=-tolerance)
         return [
             (d, (low, high)) for d, low, high in zip(distance.tolist(), least.tolist(), largest.tolist(), strict=True)
         ]

@@ -204,7 +204,7 @@ def _measure_images(
     from covid_tfds.imaging.reader import decode_raster
     from covid_tfds.phantom.changes import CHANGES
 
-    compute = _compile(network)
+    compute = compile_vectors(network)
     with progress.Line(len(radiographs), "radiographs", "image") as line:
         for row, (examples, index) in enumerate(radiographs):
             (encoded,) = examples.read(np.asarray([index]))
@@ -217,27 +217,40 @@ def _measure_images(
         yield Image(kind, -1, compute(pixels))
 
 
-def _compile(network) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Returns a function from pixels, uint8 [height, width, 3], to vectors by name."""
+def compile_vectors(network) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Returns a function from pixels, uint8 [height, width, 3], to vectors by name, "block5_pool average" and so on.
+
+    Args:
+        network: VGG16 or a network with its layer names, a Keras model.
+    """
     import keras
     import tensorflow as tf
 
     from trainer import recipes
     from trainer.models.heads import average_quarters
     from trainer.models.preprocessing import build_preprocessing
+    from trainer.run_folder.typicality import join_features
 
     cuts = keras.Model(network.inputs, {cut: network.get_layer(cut).output for cut in CUTS})
-    prepare = build_preprocessing(recipes.DEFAULT.scaling)
+    resize, scale = build_preprocessing(recipes.DEFAULT.scaling).layers
 
     def forward(image):
-        vectors = {}
-        for cut, maps in cuts(prepare(tf.cast(image, tf.float32)[None]), training=False).items():
-            vectors[f"{cut} average"] = tf.reduce_mean(maps[0], (0, 1))
-            vectors[f"{cut} quarters"] = average_quarters(maps)[0]
+        resized = resize(tf.cast(image, tf.float32)[None])
+        vectors = {"grey": tf.reduce_mean(resized, -1)}
+        for cut, maps in cuts(scale(resized), training=False).items():
+            vectors[f"{cut} average"] = tf.reduce_mean(maps, (1, 2))
+            vectors[f"{cut} quarters"] = average_quarters(maps)
         return vectors
 
     traced = tf.function(forward, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)
-    return lambda pixels: {name: vector.numpy() for name, vector in traced(pixels).items()}
+
+    def compute(pixels: np.ndarray) -> dict[str, np.ndarray]:
+        vectors = {name: vector.numpy() for name, vector in traced(pixels).items()}
+        grey = vectors.pop("grey")
+        joined = {f"{cut} joined": join_features(vectors[f"{cut} quarters"], grey) for cut in CUTS}
+        return {name: vector[0] for name, vector in (vectors | joined).items()}
+
+    return compute
 
 
 def _fit_nearest(vectors: np.ndarray, patients: np.ndarray):
@@ -270,6 +283,7 @@ def _fit_mahalanobis(vectors: np.ndarray, patients: np.ndarray):
 
 
 MEASURES = (
+    *(Measure(f"{cut[:6]} quarters and thumbnail, 3 nearest", f"{cut} joined", _fit_nearest) for cut in CUTS),
     *(Measure(f"{cut[:6]} quarters, 3 nearest", f"{cut} quarters", _fit_nearest) for cut in CUTS),
     *(Measure(f"{cut[:6]} average, 3 nearest", f"{cut} average", _fit_nearest) for cut in CUTS),
     Measure("block5 average, Mahalanobis", "block5_pool average", _fit_mahalanobis),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NearestImage:
-    """The training image nearest to another one: its key, class and licence, and its cosine distance in [0, 1]."""
+    """The training image nearest to another one: its key, class and licence, and its distance in [0, 1]."""
 
     image_id: str
     label: str
@@ -23,7 +23,7 @@ class ImageTypicality:
         image_id: Key of the image in the dataset.
         label: Name of the class.
         license: Licence of the image; empty where none is stated.
-        distance: Mean cosine distance to the 3 nearest training images, in [0, 1].
+        distance: Mean distance to the 3 nearest training images, in [0, 1].
         typicality: Full conformal p-value of the distance, in (0, 1].
         declined: Whether a predictor declines it.
         nearest: The nearest training image.

@@ -17,6 +17,7 @@ from covid_tfds.datasets import load_examples
 from covid_tfds.examples import UNKNOWN, DatasetRequest, Examples
 from covid_tfds.layouts import describe_examples
 from trainer.features import pipelines
+from trainer.features.forward import thumbnails
 from trainer.metrics.evaluation import evaluate
 from trainer.metrics.intervals import exact_interval
 from trainer.models import heads
@@ -27,7 +28,7 @@ from trainer.run_folder.estimate import Estimate
 from trainer.run_folder.predictions import list_predictions
 from trainer.run_folder.results import Declined, External
 from trainer.run_folder.run import Run
-from trainer.run_folder.typicality import is_declined, load_reference
+from trainer.run_folder.typicality import is_declined, join_features, load_reference
 
 BATCH = 8
 
@@ -100,7 +101,7 @@ def _evaluate(run: Run, name: str, examples: Examples, class_of: dict[str, str],
     matched = examples.subset(rows)
     labels = np.asarray([own.index(class_of[other]) for other in names[rows]])
     matched = dataclasses.replace(matched, class_names=own, labels=labels)
-    probabilities, quarters = predict(run, matched)
+    probabilities, vectors = predict(run, matched)
     metrics = External(
         positive_class=run.metrics.positive_class,
         run_id=run.environment.run_id,
@@ -113,7 +114,7 @@ def _evaluate(run: Run, name: str, examples: Examples, class_of: dict[str, str],
         unknown_classes=unknown,
         missing_classes=tuple(name for name in own if name not in class_of.values()),
         test=evaluate(labels, probabilities, run.metrics.threshold, own, matched.known_patients),
-        declined=measure_declined(run, matched, probabilities, quarters),
+        declined=measure_declined(run, matched, probabilities, vectors),
     )
     # A class that stands for another one by its place alone, such as "other" for "normal", keeps its name.
     shown = {other: mine if mine == own[0] or _key(other) == _key(mine) else other for other, mine in class_of.items()}
@@ -123,17 +124,17 @@ def _evaluate(run: Run, name: str, examples: Examples, class_of: dict[str, str],
     return ExternalValidation(name, metrics, rows_of_table)
 
 
-def measure_declined(run: Run, examples: Examples, probabilities: np.ndarray, quarters: np.ndarray) -> Declined:
+def measure_declined(run: Run, examples: Examples, probabilities: np.ndarray, vectors: np.ndarray) -> Declined:
     """Returns how many images an exported model declines, and the metrics of the others.
 
     Args:
         run: The run.
         examples: The images, with the run's classes.
         probabilities: float [n, classes], the run's model's.
-        quarters: float [n, d], the averages of the quarters of their feature maps.
+        vectors: float [n, d], as `join_features` returns them.
     """
     training_images = load_reference(run.path / file_names.REFERENCE)
-    _, typicality = training_images.measure(quarters)
+    _, typicality = training_images.measure(vectors)
     declined = is_declined(typicality, training_images.level)
     share = Estimate(float(declined.mean()), exact_interval(int(declined.sum()), len(declined)), len(declined))
     if declined.all():
@@ -166,14 +167,14 @@ def predict(run: Run, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     """Returns the saved model's probabilities and feature averages of every image. About 0.1 s per image.
 
     Returns:
-        Probabilities, float64 [n, classes], and the averages of the quarters of the feature maps, float64 [n, d].
+        Probabilities, float64 [n, classes], and the vectors of `join_features`, float64 [n, d].
     """
     model = keras_file.load_model(run.model_path)
     prepare, backbone, head = (model.get_layer(name) for name in ("preprocessing", "backbone", "head"))
 
     def trace(images):
         maps = backbone(prepare(images), training=False)
-        return head(maps, training=False), heads.average_quarters(maps)
+        return head(maps, training=False), heads.average_quarters(maps), thumbnails(images)
 
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
     forward = tf.function(trace, input_signature=signature, autograph=False)
@@ -182,5 +183,5 @@ def predict(run: Run, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
         for images in pipelines.eval_pipeline(examples, everyone, BATCH):
             parts.append([values.numpy().astype(np.float64) for values in forward(images)])
             line.advance(len(images))
-    probabilities, quarters = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return probabilities, quarters
+    probabilities, quarters, small = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return probabilities, join_features(quarters, small)

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from covid_tfds.common.files import read_json
 from covid_tfds.datasets import load_examples
 from covid_tfds.examples import DatasetRequest
 from trainer.benchmark import typicality
+from trainer.features.backbone_features import Backbone
+from trainer.run_folder import file_names
+from trainer.run_folder.typicality import load_reference
 
 KINDS = ["inverted", "rotated by 90", "rotated by 180", "half black", "screenshot", "noise", "mirrored"]
 
@@ -24,8 +28,8 @@ def test_noise_and_photographs_are_farther_than_unseen_radiographs(tiny, drawn):
         tiny.network, {"phantom": drawn}, [("lateral", np.zeros((9, 9, 3), np.uint8))]
     )
     found = {(result.measure, result.kind): result for result in results}
-    assert len(found) == len(results) == 5 * (1 + len(KINDS) + 2)
-    name = "block5 quarters, 3 nearest"
+    assert len(found) == len(results) == 7 * (1 + len(KINDS) + 2)
+    name = "block5 quarters and thumbnail, 3 nearest"
     assert (found[name, "noise"].auroc, found[name, "photograph"].images) == (1.0, 2)
     assert found[name, "own test split"].auroc is None
     assert found[name, "own test split"].images == found[name, "mirrored"].images == 4
@@ -56,6 +60,20 @@ def test_other_views_are_read_from_their_list(tmp_path):
     kinds, pixels = zip(*typicality.read_other_views(tmp_path), strict=True)
     assert kinds == ("CT", "lateral")
     assert pixels[0].shape == (6, 8, 3)
+
+
+def test_lateral_views_and_slices_are_farther_than_the_test_split(train_imagenet, imagenet_weights, other_views):
+    """With real weights and real images: of either kind, 0.95 of the pairs are in the right order."""
+    run = train_imagenet("curated")
+    reference = load_reference(run / file_names.REFERENCE)
+    radiographs = [image["distance"] for image in read_json(run / file_names.TYPICALITY)["images"]]
+    compute = typicality.compile_vectors(Backbone.load(str(imagenet_weights), seed=42).network)
+    distances = {"lateral": [], "CT": []}
+    for kind, pixels in typicality.read_other_views(other_views):
+        distance, _ = reference.measure(compute(pixels)["block5_pool joined"][None])
+        distances[kind].append(distance[0])
+    for kind, found in distances.items():
+        assert np.mean(np.asarray(found)[:, None] > radiographs) >= 0.95, kind
 
 
 def test_an_existing_output_is_refused(tmp_path, capsys):

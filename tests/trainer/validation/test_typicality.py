@@ -7,6 +7,7 @@ from PIL import Image
 from tests.fakes.examples import make_examples
 from trainer import recipes
 from trainer.features.backbone_features import Features
+from trainer.run_folder.typicality import join_features
 from trainer.validation import typicality
 
 
@@ -32,7 +33,7 @@ def test_the_reference_holds_unit_vectors_of_the_training_images(features):
     reference = typicality.build_reference(features)
     assert reference.image_id.tolist() == [f"image-{row}" for row in range(8)]
     assert reference.patient[:3].tolist() == [0, 0, 1]
-    assert reference.features.shape == (8, 4 * features.map_shape[-1])
+    assert reference.features.shape == (8, 4 * features.map_shape[-1] + 16 * 16 + 1)
     np.testing.assert_allclose(np.linalg.norm(reference.features.astype(float), axis=1), 1, atol=1e-3)
     assert reference.level == pytest.approx(1 / 8)
 
@@ -52,7 +53,8 @@ def test_noise_is_the_least_typical_test_image(features):
 
 def test_a_training_image_is_its_own_nearest(features):
     reference = typicality.build_reference(features)
-    distances = reference.measure_distances(features.quarters(np.arange(8)))
+    vectors = join_features(features.quarters(np.arange(8)), features.thumbnails(np.arange(8)))
+    distances = reference.measure_distances(vectors)
     assert distances.argmin(1).tolist() == list(range(8))
     assert distances.diagonal().max() < 1e-3
 
@@ -61,7 +63,7 @@ def test_of_many_images_each_patient_gives_one_before_any_gives_two():
     groups = np.repeat([f"p{number}" for number in range(100)], 3)
     rows = typicality.choose_rows(groups, np.arange(300), seed=1)
     counts = np.unique(groups[rows], return_counts=True)[1]
-    assert len(rows) == len(set(rows.tolist())) == 240
+    assert len(rows) == len(set(rows.tolist())) == 216
     assert sorted(set(counts.tolist())) == [2, 3]
     assert rows.tolist() == typicality.choose_rows(groups, np.arange(300), seed=1).tolist()
     assert rows.tolist() != typicality.choose_rows(groups, np.arange(300), seed=2).tolist()
