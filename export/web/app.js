@@ -25,7 +25,8 @@ const ask = (() => {
     else reject(new Error(error));
   };
   worker.onerror = (event) => {
-    for (const [, reject] of open.values()) reject(new Error(event.message || "the worker can't be started"));
+    const reason = "the worker can't be started; does this server's Content-Security-Policy forbid blob: for workers?";
+    for (const [, reject] of open.values()) reject(new Error(event.message || reason));
     open.clear();
   };
   return (action, argument) =>
