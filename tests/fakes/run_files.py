@@ -192,8 +192,8 @@ def subgroups() -> dict[str, dict[str, Subgroup]]:
 
 
 def reference() -> Reference:
-    """Four training images of four patients, with features of eight values."""
-    vectors = np.eye(4, 8) + 1
+    """Four training images of four patients, with the features of two channels."""
+    vectors = np.eye(4, 4 * 2 + 16 * 16 + 1) + 1
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return Reference(unit.astype(np.float16), np.arange(4), np.asarray([f"i{row}" for row in range(4)]))
 

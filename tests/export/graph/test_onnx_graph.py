@@ -17,7 +17,7 @@ from export.runtime.predictor import Predictor
 from trainer.models import heads, preprocessing, vgg16
 from trainer.recipes import Recipe
 from trainer.run_folder import file_names
-from trainer.run_folder.typicality import Reference, load_reference
+from trainer.run_folder.typicality import Reference, join_features, load_reference
 
 INFO = ModelInfo(["covid", "normal"], "covid", 0.5, [0.0, 0.0, 1.0, 1.0], "A test.")
 
@@ -98,9 +98,10 @@ def test_other_recipes_convert_and_agree(recipe, side, read, tmp_path):
         last = head.get_layer("probabilities")
         last.set_weights([weight / abs(odds) for weight in last.get_weights()])
     whole.save(tmp_path / "model.keras")
-    features = np.random.default_rng(6).uniform(size=(6, 4 * backbone.output_shape[-1]))
-    unit = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float16)
-    network = Network.load(tmp_path / "model.keras", Reference(unit, np.arange(6), np.arange(6).astype(str)))
+    random = np.random.default_rng(6)
+    quarters, thumbnails = random.uniform(size=(6, 4 * backbone.output_shape[-1])), random.uniform(0, 255, (6, 16, 16))
+    features = join_features(quarters, thumbnails).astype(np.float16)
+    network = Network.load(tmp_path / "model.keras", Reference(features, np.arange(6), np.arange(6).astype(str)))
     onnx_graph.write_onnx(network, INFO, tmp_path / "model.onnx")
     session = open_session((tmp_path / "model.onnx").read_bytes())
     probabilities, heat, typicality, distance = session.run(network.outputs, {"image": image[None]})
