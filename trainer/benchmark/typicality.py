@@ -257,26 +257,26 @@ def _fit_nearest(vectors: np.ndarray, patients: np.ndarray):
     """Cosine distance to the 3 nearest, with the full conformal p-value of `trainer.run_folder.typicality`."""
     from trainer.run_folder.typicality import Reference
 
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    reference = Reference(unit.astype(np.float16), patients, np.arange(len(unit)).astype(str))
-    return reference.level, reference.measure
+    reference = Reference(_make_unit(vectors).astype(np.float16), patients, np.arange(len(vectors)).astype(str))
+    return reference.level, lambda vectors: reference.measure(_make_unit(vectors))
+
+
+def _make_unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def _fit_mahalanobis(vectors: np.ndarray, patients: np.ndarray):
     """Mahalanobis distance with Ledoit and Wolf's covariance; its p-value leaves the patient's own images out."""
     from sklearn.covariance import LedoitWolf
 
-    def unit(vectors):
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
     own = np.empty(len(vectors))
     for patient in np.unique(patients):
         left_out = patients == patient
-        own[left_out] = LedoitWolf().fit(unit(vectors[~left_out])).mahalanobis(unit(vectors[left_out]))
-    fitted = LedoitWolf().fit(unit(vectors))
+        own[left_out] = LedoitWolf().fit(_make_unit(vectors[~left_out])).mahalanobis(_make_unit(vectors[left_out]))
+    fitted = LedoitWolf().fit(_make_unit(vectors))
 
     def measure(vectors):
-        distance = fitted.mahalanobis(unit(vectors))
+        distance = fitted.mahalanobis(_make_unit(vectors))
         return distance, (1 + (own >= distance[:, None]).sum(1)) / (1 + len(own))
 
     return max(0.01, 1 / (len(own) + 1)), measure

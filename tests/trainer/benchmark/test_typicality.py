@@ -31,6 +31,7 @@ def test_noise_and_photographs_are_farther_than_unseen_radiographs(tiny, drawn):
     assert len(found) == len(results) == 7 * (1 + len(KINDS) + 2)
     name = "block5 quarters and thumbnail, 3 nearest"
     assert (found[name, "noise"].auroc, found[name, "photograph"].images) == (1.0, 2)
+    assert all(result.auroc > 0.5 for result in results if result.kind == "noise")
     assert found[name, "own test split"].auroc is None
     assert found[name, "own test split"].images == found[name, "mirrored"].images == 4
     lines = typicality.tabulate(results).splitlines()
