@@ -25,7 +25,8 @@ def describe_images(examples: Examples) -> tuple[pd.DataFrame, dict[tuple[int, i
         `patient_id`, `label`, `split`, `sha256` and the facts of `examples`; `problem` (why an image can't be decoded,
         else ""); `format` and `channels` (text, "" unknown); `width` and `height` (pixels, NaN unknown).
     """
-    facts, decoded = [], []
+    facts: list[dict] = []
+    decoded: list[int] = []
     fingerprints = np.empty((len(examples), *near_duplicates.SHAPE), np.uint8)  # 72 kB an image
     # One thread: products this small would wait for each other's.
     with threadpool_limits(1), progress.Line(len(examples), "images", "image") as line:

@@ -112,9 +112,10 @@ class PredictPart:
             prepared = map_in_order(readers, prepare, self.images.images(), 2 * self.batch_size)
             while batch := [*itertools.islice(prepared, self.batch_size)]:
                 unreadable += [(name, why) for name, why, resized in batch if resized is None]
-                readable = [image for image in batch if image[-1] is not None]
-                answers = model.predict(np.stack([resized for *_, resized in readable])) if readable else []
-                for (name, warnings, _), answer in zip(readable, answers, strict=True):
+                readable = [(name, warnings) for name, warnings, resized in batch if resized is not None]
+                pixels = [resized for *_, resized in batch if resized is not None]
+                answers = model.predict(np.stack(pixels)) if pixels else []
+                for (name, warnings), answer in zip(readable, answers, strict=True):
                     text = name.encode(errors="backslashreplace").decode()  # a name that is not UTF-8
                     values = self._make_row(model.info, answer)
                     rows.append({"image": text, **values, "warnings": warnings, "model_sha256": model.sha256})

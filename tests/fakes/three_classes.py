@@ -45,7 +45,7 @@ def write_layout(images: list[RealImage], splits: dict[str, str], folder: Path, 
 
     Args:
         images: Of `list_images`.
-        splits: "train" or "test" by file name; used by the layouts that state a split.
+        splits: "train" or "test" by file name, for the layouts that state a split.
         folder: To make.
         layout: One of LAYOUTS.
     """
@@ -74,7 +74,7 @@ def write_layout(images: list[RealImage], splits: dict[str, str], folder: Path, 
         writer = csv.writer(file)
         writer.writerow(columns)
         for one in images:
-            writer.writerow([names[one.name], one.patient_id, one.label, splits[one.name]][: len(columns)])
+            writer.writerow([names[one.name], one.patient_id, one.label, splits.get(one.name)][: len(columns)])
     return table if layout == "table" else folder
 
 
