@@ -56,7 +56,7 @@ def measure(model: Path, images: Path, part_size: int, workers: int) -> tuple[st
         command = [sys.executable, "-m", "export.bulk", "--model", str(model), "--input", str(images)]
         command += ["--output", f"{output}/bulk", "--images_per_part", str(part_size), *flags]
         start = time.perf_counter()
-        driver = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        driver = psutil.Popen(command, stdout=subprocess.DEVNULL)
         spent, peak = 0.0, 0
         while driver.poll() is None:
             with contextlib.suppress(psutil.Error):
