@@ -5,8 +5,7 @@ from trainer.benchmark import cluster
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_row_counts_images_and_parts(exported, phantom_folder, workers):
-    row = dict(zip(cluster.HEADER, cluster.measure(exported / ONNX, phantom_folder, 8, workers), strict=True))
+def test_a_row_counts_images_and_parts(exported, phantom_folder):
+    row = dict(zip(cluster.HEADER, cluster.measure(exported / ONNX, phantom_folder, 8, workers=0), strict=True))
     assert (row["images"], row["parts"]) == ("20", "3")
     assert float(row["CPU, s"]) > 0
