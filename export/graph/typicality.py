@@ -48,7 +48,7 @@ def _join_features(feature_map: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     pattern = thumbnail - tf.reduce_mean(thumbnail, axis=1, keepdims=True)
     half = np.float32(np.sqrt(THUMBNAIL_SHARE / 2))
     parts = [
-        np.float32(np.sqrt(1 - THUMBNAIL_SHARE)) * _divide_by_length(quarters, np.finfo(np.float32).tiny),
+        np.float32(np.sqrt(1 - THUMBNAIL_SHARE)) * _divide_by_length(quarters, float(np.finfo(np.float32).tiny)),
         half * _divide_by_length(pattern, FLAT),
         tf.fill((tf.shape(pattern)[0], 1), half),
     ]
