@@ -63,7 +63,7 @@ def test_of_many_images_each_patient_gives_one_before_any_gives_two():
     groups = np.repeat([f"p{number}" for number in range(100)], 3)
     rows = typicality.choose_rows(groups, np.arange(300), seed=1)
     counts = np.unique(groups[rows], return_counts=True)[1]
-    assert len(rows) == len(set(rows.tolist())) == 216
+    assert len(rows) == len(set(rows.tolist())) == 214
     assert sorted(set(counts.tolist())) == [2, 3]
     assert rows.tolist() == typicality.choose_rows(groups, np.arange(300), seed=1).tolist()
     assert rows.tolist() != typicality.choose_rows(groups, np.arange(300), seed=2).tolist()
