@@ -65,10 +65,14 @@ def test_argparse_keeps_its_own_exit_code(capsys):
 
 @pytest.mark.parametrize("number", cli.SIGNALS)
 def test_a_signal_ends_the_work_with_the_stopped_message(number, capsys):
-    before = signal.getsignal(number)
-    assert run(lambda options: signal.raise_signal(number)) == 128 + number
-    assert capsys.readouterr().err == "\nstopped with ['options']\n"
-    assert signal.getsignal(number) == before
+    own = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    before = signal.signal(number, own)  # the tests themselves may run under `nohup`, or in the background
+    try:
+        assert run(lambda options: signal.raise_signal(number)) == 128 + number
+        assert capsys.readouterr().err == "\nstopped with ['options']\n"
+        assert signal.getsignal(number) == own
+    finally:
+        signal.signal(number, before)
 
 
 def test_an_interrupt_with_a_message_prints_that_one(capsys):
