@@ -16,7 +16,7 @@ from trainer.run_folder.typicality import Reference, is_declined, join_features
 from trainer.run_folder.typicality_results import ImageTypicality, NearestImage, Typicality
 
 MOST_IMAGES = 214  # of 2305 features in 16 bits: 1 MB with all else that the typicality adds to a model
-SHOWN = 6  # test images drawn for the report, each beside the nearest training image
+SHOWN = 4  # test images drawn for the report, each beside the nearest training image
 GAP = 6  # pixels between the two
 
 
@@ -112,5 +112,5 @@ def _draw_pairs(examples: Examples, shown: list[tuple[int, int]]) -> Iterator[by
         gap = np.full((len(left), GAP, 3), 255.0)
         buffer = io.BytesIO()
         pair = np.concatenate([left, gap, right], axis=1).round().astype(np.uint8)
-        Image.fromarray(pair).save(buffer, "JPEG", quality=75)
+        Image.fromarray(pair).save(buffer, "JPEG", quality=70)
         yield buffer.getvalue()
