@@ -23,8 +23,8 @@ from trainer import config
 
 EPILOG = """\
 With --scheduler parts of 32 images are tasks of a Dask cluster (`dask scheduler`,
-`dask worker tcp://HOST:8786 --nthreads 1`). There --features, --data_dir, --dataset and a --weights file must be the
-same folders for every worker."""
+`dask worker tcp://HOST:8786 --nthreads 1`), where --threads is the number for each worker, by default 1. There
+--features, --data_dir, --dataset and a --weights file must be the same folders for every worker."""
 STOPPED = "Stopped. What is computed is kept: the same command continues."
 OF_FEATURES = ("weights", "precision", "threads", "device", "recipe", "seed", "tune")
 

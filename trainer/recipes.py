@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from trainer.config import Config
+
 POOLINGS = ("corner", "average", "max", "average_and_max")
 SCALINGS = ("unit", "caffe")
 CUTS = ("block4_pool", "block5_pool")
@@ -128,38 +130,27 @@ def choose_batch_size(training_images: int) -> int:
     return min(1 << (hundredth.bit_length() - 1), LARGEST_BATCH)
 
 
-def named(
-    name: str,
-    training_images: int,
-    *,
-    epochs: int,
-    batch_size: int | None,
-    learning_rate: float,
-    class_weights: bool = False,
-) -> Recipe:
-    """Returns the recipe called `name` ("default" or "tutorial") with the user's numbers.
+def choose_recipe(config: Config, training_images: int) -> Recipe:
+    """Returns the recipe that a config names, with the config's numbers.
+
+    The default recipe augments up to MOST_AUGMENTED training images only.
 
     Args:
-        name: "default" or "tutorial". The default recipe augments up to MOST_AUGMENTED training images only.
+        config: Names the recipe, "default" or "tutorial". Without a batch size `choose_batch_size` gives it.
         training_images: Number of images in the training split.
-        epochs: Passes over the training images.
-        batch_size: Images in a training step; None for `choose_batch_size`.
-        learning_rate: Adam's, at the first step.
-        class_weights: See `Recipe`.
 
     Example:
-        >>> numbers = {"epochs": 10, "batch_size": None, "learning_rate": 1e-3}
-        >>> small, large = named("default", 40, **numbers), named("default", 17_000, **numbers)
+        >>> small, large = choose_recipe(Config(), 40), choose_recipe(Config(), 17_000)
         >>> (small.variants, small.batch_size), (large.variants, large.batch_size)
         ((3, 8), (1, 128))
     """
-    recipe = {"default": DEFAULT, "tutorial": TUTORIAL}[name]
-    if name == "default" and training_images > MOST_AUGMENTED:
+    recipe = {"default": DEFAULT, "tutorial": TUTORIAL}[config.recipe]
+    if recipe is DEFAULT and training_images > MOST_AUGMENTED:
         recipe = dataclasses.replace(recipe, augmentation=AUGMENTATIONS["none"])
     return dataclasses.replace(
         recipe,
-        epochs=epochs,
-        batch_size=batch_size or choose_batch_size(training_images),
-        learning_rate=learning_rate,
-        class_weights=class_weights,
+        epochs=config.epochs,
+        batch_size=config.batch_size or choose_batch_size(training_images),
+        learning_rate=config.learning_rate,
+        class_weights=config.class_weights,
     )

@@ -14,13 +14,13 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.common.new_folder import clear, new_folder
 from covid_tfds.examples import Examples
 from covid_tfds.layouts import describe_examples
-from trainer import recipes
 from trainer.config import Config
 from trainer.features.backbone_features import Backbone, Features, default_folder
 from trainer.features.head_training import build_model, train_head
 from trainer.features.training_set import load_training_set
 from trainer.fine_tuning import fine_tune
 from trainer.models import devices, strategies
+from trainer.recipes import Recipe, choose_recipe
 from trainer.report.terminal import describe_results
 from trainer.report.writing import write_plots, write_report
 from trainer.run_folder import file_names
@@ -113,7 +113,7 @@ def _load(config: Config) -> tuple[Examples, Backbone]:
 
 def _choose_recipe(
     folder: Path, config: Config, examples: Examples, backbone: Backbone
-) -> tuple[recipes.Recipe, SearchSummary | None]:
+) -> tuple[Recipe, SearchSummary | None]:
     """The recipe that the flags name and None or, with --tune, the best recipe of a search and its summary."""
     if config.tune:
         from trainer.tuning import search  # imported late: KerasTuner takes a second
@@ -123,12 +123,4 @@ def _choose_recipe(
         return summary.best.recipe, summary
     if (folder / file_names.TUNER).exists():
         raise UsageError(f"{folder} holds an unfinished search: add --tune to continue it, or remove it.")
-    recipe = recipes.named(
-        config.recipe,
-        len(examples.rows("train")),
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        class_weights=config.class_weights,
-    )
-    return recipe, None
+    return choose_recipe(config, len(examples.rows("train"))), None

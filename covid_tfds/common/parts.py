@@ -32,10 +32,6 @@ CONNECT_SECONDS = 15
 RESUME = "What is done is kept: the same command continues."
 
 
-class UnfitWorkerError(Exception):
-    """A worker has another version of the code or the model, or does not see the shared folder."""
-
-
 @dataclass(frozen=True)
 class PartResult:
     """The result of one part.
@@ -43,13 +39,11 @@ class PartResult:
     Attributes:
         number: Key of the part.
         values: What the part returned; empty when it failed.
-        worker: Host and process id that did it, as "host:pid".
         error: Why the part failed `TRIES` times; None when it did not.
     """
 
     number: int
     values: dict = dataclasses.field(default_factory=dict)
-    worker: str = ""
     error: str | None = None
 
 
@@ -100,16 +94,6 @@ def this_worker() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def dask_worker_threads() -> int | None:
-    """Returns how many parts the Dask worker that runs this process takes at once; None outside a Dask worker."""
-    if "distributed" not in sys.modules:
-        return None
-    try:
-        return sys.modules["distributed"].get_worker().state.nthreads
-    except ValueError:
-        return None
-
-
 @functools.cache
 def code_version() -> str:
     """Returns a SHA-256 over the source files of the three packages, to compare a worker's code with the driver's."""
@@ -121,77 +105,46 @@ def code_version() -> str:
 
 
 def _run_here(part: Callable[[], dict], number: int) -> PartResult:
-    for left in reversed(range(TRIES)):
+    for _ in range(TRIES):
         try:
-            return PartResult(number, part(), this_worker())
+            return PartResult(number, part())
         except UsageError:
             raise
         except Exception as error:
-            if not left:
-                return PartResult(number, worker=this_worker(), error=_in_one_line(error))
-    raise AssertionError
+            reason = _in_one_line(error)
+    return PartResult(number, error=reason)
 
 
 def _run_on_worker(part: Callable[[], dict], number: int, version: str) -> PartResult:
-    """Runs a part on a Dask worker, after a check that the worker has the same code."""
-    if code_version() != version:
-        raise UnfitWorkerError(f"worker {this_worker()} has another version of the packages {', '.join(PACKAGES)}")
+    """Runs a part on a Dask worker; raises UsageError for a worker with other code, another model or other folders."""
     try:
-        return PartResult(number, part(), this_worker())
+        if code_version() != version:
+            raise UsageError(f"has another version of the packages {', '.join(PACKAGES)}")
+        return PartResult(number, part())
     except UsageError as error:
-        raise UnfitWorkerError(f"worker {this_worker()}: {error}") from None
+        raise UsageError(f"worker {this_worker()}: {error}") from None
 
 
 def _run_on_cluster(parts: Mapping[int, Callable[[], dict]], scheduler: str, patience: float) -> Iterator[PartResult]:
-    distributed = _import_distributed()
-    with _connected(distributed, scheduler) as client:
+    try:
+        import distributed
+    except ImportError as error:
+        raise UsageError(f"--scheduler needs Dask ({error}): pip install 'covid-tfds[cluster]'") from error
+    for name in ("distributed", "distributed.client"):  # tracebacks of lost connections would stand between our lines
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        client = distributed.Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--scheduler {scheduler}: no Dask scheduler answers there ({_in_one_line(error)})") from error
+    try:
         _check_packages(client, {__name__, *(type(part).__module__ for part in parts.values())})
         futures = {
             client.submit(_run_on_worker, part, number, code_version(), pure=False, retries=TRIES - 1): number
             for number, part in parts.items()
         }
-        waiting_since = None
-        while futures:
-            for future in [future for future in futures if future.done()]:
-                try:
-                    result = _result(client, future, futures.pop(future))
-                except (distributed.client.CancelledError, OSError) as error:
-                    raise UsageError(f"The scheduler at {scheduler} no longer answers. {RESUME}") from error
-                yield result
-                waiting_since = None
-            lack = _what_is_lacking(client, scheduler)
-            if futures and lack:
-                if waiting_since is None:
-                    waiting_since = time.monotonic()
-                    print(f"Waiting for {lack}, at most {patience:g} s ({len(futures)} parts left)", file=sys.stderr)
-                elif time.monotonic() - waiting_since > patience:
-                    raise UsageError(f"No {lack} for {patience:g} s: {len(futures)} parts are left. {RESUME}")
-            else:
-                waiting_since = None
-            if futures:
-                _wait_a_moment(distributed, client, list(futures))
-
-
-def _import_distributed():
-    try:
-        import distributed
-    except ImportError as error:
-        raise UsageError(f"--scheduler needs Dask ({error}): pip install 'covid-tfds[cluster]'") from error
-    # Its own reports of lost connections, tracebacks among them, would stand between our lines.
-    for name in logging.root.manager.loggerDict:
-        if name.startswith("distributed"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-    return distributed
-
-
-@contextlib.contextmanager
-def _connected(distributed, scheduler: str):
-    try:
-        client = distributed.Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise UsageError(f"--scheduler {scheduler}: no Dask scheduler answers there ({_in_one_line(error)})") from error
-    try:
-        yield client
+        yield from _take_results(distributed, client, futures, patience)
+    except (distributed.client.CancelledError, OSError) as error:
+        raise UsageError(f"The scheduler at {scheduler} no longer answers. {RESUME}") from error
     finally:
         # Closing also cancels what is left; a scheduler that is gone must not hold up the end.
         with contextlib.suppress(Exception):
@@ -206,32 +159,38 @@ def _check_packages(client, modules: set[str]) -> None:
                 raise UsageError(f"worker {worker} lacks the package of {module}. {RESUME}")
 
 
-def _wait_a_moment(distributed, client, futures: list) -> None:
-    """Returns when a future is done, or after POLL_SECONDS."""
-    try:
-        with client.as_current():
-            distributed.wait(futures, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
-    except TimeoutError:
-        pass
-    except distributed.client.CancelledError as error:
-        raise UsageError(f"The scheduler at {client.scheduler.address} no longer answers. {RESUME}") from error
+def _take_results(distributed, client, futures: dict, patience: float) -> Iterator[PartResult]:
+    """Yields the results as they come; raises UsageError after `patience` seconds without a worker or a scheduler."""
+    waiting_since = None
+    while futures:
+        for future in [future for future in futures if future.done()]:
+            yield _take_result(future, futures.pop(future))
+            waiting_since = None
+        lack = _what_is_lacking(client) if futures else ""
+        if not lack:
+            waiting_since = None
+        elif waiting_since is None:
+            waiting_since = time.monotonic()
+            print(f"Waiting for {lack}, at most {patience:g} s ({len(futures)} parts left)", file=sys.stderr)
+        elif time.monotonic() - waiting_since > patience:
+            raise UsageError(f"No {lack} for {patience:g} s: {len(futures)} parts are left. {RESUME}")
+        with contextlib.suppress(distributed.TimeoutError), client.as_current():
+            distributed.wait(list(futures), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
 
 
-def _what_is_lacking(client, scheduler: str) -> str:
+def _take_result(future, number: int) -> PartResult:
+    if future.status != "error":
+        return future.result()  # of a scheduler that is gone: CancelledError
+    error = _in_one_line(future.exception())
+    if isinstance(future.exception(), UsageError):
+        raise UsageError(f"{error}. {RESUME}")
+    return PartResult(number, error=error)
+
+
+def _what_is_lacking(client) -> str:
     if client.status != "running":
-        return f"scheduler at {scheduler}"
-    return "" if client.scheduler_info(n_workers=-1)["workers"] else f"worker of {scheduler}"
-
-
-def _result(client, future, number: int) -> PartResult:
-    if future.status == "finished":
-        return future.result()
-    if future.status in ("cancelled", "lost"):
-        raise UsageError(f"The scheduler at {client.scheduler.address} no longer answers. {RESUME}")
-    error = future.exception()
-    if isinstance(error, UnfitWorkerError):
-        raise UsageError(f"{_in_one_line(error)}. {RESUME}")
-    return PartResult(number, error=_in_one_line(error))
+        return f"scheduler at {client.scheduler.address}"
+    return "" if client.scheduler_info(n_workers=-1)["workers"] else f"worker of {client.scheduler.address}"
 
 
 def _in_one_line(error: object) -> str:

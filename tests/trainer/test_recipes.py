@@ -1,8 +1,9 @@
 from trainer import recipes
+from trainer.config import Config
 
 
 def test_the_tutorial_to_the_letter():
-    recipe = recipes.named("tutorial", 40, epochs=25, batch_size=8, learning_rate=1e-3)
+    recipe = recipes.choose_recipe(Config(recipe="tutorial"), 40)
     assert (recipe.scaling, recipe.pooling, recipe.cut) == ("unit", "corner", "block5_pool")
     assert (recipe.depth, recipe.units, recipe.dropout, recipe.l2, recipe.standardize) == (1, 64, 0.5, 0.0, False)
     assert (recipe.learning_rate, recipe.decay, recipe.epochs, recipe.batch_size) == (1e-3, "inverse_time", 25, 8)
@@ -22,7 +23,7 @@ def test_without_augmentation_there_is_only_the_original():
 
 
 def test_many_training_images_are_not_augmented_by_default():
-    numbers = {"epochs": 25, "batch_size": None, "learning_rate": 1e-3}
-    assert recipes.named("default", recipes.MOST_AUGMENTED, **numbers).variants == 3
-    assert recipes.named("default", recipes.MOST_AUGMENTED + 1, **numbers).variants == 1
-    assert recipes.named("tutorial", recipes.MOST_AUGMENTED + 1, **numbers).variants == 3
+    tutorial = Config(recipe="tutorial")
+    assert recipes.choose_recipe(Config(), recipes.MOST_AUGMENTED).variants == 3
+    assert recipes.choose_recipe(Config(), recipes.MOST_AUGMENTED + 1).variants == 1
+    assert recipes.choose_recipe(tutorial, recipes.MOST_AUGMENTED + 1).variants == 3

@@ -14,16 +14,15 @@ import numpy as np
 
 from covid_tfds.common import progress
 from covid_tfds.common.errors import UsageError
-from covid_tfds.common.parts import dask_worker_threads, run_parts
+from covid_tfds.common.parts import run_parts
 from covid_tfds.examples import Examples
 from covid_tfds.layouts.dicom_facts import PSEUDONYM, secret_file
-from trainer import recipes
 from trainer.config import Config
 from trainer.features import pipelines
 from trainer.features.backbone_features import Backbone, Features, default_folder
 from trainer.features.training_set import MOST_HEAT_MAPS, load_training_set, sample_test
 from trainer.models.devices import configure_devices
-from trainer.recipes import AUGMENTATIONS, SCALINGS, TUTORIAL, Recipe
+from trainer.recipes import AUGMENTATIONS, SCALINGS, TUTORIAL, Recipe, choose_recipe
 
 IMAGES_A_PART = 32
 
@@ -77,8 +76,9 @@ class ExtractPart:
         passes = 0
         for wanted in list_wanted(self.config, self.recipe):
             backbone = _load_backbone(self.config, wanted.weights, _get_time(wanted.weights))
+            # No line of its own: parts are counted, not passes.
             features = Features(
-                examples, backbone, wanted.recipe, self.config.seed, self.folder, _ignore_progress, self.config.tune
+                examples, backbone, wanted.recipe, self.config.seed, self.folder, lambda *_: None, self.config.tune
             )
             passes += features.compute(rows, wanted.variants)
             if wanted.maps:
@@ -108,17 +108,13 @@ def extract_features(config: Config, folder: Path | None, scheduler: str | None,
     except OSError as error:
         raise UsageError(f"--features {folder} can't be made: {error.strerror}.") from error
     examples = load_training_set(config)
-    recipe = recipes.named(
-        config.recipe,
-        len(examples.rows("train")),
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-    )
-    fingerprint = examples.fingerprint
+    recipe = choose_recipe(config, len(examples.rows("train")))
+    if scheduler:  # else each worker of a machine would take all of its cores
+        config = dataclasses.replace(config, threads=config.threads or 1)
+    rows = np.array_split(np.arange(len(examples)), -(-len(examples) // IMAGES_A_PART))
     parts = {
-        number: ExtractPart(config, recipe, fingerprint, folder, tuple(rows.tolist()))
-        for number, rows in enumerate(np.array_split(np.arange(len(examples)), -(-len(examples) // IMAGES_A_PART)))
+        number: ExtractPart(config, recipe, examples.fingerprint, folder, tuple(some.tolist()))
+        for number, some in enumerate(rows)
     }
     passes, undecodable, failed = 0, [], []
     with progress.Line(len(examples), "backbone features", "image") as line:
@@ -177,10 +173,6 @@ def list_wanted(config: Config, recipe: Recipe) -> list[Wanted]:
     return own + untrained
 
 
-def _ignore_progress(*_: int) -> None:
-    """The parts are counted, not the passes."""
-
-
 @functools.lru_cache(maxsize=1)  # a worker keeps it from part to part, and reads one again that has changed since
 def _load_examples(config: Config, fingerprint: str) -> Examples:
     return load_training_set(config)
@@ -188,9 +180,7 @@ def _load_examples(config: Config, fingerprint: str) -> Examples:
 
 @functools.lru_cache(maxsize=2)  # the run's own and the untrained one
 def _load_backbone(config: Config, weights: str, changed_at: int) -> Backbone:
-    # Else each worker of a machine would take all cores.
-    workers = configure_devices(dataclasses.replace(config, threads=dask_worker_threads() or config.threads))
-    return Backbone.load(weights, config.seed, config.precision, workers)
+    return Backbone.load(weights, config.seed, config.precision, configure_devices(config))
 
 
 def _get_time(weights: str) -> int:
