@@ -89,7 +89,7 @@ def _predict_images(options: argparse.Namespace) -> int:
         find_images,
         name_outputs,
     )
-    from export.runtime.model_info import DECLINED, DECLINES_NOTHING
+    from export.runtime.model_info import DECLINED
     from export.runtime.prediction_rows import describe_limits, make_record, predict_row, write_csv_rows
     from export.runtime.predictor import Predictor
 
@@ -143,8 +143,6 @@ def _predict_images(options: argparse.Namespace) -> int:
                     print(f"error: {printable(row.image)}: {row.error}", file=sys.stderr, flush=True)
     if not options.json:
         print(describe_limits(info))
-    if info.declined_at is None:
-        print(DECLINES_NOTHING, file=sys.stderr)
     return 0 if not failed else 2 if failed == len(images) else 1
 
 

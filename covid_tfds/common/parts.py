@@ -75,18 +75,10 @@ def run_parts(
 
 def add_scheduler_flags(parser: argparse.ArgumentParser) -> None:
     """Adds --scheduler and --patience."""
-    parser.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="Dask scheduler that distributes the parts, tcp://HOST:8786 (default: this process alone)",
-    )
-    parser.add_argument(
-        "--patience",
-        type=cli.count,
-        default=300,
-        metavar="SECONDS",
-        help="how long to wait for a worker of --scheduler (default: %(default)s)",
-    )
+    scheduler_help = "Dask scheduler that distributes the parts, tcp://HOST:8786 (default: this process alone)"
+    parser.add_argument("--scheduler", metavar="ADDRESS", help=scheduler_help)
+    patience_help = "how long to wait for a worker of --scheduler (default: %(default)s)"
+    parser.add_argument("--patience", type=cli.count, default=300, metavar="SECONDS", help=patience_help)
 
 
 def this_worker() -> str:

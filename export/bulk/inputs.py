@@ -36,12 +36,11 @@ class FilePart:
 
 @dataclass(frozen=True)
 class DatasetPart:
-    """Examples `first` to `first + count - 1` of one split of a prepared TFDS dataset."""
+    """Examples of a prepared TFDS dataset: `count` of them, `split` is TFDS's name of them, such as "train[0:1000]"."""
 
     dataset: str
     data_dir: str | None
     split: str
-    first: int
     count: int
 
     def __len__(self) -> int:
@@ -53,9 +52,8 @@ class DatasetPart:
 
         from covid_tfds import tf_data
 
-        builder = _open_builder(self.dataset, self.data_dir)
-        examples = builder.as_dataset(
-            split=f"{self.split}[{self.first}:{self.first + self.count}]",
+        examples = _open_builder(self.dataset, self.data_dir).as_dataset(
+            split=self.split,
             decoders={"image": tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(options=tf_data.options(), try_autocache=False, add_tfds_id=True),
         )
@@ -111,15 +109,14 @@ def read(name: str, encoded: bytes | None) -> DecodedImage:
     Raises:
         ImageError: If it can't be read.
     """
-    if encoded is not None:
-        return decode_image(encoded, "")
-    if "://" not in name:
+    if encoded is None and "://" not in name:
         return read_image(name)
-    try:
-        with fsspec.open(name) as file:
-            encoded = file.read(MAX_BYTES + 1)
-    except Exception as error:  # each file system raises kinds of its own
-        raise ImageError(f"can't be opened: {error}") from error
+    if encoded is None:
+        try:
+            with fsspec.open(name) as file:
+                encoded = file.read(MAX_BYTES + 1)
+        except Exception as error:  # each file system raises kinds of its own
+            raise ImageError(f"can't be opened: {error}") from error
     if len(encoded) > MAX_BYTES:
         raise ImageError(f"expected at most {MAX_BYTES >> 20} MB, got more")
     return decode_image(encoded, name)
@@ -139,16 +136,15 @@ def open_file_system(name: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 def _match(pattern: str) -> list[str]:
     file_system, path = open_file_system(pattern)
+    is_local = "://" not in pattern
     try:
-        if "://" not in pattern:
-            return sorted(str(file) for file in file_system.glob(pattern))
-        if file_system.isdir(path):
-            found = [file for file in file_system.find(path) if file.lower().endswith(SUFFIXES)]
-        else:
+        if is_local or not file_system.isdir(path):
             found = file_system.glob(path)
+        else:
+            found = [file for file in file_system.find(path) if file.lower().endswith(SUFFIXES)]
     except Exception as error:  # each file system raises kinds of its own
         raise UsageError(f"--input {pattern}: {' '.join(str(error).split())}") from error
-    return sorted(file_system.unstrip_protocol(file) for file in found)
+    return sorted(file if is_local else file_system.unstrip_protocol(file) for file in found)
 
 
 def _of_files(names: list[str], part_size: int) -> Images:
@@ -163,28 +159,24 @@ def _of_dataset(name: str, data_dir: str | None, part_size: int) -> Images:
         raise UsageError(f"--input {name}: not prepared in {builder.data_dir}. Do it first: tfds build {name}{where}")
     if "image" not in builder.info.features:
         raise UsageError(f"--input {name}: expected a feature 'image', got {', '.join(builder.info.features)}.")
-    splits = sorted(builder.info.splits.items())
-    lengths = {split: list(info.shard_lengths) for split, info in splits}
-    return Images(
-        tuple(
-            DatasetPart(name, data_dir, split, first, min(part_size, info.num_examples - first))
-            for split, info in splits
-            for first in range(0, info.num_examples, part_size)
-        ),
-        hashlib.sha256(json.dumps([builder.info.full_name, lengths]).encode()).hexdigest(),
+    sizes = {split: info.num_examples for split, info in sorted(builder.info.splits.items())}
+    parts = tuple(
+        DatasetPart(name, data_dir, f"{split}[{first}:{last}]", last - first)
+        for split, size in sizes.items()
+        for first in range(0, size, part_size)
+        for last in [min(first + part_size, size)]
     )
+    lengths = {split: list(builder.info.splits[split].shard_lengths) for split in sizes}
+    return Images(parts, hashlib.sha256(json.dumps([builder.info.full_name, lengths]).encode()).hexdigest())
 
 
 def _open_builder(name: str, data_dir: str | None):
-    missing = f"--input {name}: no such file, no folder with images, and no TFDS dataset"
     try:
         import tensorflow_datasets as tfds
 
         import covid_tfds  # noqa: F401  (registers the dataset)
-    except ImportError as error:
-        raise UsageError(f"{missing} without tensorflow_datasets ({error}).") from error
-    try:
+
         return tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"{missing} of that name: {reason}") from error
+    except (ImportError, ValueError) as error:
+        missing = f"--input {name}: no such file, no folder with images, and no TFDS dataset of that name"
+        raise UsageError(f"{missing}: {str(error).strip().splitlines()[0]}") from error

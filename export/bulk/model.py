@@ -12,25 +12,10 @@ import numpy as np
 import onnxruntime
 
 from export.bulk.inputs import open_file_system
-from export.graph.halves import IMAGE, PROBABILITIES, RESIZED, take_part
-from export.runtime.model_file import ModelError, check_answer, check_typicality, open_session, run_session
+from export.graph.halves import IMAGE, RESIZED, take_part
+from export.runtime.model_file import ModelError, open_session, run_session
 from export.runtime.model_info import ModelInfo
-from export.runtime.predictor import TYPICALITY, Predictor
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The model's answer for one image.
-
-    Attributes:
-        probabilities: In the order of the labels, in [0, 1].
-        typicality: In (0, 1]; None for a model without it.
-        distance: In [0, 1]; None for a model without it.
-    """
-
-    probabilities: list[float]
-    typicality: float | None = None
-    distance: float | None = None
+from export.runtime.predictor import Prediction, Predictor, list_outputs, make_predictions
 
 
 @dataclass(frozen=True)
@@ -41,7 +26,7 @@ class BulkModel:
         info: The model's metadata.
         sha256: Of the model file.
         provider: Execution provider of the forward passes.
-        notices: Lines for the user: which other provider than the CPU's is used, or why it is not.
+        notices: Lines for the user, as a `Predictor` has them.
     """
 
     info: ModelInfo
@@ -50,24 +35,19 @@ class BulkModel:
     notices: tuple[str, ...]
     _resize: onnxruntime.InferenceSession
     _classify: onnxruntime.InferenceSession
-    _outputs: list[str]
 
     def resize(self, image: np.ndarray) -> np.ndarray:
         """Returns float32 [side, side, 3] of an image, uint8 [height, width, 3]."""
         return self._resize.run([RESIZED], {IMAGE: image[None]})[0][0]  # in a thread, where no signal comes
 
-    def predict(self, resized: np.ndarray) -> list[Answer]:
-        """Returns the answers to resized images, float32 [batch, side, side, 3].
+    def predict(self, resized: np.ndarray, answer_anyway: bool) -> list[Prediction]:
+        """Returns the predictions, without warnings, of resized images, float32 [batch, side, side, 3].
 
         Raises:
             ModelError: If the model gives no answer.
         """
-        probabilities, *typical = run_session(self._classify, self._outputs, {RESIZED: resized})
-        check_answer(probabilities, None, (len(resized), len(self.info.labels)))
-        if typical:
-            check_typicality(len(resized), *typical)
-        columns = (probabilities.tolist(), *(values.tolist() for values in typical))
-        return [Answer(*values) for values in zip(*columns, strict=True)]
+        answers = run_session(self._classify, list_outputs(self.info), {RESIZED: resized})
+        return make_predictions(self.info, answers, len(resized), answer_anyway)
 
 
 @functools.lru_cache(maxsize=1)  # a worker keeps it from part to part
@@ -89,15 +69,13 @@ def load_model(path: str, threads: int, provider: str) -> BulkModel:
             local.write_bytes(_download(path))
         whole = Predictor(local, provider=provider, threads=threads)
         data = local.read_bytes()
-    outputs = [PROBABILITIES, *([] if whole.info.declined_at is None else TYPICALITY)]
     return BulkModel(
         whole.info,
         hashlib.sha256(data).hexdigest(),
         whole.provider,
         whole.notices,
-        open_session(take_part(data, IMAGE, [RESIZED]), threads=1),
-        open_session(take_part(data, RESIZED, outputs), threads, whole.provider),
-        outputs,
+        open_session(take_part(data, IMAGE, (RESIZED,)), threads=1),
+        open_session(take_part(data, RESIZED, list_outputs(whole.info)), threads, whole.provider),
     )
 
 

@@ -54,13 +54,13 @@ class Output:
         Raises:
             UsageError: If it can't be written.
         """
-        if "://" not in self.folder:
-            with atomic(Path(self.path(*names))) as temporary:
-                temporary.write_bytes(data)
-            return
-        file_system, path = open_file_system(self.path(*names))
         with self._one_line():
-            file_system.pipe_file(path, data)  # object stores show a file when all of it has come
+            if "://" in self.folder:
+                file_system, path = open_file_system(self.path(*names))
+                file_system.pipe_file(path, data)  # object stores show a file when all of it has come
+            else:
+                with atomic(Path(self.path(*names))) as temporary:
+                    temporary.write_bytes(data)
 
     def write_json(self, value: dict, *names: str) -> None:
         """Write a JSON file, as `write` does."""
@@ -69,7 +69,7 @@ class Output:
     def has_predictions(self) -> bool:
         """Returns whether a file of predictions is there."""
         file_system, path = open_file_system(self.path(PREDICTIONS))
-        return file_system.exists(path) and bool(file_system.ls(path))
+        return bool(file_system.find(path))
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -78,20 +78,13 @@ class Output:
         Raises:
             UsageError: If either can't be done.
         """
-        with self._one_line():
-            for name in (PREDICTIONS, UNREADABLE, DONE):
-                file_system, path = open_file_system(self.path(name))
-                file_system.makedirs(path, exist_ok=True)
-            lock = None
-            if "://" not in self.folder:
-                lock = filelock.FileLock(Path(self.folder) / ".lock")
-                try:
-                    lock.acquire(timeout=0)
-                except filelock.Timeout as error:
-                    raise UsageError(
-                        f"--output {self.folder}: another process is writing there. Wait, or choose another folder."
-                    ) from error
-        with lock or contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            with self._one_line():
+                for name in (PREDICTIONS, UNREADABLE, DONE):
+                    file_system, path = open_file_system(self.path(name))
+                    file_system.makedirs(path, exist_ok=True)
+                if "://" not in self.folder:
+                    stack.enter_context(filelock.FileLock(Path(self.folder) / ".lock", timeout=0))
             yield
 
     @contextlib.contextmanager
@@ -100,5 +93,8 @@ class Output:
             yield
         except UsageError:
             raise
+        except filelock.Timeout as error:
+            wait = "another process is writing there. Wait, or choose another folder."
+            raise UsageError(f"--output {self.folder}: {wait}") from error
         except Exception as error:  # each file system raises kinds of its own
             raise UsageError(f"--output {self.folder} can't be written: {' '.join(str(error).split())}") from error

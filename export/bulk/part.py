@@ -21,13 +21,14 @@ from covid_tfds.common.names import printable
 from covid_tfds.common.parts import this_worker
 from covid_tfds.imaging.limits import ImageError
 from export.bulk.inputs import DatasetPart, FilePart, read
-from export.bulk.model import Answer, BulkModel, load_model
+from export.bulk.model import BulkModel, load_model
 from export.bulk.output import DONE, PREDICTIONS, REQUEST, UNREADABLE, Output
 from export.runtime.model_file import ModelError
-from export.runtime.model_info import DECLINED, ModelInfo
+from export.runtime.model_info import ModelInfo
 from export.runtime.plausibility import find_warnings
-from export.runtime.prediction_rows import list_columns
+from export.runtime.prediction_rows import PredictionRow, list_columns, make_record
 
+COLUMNS = ("image", "error")  # of the images that can't be read
 READERS = 2  # threads that decode and resize beside the forward pass
 
 
@@ -94,45 +95,30 @@ class PredictPart:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, make_schema(model.info)), parquet)
         self.output.write(parquet.getvalue(), PREDICTIONS, f"{self.name}.parquet")
         if unreadable:
-            lines = [("image", "error"), *unreadable]
-            text = "".join(format_csv_row(lines[0], dict(zip(lines[0], line, strict=True))) for line in lines)
-            self.output.write(text.encode(), UNREADABLE, f"{self.name}.csv")
+            lines = [format_csv_row(COLUMNS, row) for row in ({name: name for name in COLUMNS}, *unreadable)]
+            self.output.write("".join(lines).encode(), UNREADABLE, f"{self.name}.csv")
         declined = sum(row["declined"] for row in rows)
         seconds = time.perf_counter() - start
         done = DonePart(len(self.images), len(unreadable), declined, seconds, this_worker())
         self.output.write_json(dataclasses.asdict(done), DONE, f"{self.name.partition('-')[0]}.json")
         return dataclasses.asdict(done)
 
-    def _predict(self, model: BulkModel) -> tuple[list[dict], list[tuple[str, str]]]:
-        """Returns rows of the Parquet file, and (name, reason) of each image that can't be read."""
+    def _predict(self, model: BulkModel) -> tuple[list[dict], list[dict]]:
+        """Returns the rows of the Parquet file, and those of the CSV file of images that can't be read."""
         rows: list[dict] = []
-        unreadable: list[tuple[str, str]] = []
+        unreadable: list[dict] = []
         with ThreadPoolExecutor(READERS) as readers:
             prepare = functools.partial(_prepare, model)
             prepared = map_in_order(readers, prepare, self.images.images(), 2 * self.batch_size)
             while batch := [*itertools.islice(prepared, self.batch_size)]:
-                unreadable += [(name, why) for name, why, resized in batch if resized is None]
-                readable = [(name, warnings) for name, warnings, resized in batch if resized is not None]
-                pixels = [resized for *_, resized in batch if resized is not None]
-                answers = model.predict(np.stack(pixels)) if pixels else []
-                for (name, warnings), answer in zip(readable, answers, strict=True):
-                    text = name.encode(errors="backslashreplace").decode()  # a name that is not UTF-8
-                    values = self._make_row(model.info, answer)
-                    rows.append({"image": text, **values, "warnings": warnings, "model_sha256": model.sha256})
+                unreadable += [{"image": name, "error": why} for name, why, resized in batch if resized is None]
+                readable = [image for image in batch if image[2] is not None]
+                pixels = np.stack([resized for *_, resized in readable]) if readable else []
+                answers = model.predict(pixels, self.request["answer_anyway"]) if readable else []
+                for (name, warnings, _), prediction in zip(readable, answers, strict=True):
+                    record = make_record(PredictionRow(name, prediction), model.info)
+                    rows.append({**record, "warnings": warnings, "model_sha256": model.sha256})
         return rows, unreadable
-
-    def _make_row(self, info: ModelInfo, answer: Answer) -> dict:
-        """The columns of an image that come from the model."""
-        p, because = answer.probabilities, info.explain_declined(answer.typicality, answer.distance)
-        return {
-            **{f"p_{label}": value for label, value in zip(info.labels, p, strict=True)},
-            "decision": info.decide(p) if because is None or self.request["answer_anyway"] else DECLINED,
-            "decision_argmax": info.decide_argmax(p),
-            "typicality": answer.typicality,
-            "distance": answer.distance,
-            "declined": because is not None,
-            "declined_because": because,
-        }
 
 
 def make_schema(info: ModelInfo) -> pyarrow.Schema:
@@ -140,8 +126,8 @@ def make_schema(info: ModelInfo) -> pyarrow.Schema:
     number, text = pyarrow.float64(), pyarrow.string()
     kinds = {"typicality": number, "distance": number, "declined": pyarrow.bool_()}
     kinds |= {f"p_{label}": number for label in info.labels}
-    names = [name for name in list_columns(info) if name != "error"]
-    return pyarrow.schema([(name, kinds.get(name, text)) for name in [*names, "model_sha256"]])
+    names = [*list_columns(info)[:-1], "model_sha256"]  # not the error
+    return pyarrow.schema([(name, kinds.get(name, text)) for name in names])
 
 
 def _prepare(model: BulkModel, image: tuple[str, bytes | None]) -> tuple[str, str, np.ndarray | None]:

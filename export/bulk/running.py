@@ -17,7 +17,6 @@ from export.bulk.model import load_model
 from export.bulk.output import DONE, PREDICTIONS, REQUEST, UNREADABLE, Output
 from export.bulk.part import DonePart, PredictPart
 from export.runtime.image_files import describe_passed_over
-from export.runtime.model_info import DECLINES_NOTHING
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,13 +33,10 @@ def run(options: argparse.Namespace) -> int:
     """
     # A Dask worker runs as many parts at once as it has threads; alone, one part takes every core.
     threads = options.threads or (1 if options.scheduler else count_cores())
-    if "://" not in options.output:
-        refuse_overwriting("--output", Path(options.output), [Path(options.model), Path(options.input)])
+    refuse_overwriting("--output", Path(options.output), [Path(options.model), Path(options.input)])
     model = load_model(options.model, threads, options.provider)
     for notice in model.notices:
         print(notice, file=sys.stderr)
-    if model.info.declined_at is None:
-        print(DECLINES_NOTHING, file=sys.stderr)
     images = find_input(options.input, options.data_dir, options.images_per_part)
     if passed_over := describe_passed_over([Path(options.input)]):
         print(passed_over, file=sys.stderr)
@@ -57,22 +53,17 @@ def run(options: argparse.Namespace) -> int:
     output = Output(options.output)
     with output.held():
         _check_request(output, request)
-        names = [f"{number:05d}-of-{len(images.parts):05d}" for number in range(len(images.parts))]
-        done = _read_done(output, len(images.parts))
+        count = len(images.parts)
+        found = {number: output.read_json(DONE, f"{number:05d}.json") for number in range(count)}
+        done = {number: DonePart(**values) for number, values in found.items() if values}
+        settings = (options.model, request, output, options.batch_size, threads, provider)
         parts = {
-            number: PredictPart(
-                names[number], part, options.model, request, output, options.batch_size, threads, provider
-            )
+            number: PredictPart(f"{number:05d}-of-{count:05d}", part, *settings)
             for number, part in enumerate(images.parts)
             if number not in done
         }
         failed = _run(images, parts, done, options)
     return _report(output, done, failed, len(images))
-
-
-def _read_done(output: Output, count: int) -> dict[int, DonePart]:
-    found = {number: output.read_json(DONE, f"{number:05d}.json") for number in range(count)}
-    return {number: DonePart(**values) for number, values in found.items() if values}
 
 
 def _run(
@@ -122,6 +113,4 @@ def _report(output: Output, done: dict[int, DonePart], failed: list[str], images
     why = f", {unreadable} could not be read ({output.path(UNREADABLE)})" if unreadable else ""
     state = f"{len(failed)} parts failed, the same command tries them again" if failed else "Complete"
     print(f"{state}: {predicted} of {images} images in {output.path(PREDICTIONS)}{unlike}{why}")
-    if not predicted:
-        return 2
-    return 1 if unreadable or failed else 0
+    return 2 if not predicted else 1 if unreadable or failed else 0

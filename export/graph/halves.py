@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx
 
 from export.runtime.model_file import ModelError
@@ -10,7 +12,7 @@ IMAGE, RESIZED, PROBABILITIES = "image", "resized", "probabilities"
 SIDES: list[str | int | None] = ["batch", "side", "side", 3]
 
 
-def take_part(data: bytes, first: str, last: list[str]) -> bytes:
+def take_part(data: bytes, first: str, last: Sequence[str]) -> bytes:
     """Returns the part of a serialized model from one tensor to others, IMAGE or RESIZED to RESIZED or outputs.
 
     Raises:
@@ -20,4 +22,4 @@ def take_part(data: bytes, first: str, last: list[str]) -> bytes:
     if not any(RESIZED in node.output for node in whole.graph.node):
         raise ModelError(f"expected a model of `python -m export`, with an inner tensor '{RESIZED}'. Export it again.")
     whole.graph.value_info.append(onnx.helper.make_tensor_value_info(RESIZED, onnx.TensorProto.FLOAT, SIDES))
-    return onnx.utils.Extractor(whole).extract_model([first], last).SerializeToString()
+    return onnx.utils.Extractor(whole).extract_model([first], [*last]).SerializeToString()

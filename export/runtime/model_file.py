@@ -114,28 +114,23 @@ def run_session(
             raise
 
 
-def check_answer(probabilities: np.ndarray, heatmap: np.ndarray | None, shape: tuple[int, int]) -> None:
-    """Raise ModelError unless a model's outputs are an answer.
+def check_answers(answers: Sequence[np.ndarray], shape: tuple[int, int]) -> None:
+    """Raise ModelError unless a model's outputs are answers.
 
     Args:
-        probabilities: float32 [batch, K], K numbers in [0, 1] with a sum of 1 for each image.
-        heatmap: float32 [batch, h, w] >= 0; None where it was not computed.
+        answers: Probabilities float32 [batch, K], K numbers in [0, 1] with a sum of 1 for each image; heat maps
+            float32 [batch, h, w] >= 0; and where the model has them typicality and distance, float32 [batch] in [0, 1].
         shape: (batch, K).
     """
+    probabilities, heatmap, *typical = answers
     if probabilities.shape != shape:
         raise ModelError(f"the model gives probabilities {list(probabilities.shape)}, expected {list(shape)}")
     if not (np.all(probabilities >= 0) and np.all(np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING)):
         raise ModelError("the model gives numbers that are no probabilities: expected 0 to 1, with a sum of 1")
-    if heatmap is None:
-        return
     if heatmap.ndim != 3 or len(heatmap) != shape[0] or not 0 < heatmap[0].size <= MAX_CELLS:
         raise ModelError(f"the model gives a heat map {list(heatmap.shape)}, expected [{shape[0]}, h, w]")
     if not (np.all(heatmap >= 0) and np.all(np.isfinite(heatmap))):
         raise ModelError("the model gives a heat map with negative or infinite cells")
-
-
-def check_typicality(batch: int, typicality: np.ndarray, distance: np.ndarray) -> None:
-    """Raise ModelError unless both outputs hold a number from 0 to 1 for each image, float32 [batch]."""
-    for name, values in (("typicality", typicality), ("distance", distance)):
-        if values.shape != (batch,) or not np.all((values >= 0) & (values <= 1 + ROUNDING)):
-            raise ModelError(f"the model gives a {name} that is none: expected {batch} numbers from 0 to 1")
+    for values in typical:
+        if values.shape != shape[:1] or not np.all((values >= 0) & (values <= 1 + ROUNDING)):
+            raise ModelError(f"the model gives a typicality or distance that is none: expected {shape[0]} of 0 to 1")

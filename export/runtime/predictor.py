@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,13 @@ import onnxruntime
 
 from covid_tfds.imaging.limits import ImageError
 from covid_tfds.imaging.reader import DecodedImage, read_image
-from export.runtime.model_file import ModelError, check_answer, check_typicality, read_model, run_session
-from export.runtime.model_info import DECLINED, ModelInfo
+from export.runtime.model_file import ModelError, check_answers, read_model, run_session
+from export.runtime.model_info import DECLINED, DECLINES_NOTHING, ModelInfo
 from export.runtime.plausibility import find_warnings
 from export.runtime.providers import BEST, open_model
 
 __all__ = ["ImageError", "ModelError", "Prediction", "Predictor"]
-OUTPUTS, TYPICALITY = ["probabilities", "heatmap"], ["typicality", "distance"]
+OUTPUTS, TYPICALITY = ("probabilities", "heatmap"), ("typicality", "distance")
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Prediction:
         warnings: Reasons to doubt the probabilities.
         typicality: How typical the image is of the training images, in (0, 1]; None for a model without that output.
         distance: Its distance to the nearest training images; None for a model without that output.
-        declined: Whether the image is too unlike the training images to decide on.
-        declined_because: Why, in words with both numbers; None for an image that is not declined.
+        declined_because: Why the image is too unlike the training images to decide on, in words with both numbers; None
+            for an image that is not declined.
     """
 
     probabilities: dict[str, float]
@@ -44,8 +45,12 @@ class Prediction:
     warnings: list[str]
     typicality: float | None = None
     distance: float | None = None
-    declined: bool = False
     declined_because: str | None = None
+
+    @property
+    def declined(self) -> bool:
+        """Whether the image is too unlike the training images to decide on."""
+        return self.declined_because is not None
 
 
 class Predictor:
@@ -64,7 +69,8 @@ class Predictor:
         info: The model's metadata, see `ModelInfo`.
         session: The model in ONNX Runtime.
         provider: Short name of the execution provider that runs it.
-        notices: Lines for the user: which other provider than the CPU's is used, or why it is not.
+        notices: Lines for the user: which other provider than the CPU's is used, or why it is not, and that it declines
+            no image.
 
     Raises:
         ModelError: If the file is damaged or not made by `python -m export`, or the provider can't be used.
@@ -91,7 +97,7 @@ class Predictor:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             runtime = f"ONNX Runtime {onnxruntime.__version__}"
             raise ModelError(f"{path} can't be loaded by {runtime}: {reason}") from error
-        self.session, self.provider, self.notices = opened.session, opened.provider, opened.notices
+        self.session, self.provider = opened.session, opened.provider
         expected = f"expected a model of `python -m export`, got {path}"
         inputs = {value.name: value.type for value in self.session.get_inputs()}
         outputs = {value.name: value.type for value in self.session.get_outputs()}
@@ -101,8 +107,8 @@ class Predictor:
             self.info = ModelInfo.from_metadata(self.session.get_modelmeta().custom_metadata_map)
         except ValueError as error:
             raise ModelError(f"{expected} {error}.") from error
-        self._typicality = [] if self.info.declined_at is None else TYPICALITY
-        if any(outputs.get(name) != "tensor(float)" for name in self._typicality):
+        self.notices = opened.notices if self.info.declined_at is not None else (*opened.notices, DECLINES_NOTHING)
+        if any(outputs.get(name) != "tensor(float)" for name in list_outputs(self.info)):
             raise ModelError(f"{expected} that declines images but has outputs {outputs}.")
 
     def predict(self, image: np.ndarray) -> Prediction:
@@ -118,27 +124,9 @@ class Predictor:
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
             raise ValueError(f"expected uint8 [height, width, 3], got {image.dtype} {list(image.shape)}")
-        labels = self.info.labels
-        answers = run_session(self.session, OUTPUTS + self._typicality, {"image": image[None]})
-        probabilities, heatmap, *typical = answers
-        check_answer(probabilities, heatmap, (1, len(labels)))
-        typicality = distance = None
-        if typical:
-            check_typicality(1, *typical)
-            typicality, distance = (float(values[0]) for values in typical)
-        p = probabilities[0].tolist()
-        because = self.info.explain_declined(typicality, distance)
-        return Prediction(
-            probabilities=dict(zip(labels, p, strict=True)),
-            decision=self.info.decide(p) if because is None or self._answer_anyway else DECLINED,
-            decision_argmax=self.info.decide_argmax(p),
-            heatmap=heatmap[0],
-            warnings=find_warnings(image),
-            typicality=typicality,
-            distance=distance,
-            declined=because is not None,
-            declined_because=because,
-        )
+        answers = run_session(self.session, list_outputs(self.info), {"image": image[None]})
+        (prediction,) = make_predictions(self.info, answers, 1, self._answer_anyway)
+        return dataclasses.replace(prediction, warnings=find_warnings(image))
 
     def predict_decoded(self, image: DecodedImage) -> Prediction:
         """Predict what `read_image` read; its notes become warnings."""
@@ -153,3 +141,44 @@ class Predictor:
             ModelError: If the model gives no answer.
         """
         return self.predict_decoded(read_image(path))
+
+
+def list_outputs(info: ModelInfo) -> tuple[str, ...]:
+    """Returns the names of a model's outputs, in the order in which `make_predictions` takes them."""
+    return OUTPUTS if info.declined_at is None else OUTPUTS + TYPICALITY
+
+
+def make_predictions(
+    info: ModelInfo, answers: Sequence[np.ndarray], batch: int, answer_anyway: bool
+) -> list[Prediction]:
+    """Make predictions, without warnings, of what a model answered.
+
+    Args:
+        info: The model's metadata.
+        answers: Arrays of `list_outputs`, each of `batch` images.
+        batch: Number of images.
+        answer_anyway: Decide on images that are declined, too.
+
+    Raises:
+        ModelError: If they are no answers: of another shape, NaN, or numbers that are no probabilities.
+    """
+    check_answers(answers, (batch, len(info.labels)))
+    columns = [*answers, *[[None] * batch] * (len(OUTPUTS + TYPICALITY) - len(answers))]
+    predictions = []
+    for probabilities, heatmap, *typical in zip(*columns, strict=True):
+        p = probabilities.tolist()
+        typicality, distance = (value if value is None else float(value) for value in typical)
+        because = info.explain_declined(typicality, distance)
+        predictions.append(
+            Prediction(
+                probabilities=dict(zip(info.labels, p, strict=True)),
+                decision=info.decide(p) if because is None or answer_anyway else DECLINED,
+                decision_argmax=info.decide_argmax(p),
+                heatmap=heatmap,
+                warnings=[],
+                typicality=typicality,
+                distance=distance,
+                declined_because=because,
+            )
+        )
+    return predictions

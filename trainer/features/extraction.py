@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,15 +62,14 @@ class ExtractPart:
             raise UsageError(f"{examples.name} is another dataset on this worker than in the command{or_secret}")
         if not self.folder.is_dir():
             raise UsageError(f"--features {self.folder}: no such folder on this worker")
-        rows = np.asarray(self.rows)
+        rows, bad = np.asarray(self.rows), dict[str, str]()
         try:
-            return {"passes": self._compute(examples, rows), "undecodable": []}
+            passes = self._compute(examples, rows)
         except UsageError:
             bad = pipelines.undecodable(examples.subset(rows))
             if not bad:
                 raise
-        readable = rows[~np.isin(examples.image_id[rows], list(bad))]
-        passes = self._compute(examples, readable)
+            passes = self._compute(examples, rows[~np.isin(examples.image_id[rows], list(bad))])
         return {"passes": passes, "undecodable": [f"{name}: {reason}" for name, reason in bad.items()]}
 
     def _compute(self, examples: Examples, rows: np.ndarray) -> int:
@@ -159,14 +159,8 @@ def list_wanted(config: Config, recipe: Recipe) -> list[Wanted]:
     The cross-validation reads the variants of all images, those of the test split too; the control with an untrained
     backbone reads the originals.
     """
-    if config.tune:
-        tried = [
-            dataclasses.replace(TUTORIAL, scaling=scaling, augmentation=augmentation)
-            for scaling in SCALINGS
-            for augmentation in AUGMENTATIONS.values()
-        ]
-    else:
-        tried = [recipe]
+    changes = itertools.product(SCALINGS, AUGMENTATIONS.values()) if config.tune else []
+    tried = [dataclasses.replace(TUTORIAL, scaling=one, augmentation=other) for one, other in changes] or [recipe]
     own = [Wanted(config.weights, one, one.variants, maps=not config.tune) for one in tried]
     scalings = {one.scaling: one for one in tried}
     untrained = [] if config.weights == "random" else [Wanted("random", one, 1) for one in scalings.values()]

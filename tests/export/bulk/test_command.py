@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import onnx
 import pandas
@@ -320,6 +321,22 @@ def test_a_name_that_is_not_utf_8(path, films, tmp_path):
     assert bulk(path, folder, tmp_path / "output") == 1
     assert [name.rpartition("/")[2] for name in rows(tmp_path / "output").index] == ["f\\xe9vrier.png"]
     assert len(letters(tmp_path / "output")) == 1
+
+
+def test_names_on_a_file_system_of_fsspec(path, films, done):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(films), "/films", recursive=True)
+    memory.put(path, "/model.onnx")
+    flags = ("--images_per_part", "3", "--batch_size", "2", "--threads", "1")
+    assert bulk("memory://model.onnx", "memory://films", "memory://output", *flags) == 1
+    tables = [pandas.read_parquet(f"memory:/{name}") for name in memory.find("/output/predictions")]
+    found, expected = pandas.concat(tables).set_index("image"), rows(done)
+    assert len(tables) == 3
+    assert {name.rpartition("/")[2] for name in found.index} == {name.rpartition("/")[2] for name in expected.index}
+    for name, p in expected.p_covid.items():
+        assert found.p_covid[f"memory:///films{name.partition('/films')[2]}"] == pytest.approx(p, abs=1e-6)
+    assert sum(memory.cat(name).count(b"broken.png") for name in memory.find("/output/unreadable")) == 1
+    assert bulk("memory://model.onnx", "memory://films/film*.png", "memory://output", *flags) == 2  # another input
 
 
 def test_an_output_that_is_the_input_is_refused(path, films, capsys):
