@@ -112,10 +112,10 @@ class PredictPart:
             prepared = map_in_order(readers, prepare, self.images.images(), 2 * self.batch_size)
             while batch := [*itertools.islice(prepared, self.batch_size)]:
                 unreadable += [{"image": name, "error": why} for name, why, resized in batch if resized is None]
-                readable = [image for image in batch if image[2] is not None]
-                pixels = np.stack([resized for *_, resized in readable]) if readable else []
-                answers = model.predict(pixels, self.request["answer_anyway"]) if readable else []
-                for (name, warnings, _), prediction in zip(readable, answers, strict=True):
+                readable = [(name, warnings) for name, warnings, resized in batch if resized is not None]
+                pixels = [resized for *_, resized in batch if resized is not None]
+                answers = model.predict(np.stack(pixels), self.request["answer_anyway"]) if pixels else []
+                for (name, warnings), prediction in zip(readable, answers, strict=True):
                     record = make_record(PredictionRow(name, prediction), model.info)
                     rows.append({**record, "warnings": warnings, "model_sha256": model.sha256})
         return rows, unreadable
