@@ -28,6 +28,7 @@ COMMANDS = (
     "export",
     "export.predict",
     "export.bulk",
+    "export.serve",
     "covid_tfds.audit",
 )
 

@@ -2,11 +2,7 @@
 
 import csv
 import json
-import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,6 +12,7 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.common.files import read_json, to_json
 from covid_tfds.examples import DatasetRequest
 from tests.fakes import fine_tuning
+from tests.fakes.processes import start_processes
 from trainer import __main__
 from trainer.config import Config
 from trainer.features import backbone_features, pipelines
@@ -28,7 +25,6 @@ from trainer.report.terminal import describe_results
 from trainer.run_folder import caveats
 from trainer.run_folder.run import load
 
-ROOT = Path(__file__).parents[3]
 EPOCHS = 3
 
 
@@ -168,25 +164,9 @@ def same_curves(one, two):
 
 @pytest.fixture(scope="module")
 def start():
-    """Fine-tune in a process of its own; none of them outlives the tests."""
-    started = []
-
-    def start(folder, how, **environment):
-        process = subprocess.Popen(
-            [sys.executable, "-m", fine_tuning.__name__, str(folder), how],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        with process:  # which closes its pipes and waits
-            process.kill()
+    """Fine-tune in a process of its own: start(folder, how, **environment)."""
+    with start_processes("-m", fine_tuning.__name__) as start:
+        yield start
 
 
 def result_of(process):

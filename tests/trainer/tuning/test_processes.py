@@ -1,16 +1,13 @@
 """Searches in processes of their own, some of which are killed."""
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.fakes import search_process
+from tests.fakes.processes import start_processes
 from tests.fakes.search_process import outcome, run_search
 
 pytestmark = [
@@ -19,29 +16,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner"),
 ]
 
-SCRIPT = Path(search_process.__file__)
-
 
 @pytest.fixture
 def start():
-    """Start a search in a process of its own; none of them outlives the test."""
-    started = []
-
-    def start(*arguments, **environment):
-        process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), *map(str, arguments)],
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        with process:  # which closes its pipes and waits
-            process.kill()
+    """Start a search in a process of its own."""
+    with start_processes(search_process.__file__) as start:
+        yield start
 
 
 def wait_until(condition, process):
