@@ -35,10 +35,8 @@ TYPES = {
     ".jpg": "image/jpeg",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
-    ".mjs": "text/javascript; charset=utf-8",
     ".png": "image/png",
     ".txt": "text/plain; charset=utf-8",
-    ".wasm": "application/wasm",
 }
 
 

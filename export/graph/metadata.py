@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from covid_tfds.common.errors import INTENDED_USE
 from covid_tfds.common.files import sha256, to_json, write_json
 from export.file_names import MODEL_JSON
 from export.graph import heatmap
 from export.graph.network import Network
+from export.runtime.metadata_schema import METRICS
 from export.runtime.model_info import ModelInfo
+from trainer.run_folder.results import Evaluation
 from trainer.run_folder.run import Run
 
 PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
@@ -49,9 +52,15 @@ def collect_metadata(run: Run, network: Network) -> ModelInfo:
         temperature=metrics.temperature,
         shortcuts_verdict=metrics.shortcuts.verdict,
         shortcuts_because=metrics.shortcuts.because,
+        test_metrics=_describe_test(metrics.test),
         attribution=environment.weights.attribution,
         declined_at=None if network.training_images is None else network.training_images.level,
     )
+
+
+def _describe_test(test: Evaluation) -> dict[str, Any]:
+    estimates = {name: to_json(getattr(test, name)) for name in METRICS}
+    return {"images": test.n, "patients": test.patients, **estimates}
 
 
 def _find_region(network: Network) -> list[float]:

@@ -19,6 +19,7 @@ MAX_CLASSES = 100
 MAX_DEPTH = 8
 LARGEST = sys.float_info.max  # an int may be larger, a float only infinite
 VERDICTS = ("shortcut", "not detected", "inconclusive")
+METRICS = ("sensitivity", "specificity", "balanced_accuracy", "auroc")  # on the test split
 
 
 def parse_field(name: str, text: str) -> Any:
@@ -86,6 +87,26 @@ def _is_object(value: Any) -> bool:
     return value is None or (isinstance(value, dict) and _is_plain(value))
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value, 0, 1e9)
+
+
+def _is_estimate(value: Any) -> bool:
+    if not isinstance(value, dict) or not {"value", "ci95"} <= value.keys():
+        return False
+    if value["value"] is None:
+        return value["ci95"] is None
+    return _is_number(value["value"]) and _is_list_of(value["ci95"], _is_number, 2, 2)
+
+
+def _is_test(value: Any) -> bool:
+    if not isinstance(value, dict) or not _is_plain(value):
+        return False
+    patients = value.get("patients")
+    counts = _is_count(value.get("images")) and (patients is None or _is_count(patients))
+    return counts and all(_is_estimate(value.get(name)) for name in METRICS)
+
+
 def _or_none(is_right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or is_right(value)
 
@@ -109,6 +130,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "temperature": ("a number above 0", _or_none(lambda value: _is_number(value, 1e-6, 1e6))),
     "shortcuts_verdict": (f"one of {', '.join(VERDICTS)}", _or_none(lambda value: value in VERDICTS)),
     "shortcuts_because": ("a text", _or_none(_is_text)),
+    "test_metrics": ("numbers of images and patients, and metrics with their intervals", _or_none(_is_test)),
     "attribution": ("a text", _or_none(_is_text)),
     "declined_at": ("a number from 0 to 1", _or_none(_is_number)),
 }

@@ -42,6 +42,7 @@ class ModelInfo:
         temperature: What the last layer's weights were divided by, for calibration.
         shortcuts_verdict: "shortcut", "not detected" or "inconclusive".
         shortcuts_because: Why the verdict is what it is, in words.
+        test_metrics: Metrics of the float model on the run's test split: numbers of images and patients, and estimates.
         attribution: Author and licence of the backbone's weights; None for untrained ones.
         declined_at: Decline an image when its typicality is at most this; None where nothing is declined.
     """
@@ -63,6 +64,7 @@ class ModelInfo:
     temperature: float | None = None
     shortcuts_verdict: str | None = None
     shortcuts_because: str | None = None
+    test_metrics: dict | None = None
     attribution: str | None = None
     declined_at: float | None = None
 

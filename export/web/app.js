@@ -4,41 +4,47 @@ import { findFiles, formatCsv, withPaths } from "./files.js";
 import { parseModelInfo } from "./model_info.js";
 import * as view from "./view.js";
 
+const POLICY =
+  "A Content-Security-Policy that a server sends must allow script-src 'self' 'wasm-unsafe-eval'; " +
+  "worker-src 'self' blob:; connect-src 'self'; style-src 'self'";
 const { byId } = view;
 const root = document.documentElement;
 const rows = []; // one {file, path, result, error, line} an image, in the order of the table
 const waiting = []; // those not predicted yet
-let model, shown, busy;
+const asked = new Map(); // number of a request to the worker -> [resolve, reject]
+let last = 0; // number of the last request
+let model, shown, busy, worker, broken, forbidden;
 
-/** Asks the worker to do something; resolves to its answer. */
-const ask = (() => {
+function startWorker() {
   // From a blob, so that the worker, too, is under the page's Content-Security-Policy, whatever the server sends.
   const source = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
-  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-  const worker = new Worker(url, { type: "module" });
-  const open = new Map();
-  let last = 0;
+  worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })), { type: "module" });
   worker.onmessage = ({ data: { id, value, error } }) => {
-    const [resolve, reject] = open.get(id);
-    open.delete(id);
+    const [resolve, reject] = asked.get(id);
+    asked.delete(id);
     if (error === undefined) resolve(value);
     else reject(new Error(error));
   };
-  worker.onerror = (event) => {
-    const reason = "the worker can't be started; does this server's Content-Security-Policy forbid blob: for workers?";
-    for (const [, reject] of open.values()) reject(new Error(event.message || reason));
-    open.clear();
+  worker.onerror = ({ message }) => {
+    broken = new Error(message || `the browser can't start the worker. ${POLICY}`);
+    for (const [, reject] of asked.values()) reject(broken);
+    asked.clear();
   };
-  return (action, argument) =>
-    new Promise((resolve, reject) => {
-      open.set(++last, [resolve, reject]);
-      worker.postMessage({ id: last, action, argument });
-    });
-})();
+}
+
+/** Asks the worker to do something; resolves to its answer. */
+function ask(action, argument) {
+  return new Promise((resolve, reject) => {
+    if (broken) reject(broken);
+    asked.set(++last, [resolve, reject]);
+    worker.postMessage({ id: last, action, argument });
+  });
+}
 
 async function start() {
   const status = byId("status");
   try {
+    startWorker();
     const response = await fetch("model.json");
     if (!response.ok) throw new Error(`model.json can't be loaded: the server answers ${response.status}`);
     const info = parseModelInfo(await response.text());
@@ -52,18 +58,22 @@ async function start() {
     status.textContent = "Testing this browser on drawn images with known answers ...";
     const test = await ask("testItself");
     if (test.failed) throw new Error(`this browser does not give the right answers: ${test.failed}`);
-    status.textContent = view.describeTest(test, runtime);
+    status.textContent = view.describeSelfTest(test, runtime);
     root.dataset.selftest = "passed";
     work();
   } catch (error) {
+    await new Promise((resolve) => setTimeout(resolve, 100)); // the event that says what the policy forbids comes later
     root.dataset.selftest = "failed";
-    status.textContent = `No answers are given: ${error.message}.`;
+    clear();
+    const policy = `this server's Content-Security-Policy forbids what the page needs, by its ${forbidden}. ${POLICY}`;
+    status.textContent = `No answers are given: ${forbidden ? policy : error.message}.`;
     for (const input of document.querySelectorAll("#drop input, #drop button")) input.disabled = true;
   }
 }
 
 /** Puts files into the table and predicts them, one after the other. given: [{file, path, error}]. */
 function take(given) {
+  byId("nothing").hidden = given.length > 0;
   if (root.dataset.selftest === "failed" || !given.length) return;
   shown = undefined; // the first of the new ones is shown
   for (const one of given) {
@@ -89,10 +99,11 @@ async function work() {
     if (!rows.includes(row)) continue; // cleared meanwhile
     view.fillLine(row, model, show);
     showProgress();
-    byId("announcement").textContent = view.describeRow(row, model);
     if (!shown) await show(row);
   }
   busy = false;
+  // One by one they would keep a screen reader busy; the one that is shown has been read out.
+  if (rows.length > 1) byId("announcement").textContent = view.describeRows(rows);
 }
 
 function showProgress() {
@@ -108,9 +119,13 @@ async function show(row) {
   shown = row;
   for (const other of rows) other.line.setAttribute("aria-current", other === row);
   view.showResult(row, model);
+  byId("announcement").textContent = view.describeRow(row, model);
   if (!row.result) return;
   const bitmaps = await ask("draw", row.file).catch(() => null); // a file that was moved meanwhile
-  if (bitmaps && shown === row) view.drawImages(row, model, bitmaps);
+  if (shown === row) {
+    if (bitmaps) view.drawImages(row, model, bitmaps);
+    else byId("gone").hidden = false;
+  }
   for (const bitmap of Object.values(bitmaps ?? {})) bitmap.close();
 }
 
@@ -128,11 +143,15 @@ function clear() {
 }
 
 async function takeExamples() {
-  const { cases } = await (await fetch("golden/golden.json")).json();
-  const files = await Promise.all(
-    cases.map(async ({ file }) => new File([await (await fetch(`golden/${file}`)).blob()], file)),
-  );
-  take(withPaths(files.reverse())); // the last ones look like a radiograph
+  try {
+    const { cases } = await (await fetch("golden/golden.json")).json();
+    const files = await Promise.all(
+      cases.map(async ({ file }) => new File([await (await fetch(`golden/${file}`)).blob()], file)),
+    );
+    take(withPaths(files.reverse())); // the last ones look like a radiograph
+  } catch {
+    take([{ path: "The drawn examples", error: "can't be loaded: is the server still there?" }]);
+  }
 }
 
 for (const id of ["files", "folder"]) {
@@ -154,8 +173,17 @@ for (const [kind, dragging] of Object.entries({ dragover: true, dragleave: false
   });
 }
 document.addEventListener("drop", async ({ dataTransfer }) => {
-  const entries = [...dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-  const fail = (entry) => [{ path: entry.name, error: "can't be opened" }];
-  take((await Promise.all(entries.map((entry) => findFiles(entry).catch(() => fail(entry))))).flat());
+  const find = async (item) => {
+    const entry = item.webkitGetAsEntry(); // null where the browser has none, as for an image from another page
+    if (!entry) return withPaths([item.getAsFile()]);
+    return findFiles(entry).catch(() => [{ path: entry.name, error: "can't be opened" }]);
+  };
+  const items = [...dataTransfer.items].filter(({ kind }) => kind === "file");
+  take((await Promise.all(items.map(find))).flat());
 });
+// What is scrolled to or focused comes to lie below the banner.
+new ResizeObserver(([{ target }]) => {
+  root.style.scrollPaddingTop = `${target.offsetHeight + 8}px`;
+}).observe(byId("banner"));
+document.addEventListener("securitypolicyviolation", ({ effectiveDirective }) => (forbidden ??= effectiveDirective));
 start();

@@ -29,6 +29,7 @@ export async function readImage(file) {
   if (width < 1 || height < 1) throw new ImageError(`expected an image, got ${width} x ${height} pixels`);
   if (width * height > MAX_PIXELS) throw new ImageError(`expected at most 50 million pixels, got ${width} x ${height}`);
   if (kind === "JPEG") checkScans(bytes);
+  if (isAnimated(kind, view)) throw new ImageError("an animated image: save the one that is meant as PNG");
   if (kind === "WebP" && isTurnedWebp(view)) {
     throw new ImageError("a WebP file that its EXIF orientation turns, which browsers don't do: save it as PNG");
   }
@@ -82,6 +83,17 @@ function readWebpSize(view) {
   if (chunk === "VP8 ") return [view.getUint16(26, true) & 0x3fff, view.getUint16(28, true) & 0x3fff];
   const bits = view.getUint32(21, true);
   return [(bits & 0x3fff) + 1, ((bits >>> 14) & 0x3fff) + 1];
+}
+
+/** Whether a file holds several images, of which browsers and Python may show different ones. */
+function isAnimated(kind, view) {
+  if (kind === "WebP") return view.getUint32(12) === 0x56503858 && (view.getUint8(20) & 2) !== 0; // "VP8X"
+  if (kind !== "PNG") return false;
+  for (let at = 8; at + 8 <= view.byteLength; at += 12 + view.getUint32(at)) {
+    const chunk = view.getUint32(at + 4);
+    if (chunk === 0x6163544c || chunk === 0x49444154) return chunk === 0x6163544c; // "acTL", "IDAT"
+  }
+  return false;
 }
 
 /** Whether the EXIF orientation of a WebP file is not upright. */

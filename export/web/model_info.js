@@ -1,5 +1,6 @@
 // The schema of model.json: what export/runtime/metadata_schema.py says, and the model's file.
 
+const METRICS = ["sensitivity", "specificity", "balanced_accuracy", "auroc"];
 const VERDICTS = ["shortcut", "not detected", "inconclusive"];
 const MOST_DEPTH = 8;
 
@@ -15,6 +16,16 @@ const isPlain = (value, depth = MOST_DEPTH) =>
   typeof value === "object" && value !== null
     ? depth > 0 && Object.values(value).every((item) => isPlain(item, depth - 1))
     : value === null || isText(value) || typeof value === "boolean" || Number.isFinite(value);
+const isCount = (value) => Number.isInteger(value) && 0 <= value && value <= 1e9;
+const isEstimate = (value) =>
+  isObject(value) &&
+  (value.value === null ? value.ci95 === null : isNumber(value.value) && isList(value.ci95, isNumber, 2, 2));
+const isTest = (value) =>
+  isObject(value) &&
+  isPlain(value) &&
+  isCount(value.images) &&
+  (value.patients === null || value.patients === undefined || isCount(value.patients)) &&
+  METRICS.every((name) => isEstimate(value[name]));
 const isFile = ([name, file]) =>
   /^[\w.-]{1,200}$/.test(name) &&
   isObject(file) &&
@@ -45,6 +56,7 @@ const FIELDS = {
   temperature: ["a number above 0", orNothing((value) => isNumber(value, 1e-6, 1e6))],
   shortcuts_verdict: [`one of ${VERDICTS.join(", ")}`, orNothing((value) => VERDICTS.includes(value))],
   shortcuts_because: ["a text", orNothing(isText)],
+  test_metrics: ["numbers of images and patients, and metrics with their intervals", orNothing(isTest)],
   attribution: ["a text", orNothing(isText)],
   declined_at: ["a number from 0 to 1", orNothing(isNumber)],
   files: ["one model file with its sha256, bytes and tolerance", isFiles],

@@ -27,7 +27,8 @@ export function describeModel(model) {
   const { info } = model;
   byId("intended_use").textContent = info.intended_use;
   const [verdict, meaning] = VERDICTS[info.shortcuts_verdict] ?? NO_VERDICT;
-  byId("verdict").replaceChildren(make("strong", `${verdict}: `), `${meaning} ${info.shortcuts_because ?? ""}`);
+  byId("verdict").replaceChildren(make("strong", `${verdict}: `), meaning);
+  describeTest(model);
   byId("notes").replaceChildren(...(info.notes ?? []).map((note) => make("li", note)));
   const others = info.labels.length > 2 ? "the most probable other class" : info.labels[1];
   byId("positive").textContent = info.positive_class;
@@ -39,9 +40,45 @@ export function describeModel(model) {
       ? "This model declines nothing: it gives probabilities for any image, also for one that is no chest radiograph."
       : "Typicality says how usual the image is among the training images, from 0 to 1. An image at or below " +
         `${Number(info.declined_at.toPrecision(3))} is declined: its probabilities mean nothing.`;
-  const heads = ["Image", ...info.labels.map((label) => `p ${label}`), "Operating point", "Argmax", "Remarks"];
+  const heads = ["Image", "Operating point", "Argmax", ...info.labels.map((label) => `p ${label}`), "Remarks"];
   if (declines(info)) heads.splice(-1, 0, "Typicality");
   byId("table").tHead.rows[0].replaceChildren(...heads.map((head) => make("th", head, { scope: "col" })));
+}
+
+/** Fills "How good is this model?": metrics on the run's test images, and why the verdict is what it is. */
+function describeTest(model) {
+  const { labels, positive_class: positive, test_metrics: test, shortcuts_verdict: verdict } = model.info;
+  const because = model.info.shortcuts_because;
+  byId("quality").hidden = false;
+  const controls = "controls are models that see a part of the image, or facts about its file or patient";
+  byId("because").textContent = because ? `Why the verdict is "${verdict}" (${controls}): ${because}` : "";
+  if (!test) {
+    byId("test_note").textContent = "Not known: this export has no test metrics.";
+    return;
+  }
+  const patients = Number.isInteger(test.patients) ? ` of ${test.patients} patients` : "";
+  byId("metrics").caption.textContent = `On ${test.images} test images${patients}, which took no part in training`;
+  const lines = [
+    [`${positive} found (sensitivity)`, test.sensitivity],
+    [`others not called ${positive} (specificity)`, test.specificity],
+    ["AUROC (0.5 is guessing, 1 is perfect)", test.auroc],
+  ];
+  if (labels.length > 2) lines.splice(2, 0, ["mean share found of each class (balanced accuracy)", test.balanced_accuracy]);
+  byId("metrics").tBodies[0].replaceChildren(
+    ...lines.map(([words, estimate]) => {
+      const line = make("tr");
+      line.append(make("th", words, { scope: "row" }), make("td", showEstimate(estimate)));
+      return line;
+    }),
+  );
+  const rounded = isInt8(model) ? "Measured before the model was rounded to 8 bits. " : "";
+  byId("test_note").textContent =
+    `In brackets: 95 % confidence intervals. ${rounded}On images from another hospital or device it may be much worse.`;
+}
+
+function showEstimate({ value, ci95 }) {
+  if (value === null) return "not defined";
+  return `${value.toFixed(2)} (${ci95.map((limit) => limit.toFixed(2)).join(" to ")})`;
 }
 
 /** Fills "About this model". runtime: what the worker says after loading. */
@@ -68,7 +105,7 @@ export function describeRuntime(model, runtime) {
   );
 }
 
-export function describeTest({ largest, tolerance, count }, runtime) {
+export function describeSelfTest({ largest, tolerance, count }, runtime) {
   return (
     `This browser gives the right answers: largest difference ${largest.toPrecision(1)} on ${count} test images ` +
     `(allowed: ${tolerance}). ${describeThreads(runtime)}`
@@ -88,6 +125,12 @@ export function describeRow({ path, result, error }, { info }) {
   return `${path}: operating point ${result.decision}, argmax ${result.decision_argmax}; ${probabilities}`;
 }
 
+/** Returns how many images are done and how many have no result, for screen readers. */
+export function describeRows(rows) {
+  const failed = rows.filter(({ error }) => error).length;
+  return `All ${rows.length} images are done${failed ? `; ${failed} could not be read` : ""}.`;
+}
+
 /** Fills a row's line in the table; show: called with the row when its name is chosen. */
 export function fillLine(row, { info }, show) {
   const { path, result, error, line } = row;
@@ -96,7 +139,7 @@ export function fillLine(row, { info }, show) {
   button.disabled = !result && !error;
   button.onclick = () => {
     show(row);
-    byId("result").focus();
+    byId("result").focus({ preventScroll: true });
   };
   name.append(button);
   if (!result) {
@@ -104,7 +147,7 @@ export function fillLine(row, { info }, show) {
     line.replaceChildren(name, make("td", error ?? "waiting", { class: "remarks", colspan: columns }));
     return;
   }
-  const values = [...result.probabilities.map((p) => p.toFixed(4)), result.decision, result.decision_argmax];
+  const values = [result.decision, result.decision_argmax, ...result.probabilities.map((p) => p.toFixed(4))];
   if (declines(info)) values.push(showTypicality(result));
   const remarks = [...(result.declined ? ["unlike the training images"] : []), ...result.warnings].join("; ");
   line.replaceChildren(name, ...[...values, remarks].map((value) => make("td", value)));
@@ -113,10 +156,12 @@ export function fillLine(row, { info }, show) {
 
 const showTypicality = ({ typicality }) => typicality.toPrecision(3);
 
-/** Shows a row's answers, or why there are none. */
+/** Shows a row's answers, or why there are none, and scrolls to them. */
 export function showResult({ path, result, error }, model) {
   const { info } = model;
   byId("result").hidden = false;
+  byId("result").scrollIntoView();
+  byId("drawings").hidden = byId("gone").hidden = true; // those of another image
   byId("result_title").textContent = path;
   byId("result_error").hidden = !error;
   byId("result_error").textContent = error ?? "";
@@ -155,6 +200,7 @@ function makeProbability(label, p) {
 
 /** Draws a row's image under its heat map, and as the network sees it. */
 export function drawImages({ path, result }, model, { image, seen }) {
+  byId("drawings").hidden = false;
   const { heatmap_region: region, positive_class: positive } = model.info;
   const canvas = byId("image");
   [canvas.width, canvas.height] = [image.width, image.height];
@@ -177,4 +223,5 @@ export function drawImages({ path, result }, model, { image, seen }) {
   if (region.join() !== "0,0,1,1") text.push("Dashed: the part that the network's head reads.");
   if (isInt8(model)) text.push("This model has 8 bits: its heat map is an approximation.");
   byId("heat_text").textContent = text.join(" ");
+  byId("result").scrollIntoView(); // the page may have been too short for that before
 }

@@ -3,7 +3,7 @@
 import { ImageError } from "./errors.js";
 import { readImage } from "./image.js";
 import { declines, findWarnings, makeAnswer, resizeImage, SIDE } from "./prediction.js";
-import * as ort from "./runtime/ort.wasm.min.mjs";
+import * as ort from "./runtime/ort.wasm.min.js";
 
 const HERE = new URL(".", import.meta.url).href;
 const LONGEST = 1000; // pixels of the longer side of an image as it is shown
@@ -16,22 +16,25 @@ self.onmessage = async ({ data: { id, action, argument } }) => {
     const value = await ACTIONS[action](argument);
     self.postMessage({ id, value }, Object.values(value).filter((part) => part instanceof ImageBitmap));
   } catch (error) {
-    const message = error instanceof ImageError ? error.message : `unexpected: ${error.message ?? error}`;
-    self.postMessage({ id, error: message });
+    const isExpected = action !== "predict" || error instanceof ImageError;
+    self.postMessage({ id, error: isExpected ? error.message : `unexpected: ${error.message ?? error}` });
   }
 };
 
 /** Loads the model that model.json names. Returns whether its hash was verified, and threads and version of the runtime. */
 async function load(given) {
   info = given;
+  checkWebAssembly();
   const [name, { sha256 }] = Object.entries(info.files)[0];
-  ort.env.wasm.wasmPaths = `${HERE}runtime/`;
+  ort.env.wasm.wasmPaths = { mjs: `${HERE}runtime/ort-wasm-simd-threaded.js` };
+  ort.env.wasm.wasmBinary = await unpack(await download("runtime/ort-wasm-simd-threaded.wasm.gz"));
   // Threads need shared memory, which browsers give to pages with the headers COOP and COEP only.
   ort.env.wasm.numThreads = self.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
   const model = await download(name);
   const digest = await hash(model);
   if (digest && digest !== sha256) throw new Error(`${name} is damaged: its SHA-256 is not that of model.json`);
   session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+  ort.env.wasm.wasmBinary = undefined; // compiled by now
   const { numThreads: threads } = ort.env.wasm;
   return { verified: Boolean(digest), threads, isolated: self.crossOriginIsolated, version: ort.env.versions.web };
 }
@@ -40,6 +43,23 @@ async function download(name) {
   const response = await fetch(HERE + name);
   if (!response.ok) throw new Error(`${name} can't be loaded: the server answers ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());
+}
+
+function checkWebAssembly() {
+  try {
+    new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)); // the smallest one
+  } catch {
+    throw new Error(
+      "this browser or this server's Content-Security-Policy forbids WebAssembly; the policy must allow " +
+        "script-src 'wasm-unsafe-eval'",
+    );
+  }
+}
+
+/** The content of a .gz file, as an ArrayBuffer. */
+function unpack(bytes) {
+  if (bytes[0] !== 0x1f) return bytes.buffer; // sent as "Content-Encoding: gzip": the browser has unpacked it
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
 /** SHA-256 in hexadecimal; null where the browser does not compute it: over plain HTTP from another machine. */

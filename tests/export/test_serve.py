@@ -12,7 +12,7 @@ from tests.fakes import browser
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("web")
-    for name in ("index.html", "app.js", "ort.mjs", "ort.wasm", "model.onnx"):
+    for name in ("index.html", "app.js", "model.onnx"):
         (folder / name).write_text(name)
     (folder.parent / "secret.txt").write_text("not for the page")
     with browser.serve(folder) as address:
@@ -39,8 +39,6 @@ def test_serves_the_page_at_the_root_of_this_machine(address):
     ("name", "kind"),
     [
         ("app.js", "text/javascript; charset=utf-8"),
-        ("ort.mjs", "text/javascript; charset=utf-8"),
-        ("ort.wasm", "application/wasm"),
         ("model.onnx", "application/octet-stream"),
     ],
 )

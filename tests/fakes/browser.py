@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -48,9 +48,20 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serve_plainly(folder: Path) -> Iterator[str]:
-    """Serve a folder as any static host does; gives its address."""
-    handler = functools.partial(QuietHandler, directory=str(folder))
+def serve_plainly(
+    folder: Path, headers: Mapping[str, str] | None = None, types: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Serve a folder as any static host does, with headers and types of its own; gives its address."""
+
+    class Handler(QuietHandler):
+        extensions_map = QuietHandler.extensions_map | dict(types or {})
+
+        def end_headers(self):
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            super().end_headers()
+
+    handler = functools.partial(Handler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -141,9 +152,9 @@ class Page:
             time.sleep(0.05)
 
     def measure_memory(self) -> int:
-        """Resident bytes of the browser and all of its processes."""
+        """Bytes of the browser and all of its processes; those that several share are counted once."""
         self.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
-        return sum(process.memory_info().rss for process in self._processes())
+        return sum(process.memory_full_info().pss for process in self._processes())
 
     def measure_cpu(self) -> float:
         """CPU seconds of the browser and all of its processes so far."""

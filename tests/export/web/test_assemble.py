@@ -1,5 +1,6 @@
 """web/ holds all that the page needs, and names no other place."""
 
+import gzip
 import re
 
 import pytest
@@ -8,7 +9,8 @@ from covid_tfds.common.files import read_json, write_json
 from export.file_names import GOLDEN, GOLDEN_ANSWERS, MODEL_JSON, ONNX, ONNX_INT8, WEB
 from export.web.assemble import PAGE_FILES, WebRequest, write_web
 
-RUNTIME = {"ort.wasm.min.mjs": b"a runtime"}
+RUNTIME = {"ort.wasm.min.mjs": b"a runtime", "ort-wasm-simd-threaded.wasm": bytes(1000)}
+RUNTIME_FILES = {"runtime/ort.wasm.min.js", "runtime/ort-wasm-simd-threaded.wasm.gz"}
 SOURCES = sorted(path for path in PAGE_FILES.iterdir() if path.suffix in (".html", ".js", ".css"))
 
 
@@ -30,8 +32,11 @@ def test_holds_one_model_and_all_that_the_page_needs(folder, wanted, model):
     assert write_web(folder, WebRequest(RUNTIME, wanted)) == model
     names = {path.relative_to(folder / WEB).as_posix() for path in (folder / WEB).rglob("*") if path.is_file()}
     others = {"index.html", "app.js", "style.css", "LICENSES.txt", "model.json", "golden/golden.json", *names}
-    assert names == {path.name for path in SOURCES} | {model, "runtime/ort.wasm.min.mjs"} | others
+    assert names == {path.name for path in SOURCES} | {model} | RUNTIME_FILES | others
     assert {name for name in names if name.endswith((".onnx", ".py"))} == {model}
+    packed = (folder / WEB / "runtime" / "ort-wasm-simd-threaded.wasm.gz").read_bytes()
+    assert len(packed) < 100
+    assert gzip.decompress(packed) == bytes(1000)
     assert list(read_json(folder / WEB / MODEL_JSON)["files"]) == [model]
     assert read_json(folder / WEB / MODEL_JSON)["labels"] == ["a", "b"]
     golden = read_json(folder / WEB / GOLDEN / GOLDEN_ANSWERS)
@@ -44,10 +49,10 @@ def test_takes_the_float_model_where_int8_was_left_out(folder):
 
 
 def test_the_modules_import_only_what_is_there():
-    names = {path.name for path in SOURCES}
+    names = {path.name for path in SOURCES} | RUNTIME_FILES
     for path in SOURCES:
         for imported in re.findall(r'from "\./([^"]+)"', path.read_text(encoding="utf-8")):
-            assert imported in names or imported == "runtime/ort.wasm.min.mjs"
+            assert imported in names
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)

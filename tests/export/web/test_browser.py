@@ -115,6 +115,8 @@ def test_real_radiographs_have_pythons_answers(page, model, manual_dir):
 def test_what_it_can_not_read_is_said_and_the_next_image_still_works(page, model, tmp_path):
     kinds = image_kinds.draw_kinds()
     grey = kinds["grey.jpg"]
+    white = Image.new("RGB", (9, 9), "white")
+    animated = {"save_all": True, "append_images": [Image.new("RGB", (9, 9))]}
     bad = {
         "broken.png": b"no image",
         "empty.jpg": b"",
@@ -127,6 +129,8 @@ def test_what_it_can_not_read_is_said_and_the_next_image_still_works(page, model
         "image.gif": image_kinds.encode(Image.new("L", (9, 9)), "GIF"),
         "scans.jpg": grey[:-2] + b"\xff\xda" * 101,
         "turned-8.webp": kinds["turned-8.webp"],
+        "animated.png": image_kinds.encode(white, "PNG", **animated),
+        "animated.webp": image_kinds.encode(white, "WEBP", **animated),
         "inks.jpg": image_kinds.remove_adobe_mark(kinds["cmyk.jpg"]),
     }
     for name, content in (bad | {"next.jpg": grey}).items():
@@ -171,7 +175,11 @@ def test_the_result_shows_answers_heat_map_and_what_the_network_sees(page, model
 def test_says_what_it_is_and_what_it_is_not_for(page, model):
     _, info, _ = model
     assert info["intended_use"] in page.text("banner")
-    assert info["shortcuts_because"] in page.text("banner")
+    assert info["shortcuts_because"] in page.text("because")
+    for name in ("sensitivity", "specificity", "auroc"):
+        estimate = info["test_metrics"][name]
+        shown = [f"{number:.2f}" for number in (estimate["value"], *estimate["ci95"])]
+        assert "{} ({} to {})".format(*shown) in page.text("metrics")
     assert page.run("return getComputedStyle(document.getElementById('banner')).position") == "sticky"
     about = page.run("return document.getElementById('about').textContent")
     ((_, file),) = info["files"].items()
@@ -264,7 +272,22 @@ TEXTS = ["", "a", "a" * 201, "a" * 20_001, "shortcut", "int8"]
 NUMBERS = [0, -1, 0.5, 1.5, 1e7, 10**400]
 LISTS = [[], [[]], ["a"], ["a", "a"], ["a", "b"], ["a", 1], ["a"] * 101, [0, 0, 1, 1], [1, 0, 0, 1], [0, 0, 1, 2]]
 OBJECTS = [{}, {"a": [None, 0.5, "b", False]}, {"a": 10**400}, json.loads('{"a":' * 9 + "1" + "}" * 9)]
-ANY_VALUES = [None, True, *TEXTS, *NUMBERS, *LISTS, *OBJECTS]
+ESTIMATE = {"value": 0.5, "ci95": [0.25, 1], "n": 4}
+METRICS = {"sensitivity": ESTIMATE, "specificity": ESTIMATE, "balanced_accuracy": ESTIMATE, "auroc": ESTIMATE}
+TESTS = [
+    {"images": 4, **METRICS},
+    {"images": 4, "patients": 2, **METRICS, "auroc": {"value": None, "ci95": None}},
+    {"images": 4, **METRICS, "auroc": {"value": 2, "ci95": [0, 1]}},
+    {"images": 4, **METRICS, "auroc": {"value": 0.5, "ci95": [0]}},
+    {"images": 4, **METRICS, "auroc": {"value": 0.5, "ci95": None}},
+    {"images": 4, **METRICS, "auroc": {"value": 0.5}},
+    {"images": 4, **METRICS, "auroc": 0.5},
+    {"images": 4.5, **METRICS},
+    {"images": True, **METRICS},
+    {"images": 4, "patients": -1, **METRICS},
+    METRICS,
+]
+ANY_VALUES = [None, True, *TEXTS, *NUMBERS, *LISTS, *OBJECTS, *TESTS]
 
 
 @with_one_model
@@ -332,6 +355,32 @@ def test_a_damaged_model_blocks_the_page(copied, tmp_path):
     assert "damaged" in status
 
 
+NEEDED = "script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; connect-src 'self'; style-src 'self'"
+
+
+@pytest.mark.parametrize(
+    ("policy", "named"),
+    [
+        ("default-src 'self'", "worker-src 'self' blob:"),
+        ("default-src 'self'; worker-src 'self' blob:", "wasm-unsafe-eval"),
+        (NEEDED.replace("connect-src 'self'", "connect-src 'none'"), "connect-src"),
+        (f"default-src 'none'; {NEEDED}", None),
+    ],
+)
+def test_a_policy_of_the_server_that_forbids_too_much_is_named(webs, tmp_path, policy, named):
+    headers = {"Content-Security-Policy": policy}
+    with browser.serve_plainly(webs[ONNX_INT8], headers) as address, browser.open_browser(tmp_path) as page:
+        assert page.open(address) == ("failed" if named else "passed")
+        assert (named or "right answers") in page.text("status")
+
+
+def test_wrong_types_of_files_do_no_harm(webs, tmp_path):
+    types = dict.fromkeys((".onnx", ".json", ".gz", ".png"), "text/html")
+    headers = {"X-Content-Type-Options": "nosniff"}
+    with browser.serve_plainly(webs[ONNX_INT8], headers, types) as address, browser.open_browser(tmp_path) as page:
+        assert page.open(address) == "passed"
+
+
 @pytest.mark.parametrize("policy", [True, False])
 def test_page_and_worker_can_not_ask_another_server(copied, tmp_path, policy):
     """Without the policy they could: so the test would see it."""
@@ -347,7 +396,7 @@ def test_page_and_worker_can_not_ask_another_server(copied, tmp_path, policy):
     asked = browser.list_requests(tmp_path, address.rstrip("/"))
     others = {url for url in asked if not url.startswith(address)}
     assert others == (set() if policy else {"http://127.0.0.1:9/app.js", "http://127.0.0.1:9/worker.js"})
-    assert any(url.endswith(".wasm") for url in asked)
+    assert any(url.endswith(".wasm.gz") for url in asked)
 
 
 def test_any_static_host_works_with_one_thread(webs, tmp_path):
@@ -384,6 +433,11 @@ def test_fits_the_screen_and_every_control_has_a_name(webs, tmp_path, width, hei
         page.driver.find_element("id", "examples").click()
         page.wait_for("document.getElementById('seen').hasAttribute('aria-label')")
         assert page.run("return document.documentElement.scrollWidth") <= width
+        below = page.run(
+            "const [title, banner] = ['result_title', 'banner'].map((id) => document.getElementById(id));"
+            "return title.getBoundingClientRect().top - banner.getBoundingClientRect().bottom"
+        )
+        assert 0 <= below < height / 2
         unnamed = page.run(
             "return [...document.querySelectorAll('button, input, canvas[role]')].filter((element) => !("
             "element.textContent.trim() || element.ariaLabel || element.closest('label')?.textContent.trim()))"
