@@ -19,11 +19,20 @@ from covid_tfds.common.errors import SourceError
 from covid_tfds.common.lazy import import_on_use
 
 if TYPE_CHECKING:
+    from covid_tfds.audit.report import audit_examples
     from covid_tfds.covid_tfds_dataset_builder import Builder, phantom_config
     from covid_tfds.datasets import load_examples
     from covid_tfds.examples import DatasetRequest
 
-__all__ = ["Builder", "DatasetRequest", "SourceError", "__version__", "load_examples", "phantom_config"]
+__all__ = [
+    "Builder",
+    "DatasetRequest",
+    "SourceError",
+    "__version__",
+    "audit_examples",
+    "load_examples",
+    "phantom_config",
+]
 
 try:
     __version__ = version("covid-tfds")
@@ -32,6 +41,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 _BUILDER_MODULE = "covid_tfds.covid_tfds_dataset_builder"
 _MODULES = {
+    "audit_examples": "covid_tfds.audit.report",
     "Builder": _BUILDER_MODULE,
     "phantom_config": _BUILDER_MODULE,
     "load_examples": "covid_tfds.datasets",

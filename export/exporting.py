@@ -41,7 +41,7 @@ class Int8Error(ParityError):
 
 
 def export_run(
-    run_dir: Path, output: Path, int8: bool, web: WebRequest | None = None, typicality: bool = True
+    run_dir: str | Path, output: str | Path, int8: bool, web: WebRequest | None = None, typicality: bool = True
 ) -> ParityReport:
     """Export a run.
 

@@ -151,7 +151,7 @@ def test_one_class_alone_is_undefined_and_says_why(train_tiny, tmp_path, monkeyp
     examples = load_examples(DatasetRequest(dataset=str(others)))
     examples = examples.subset(np.flatnonzero(examples.labels == 1))
     scores = np.linspace(0.1, 0.9, 6)
-    monkeypatch.setattr(external, "predict", lambda *_: (np.stack([scores, 1 - scores], axis=1), None))
+    monkeypatch.setattr(external, "run_model", lambda *_: (np.stack([scores, 1 - scores], axis=1), None))
     monkeypatch.setattr(external, "measure_declined", lambda *_: None)
     validation = external._evaluate(run, "others", examples, {"covid": "covid", "normal": "normal"}, 1)
     test = json.loads(json.dumps(to_json(validation.metrics), allow_nan=False))["test"]

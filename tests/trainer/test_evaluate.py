@@ -147,7 +147,7 @@ def test_a_stop_is_one_line_and_changes_nothing(finished, elsewhere, tmp_path, m
     def stopped(*_):
         raise stop
 
-    monkeypatch.setattr(external, "predict", stopped)
+    monkeypatch.setattr(external, "run_model", stopped)
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     other = shutil.copytree(elsewhere, tmp_path / "another")
     assert evaluate.main([str(finished), "--dataset", str(other)]) == code

@@ -1,9 +1,11 @@
 import csv
+import doctest
 
 import keras
 import numpy as np
 import pytest
 
+import trainer
 from covid_tfds.common.files import read_json
 from covid_tfds.examples import DatasetRequest
 from trainer.__main__ import main
@@ -47,6 +49,14 @@ def test_the_report_shows_this_run(finished):
     assert len(pairs) == 4
     assert page.count("data:image/jpeg") == len(shown) + len(pairs)
     assert all(i["image_id"] in page for i in shown)
+
+
+def test_the_example_of_the_package_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (test,) = doctest.DocTestFinder(recurse=False).find(trainer)
+    for example in test.examples:
+        example.options.clear()  # which skip it where nobody wants ten seconds of training
+    assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test) == (0, 7)
 
 
 def test_metrics_have_the_agreed_shape(finished):

@@ -10,6 +10,8 @@ from pathlib import Path
 from covid_tfds.common.errors import UsageError
 from trainer.run_folder import file_names
 from trainer.run_folder.results import Estimate, RunMetrics
+from trainer.run_folder.saliency import Saliency
+from trainer.run_folder.typed_files import read_result
 
 MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
 SHOWN = 4  # heat maps in a notebook
@@ -22,12 +24,18 @@ class ShownFiles:
 
     Attributes:
         paths: SVG, PNG, JPEG or HTML files.
+        captions: A line below each file; empty for none.
     """
 
     paths: tuple[Path, ...]
+    captions: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
-        return "\n".join(_to_html(path) for path in self.paths)
+        captions = self.captions or ("",) * len(self.paths)
+        return "\n".join(
+            f"{_to_html(path)}<p>{html.escape(caption)}</p>" if caption else _to_html(path)
+            for path, caption in zip(self.paths, captions, strict=True)
+        )
 
 
 def find_plot(folder: Path, name: str) -> ShownFiles:
@@ -46,6 +54,16 @@ def find_plot(folder: Path, name: str) -> ShownFiles:
     if name not in plots:
         raise UsageError(f"no plot {name!r} in {folder}, expected one of: {', '.join(sorted(plots))}.")
     return ShownFiles((plots[name],))
+
+
+def find_heat_maps(folder: Path) -> ShownFiles:
+    """Returns the first images of a run's test split that were drawn with their heat maps."""
+    images = read_result(Saliency, folder / file_names.SALIENCY).images
+    drawn = [image for image in images if image.group == "test" and image.overlay][:SHOWN]
+    return ShownFiles(
+        tuple(folder / str(image.overlay) for image in drawn),
+        tuple(f"label {image.label}, decision {image.decision}" for image in drawn),
+    )
 
 
 def render_metrics(metrics: RunMetrics) -> str:

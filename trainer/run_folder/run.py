@@ -50,8 +50,8 @@ class Run:
 
     @property
     def heat_maps(self) -> display.ShownFiles:
-        """The first images of the test split that were drawn under their heat maps."""
-        return display.ShownFiles(tuple(sorted((self.path / file_names.OVERLAYS).glob("*.jpg"))[: display.SHOWN]))
+        """The first images of the test split with their heat maps, those that are decided wrongly before the others."""
+        return display.find_heat_maps(self.path)
 
     def plot(self, name: str) -> display.ShownFiles:
         """Returns a plot of the report, which a notebook shows: see `display.find_plot`."""

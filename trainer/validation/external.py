@@ -101,7 +101,7 @@ def _evaluate(run: Run, name: str, examples: Examples, class_of: dict[str, str],
     matched = examples.subset(rows)
     labels = np.asarray([own.index(class_of[other]) for other in names[rows]])
     matched = dataclasses.replace(matched, class_names=own, labels=labels)
-    probabilities, vectors = predict(run, matched)
+    probabilities, vectors = run_model(run, matched)
     metrics = External(
         positive_class=run.metrics.positive_class,
         run_id=run.environment.run_id,
@@ -163,12 +163,17 @@ def find_near_duplicates(run: Run, examples: Examples) -> np.ndarray | None:
         return None
 
 
-def predict(run: Run, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the saved model's probabilities and feature averages of every image. About 0.1 s per image.
+def predict(run: Run, examples: Examples) -> np.ndarray:
+    """Returns the probabilities that a run's saved model gives any images. About 0.1 s per image.
 
     Returns:
-        Probabilities, float64 [n, classes], and the vectors of `join_features`, float64 [n, d].
+        float64 [n, classes], the positive class first.
     """
+    return run_model(run, examples)[0]
+
+
+def run_model(run: Run, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what `predict` does, and the vectors of `join_features`, float64 [n, d]."""
     model = keras_file.load_model(run.model_path)
     prepare, backbone, head = (model.get_layer(name) for name in ("preprocessing", "backbone", "head"))
 
@@ -179,7 +184,7 @@ def predict(run: Run, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
     forward = tf.function(trace, input_signature=signature, autograph=False)
     everyone, parts = np.arange(len(examples)), []
-    with progress.Line(len(examples), "external validation", "image") as line, pipelines.naming_undecodable(examples):
+    with progress.Line(len(examples), "predictions", "image") as line, pipelines.naming_undecodable(examples):
         for images in pipelines.eval_pipeline(examples, everyone, BATCH):
             parts.append([values.numpy().astype(np.float64) for values in forward(images)])
             line.advance(len(images))

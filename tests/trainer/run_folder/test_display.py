@@ -30,6 +30,13 @@ def test_a_page_is_shown_in_a_frame_that_its_markup_can_not_leave(tmp_path):
     assert 'srcdoc="&lt;p title=&quot;x&quot;&gt;a&lt;/p&gt;"' in shown
 
 
+def test_heat_maps_are_those_of_the_test_split_with_label_and_decision(tmp_path):
+    run, _ = run_files.write(tmp_path / "run")
+    shown = run.heat_maps
+    assert shown.paths == (run.path / "saliency" / "00.jpg",)  # a second one was not drawn, a third is of a fold
+    assert "<p>label covid, decision covid</p>" in shown._repr_html_()
+
+
 def test_the_table_has_a_row_for_each_metric_and_the_verdict(tmp_path):
     table = render_metrics(run_files.metrics("inconclusive"))
     assert table.count("<tr>") == table.count("</tr>") == 5

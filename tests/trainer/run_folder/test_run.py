@@ -1,5 +1,6 @@
 import multiprocessing
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from covid_tfds.common.files import (
     write_text,
 )
 from covid_tfds.common.new_folder import LOCK, clear, new_folder, staging
+from tests.fakes import run_files
 from trainer.config import Config
 from trainer.run_folder import file_names
 from trainer.run_folder.run import default_output, load
@@ -180,3 +182,17 @@ def test_a_sealed_file_tells_when_it_was_changed(tmp_path, change):
     write_json(path, read_json(path) | change)
     with pytest.raises(UsageError, match=r"a\.json is damaged or was changed"):
         read_sealed(path)
+
+
+def test_a_run_that_is_shown_imports_neither_the_report_nor_matplotlib(tmp_path):
+    run_files.write(tmp_path / "run")
+    (tmp_path / "run" / "plots").mkdir()
+    (tmp_path / "run" / "plots" / "roc.svg").write_text("<svg/>")
+    show = "import sys, pathlib; from trainer import Run; run = Run(pathlib.Path(sys.argv[1]), None, None, None, None)"
+    show += "; run.plot('roc')._repr_html_(), run.heat_maps._repr_html_(); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", show, str(tmp_path / "run")], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert "trainer.run_folder.run" in done.stdout.split()
+    assert {name.split(".")[0] for name in done.stdout.split()}.isdisjoint({"matplotlib", "tensorflow", "keras"})
+    assert [name for name in done.stdout.split() if name.startswith(("trainer.report", "trainer.training"))] == []

@@ -49,7 +49,7 @@ def predict_nothing_but_normal(run, examples):
 def test_what_the_run_does_not_have_is_left_out_and_what_the_other_lacks_is_named(run, monkeypatch):
     examples = make_examples([0, 0, 1, 1, 1, 2], class_names=("COVID-19", "normal", "Tuberculosis"))
     monkeypatch.setattr(external, "load_examples", lambda _: examples)
-    monkeypatch.setattr(external, "predict", predict_nothing_but_normal)
+    monkeypatch.setattr(external, "run_model", predict_nothing_but_normal)
     declined = Declined(0.1, Estimate(0.0, (0.0, 0.5), 5), None)
     monkeypatch.setattr(external, "measure_declined", lambda *_: declined)
     found = validate_externally(run, DatasetRequest(dataset="."))
