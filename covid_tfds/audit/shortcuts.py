@@ -92,8 +92,9 @@ def _check_strong(table: pd.DataFrame, comparisons: list[Comparison]) -> list[Fi
     strong = [comparison for comparison in comparisons if comparison.strong]
     if not strong:
         return []
+    facts = ", ".join(comparison.fact for comparison in strong)
     message = (
-        "These facts separate the classes without the lungs. Labels and split may be sound all the same, so "
+        f"These facts separate the classes without the lungs: {facts}. Labels and split may be sound all the same, so "
         "this is a warning and not invalidating; but a score on these images proves nothing about disease."
     )
     if (pd.crosstab(table.source, table.label) > 0).sum(axis=1).max() == 1 and table.source.nunique() > 1:
