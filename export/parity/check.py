@@ -123,9 +123,10 @@ def check_parity(
     _check_interface(stages, models, signatures, reference.network)
     if not stages["interface"].passed:
         return Parity(stages, {})
-    engines = _make_engines(models, signatures)
-    for batch in draw_batches():
-        _check_batch(stages, batch, reference.network.classes, engines)
+    serve_pixels = _make_server(signatures)
+    _check_batches(stages, SAVED_MODEL, serve_pixels, reference.network.classes)
+    for model in models:
+        _check_batches(stages, model.name, _make_engine(model.predictor.session), reference.network.classes)
     drawn: dict[str, Answers] = {}
     seen: list[Int8Difference] = []
     with tqdm(total=len(images), desc="parity", unit="image", disable=None, leave=False) as bar:
@@ -150,7 +151,7 @@ def check_parity(
                 predictions = _check_image(stages, image, values, answer, p, models, calibrated_on, seen)
                 if image.probabilities is None:
                     # The way over pixels differs from that over bytes in the resize alone: a few images show it.
-                    over_pixels = engines[SAVED_MODEL](values[None])[0]
+                    over_pixels = serve_pixels(values[None])[0]
                     _check_probabilities(stages, "saved_model", over_pixels, answer.probabilities, image.name)
                     drawn[image.name] = Answers(answer, predictions)
                 bar.update()
@@ -194,9 +195,9 @@ def _check_interface(stages: Stages, models: list[_Model], signatures, network: 
         stages.add("interface", found.get(name) != expected.get(name), name)
 
 
-def _check_batch(stages: Stages, batch: np.ndarray, classes: int, engines: dict[str, Engine]) -> None:
-    """Different images at once, one by one, and the first one again."""
-    for name, predict in engines.items():
+def _check_batches(stages: Stages, name: str, predict: Engine, classes: int) -> None:
+    """Different images at once, one by one, and the first one again; in batches of two sizes."""
+    for batch in draw_batches():
         where = f"{name}: {list(batch.shape)}"
         together, again = predict(batch), predict(batch[:1])
         alone = np.concatenate([predict(image[None]) for image in batch])
@@ -256,14 +257,15 @@ def _check_probabilities(stages: Stages, stage: str, found: np.ndarray, expected
     stages.add("log_odds", compare_log_odds(found, expected), f"{stage}: {name}")
 
 
-def _make_engines(models: list[_Model], signatures) -> dict[str, Engine]:
-    def of_model(session: onnxruntime.InferenceSession) -> Engine:
-        return lambda images: session.run(["probabilities"], {IMAGE: images})[0]
+def _make_engine(session: onnxruntime.InferenceSession) -> Engine:
+    options = onnxruntime.RunOptions()
+    # Else the session keeps the memory of its largest batch.
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return lambda images: session.run(["probabilities"], {IMAGE: images}, options)[0]
 
-    return {
-        **{model.name: of_model(model.predictor.session) for model in models},
-        SAVED_MODEL: lambda images: signatures[saved_model.PIXELS](image=tf.constant(images))["probabilities"].numpy(),
-    }
+
+def _make_server(signatures) -> Engine:
+    return lambda images: signatures[saved_model.PIXELS](image=tf.constant(images))["probabilities"].numpy()
 
 
 def _probabilities(prediction: Prediction) -> np.ndarray:

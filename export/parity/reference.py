@@ -61,7 +61,7 @@ class Reference:
 
     def predict(self, images: Sequence[np.ndarray]) -> list[ReferenceAnswer]:
         """Predict images of any sizes, each uint8 [height, width, 3]."""
-        resized = np.concatenate([self.network.resize(image[None].astype(np.float32)) for image in images])
+        resized = np.concatenate([self.network.resize(tf.cast(image[None], tf.float32)) for image in images])
         probabilities, cams, quarters = (tensor.numpy() for tensor in self._forward(resized))
         cams = cams * self._readable
         typicality = self._measure_typicality(join_features(quarters, resized.mean(-1)))
