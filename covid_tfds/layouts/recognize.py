@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 from covid_tfds.common.errors import UsageError
@@ -45,7 +46,8 @@ def _read_folder(outer: Path, pattern: str | None) -> Layout:
     if layout is None:
         raise UsageError(_explain(outer, folder, listing))
     images, sheets = add_sources(layout.images, folder, listing.others)
-    tables = [place / PATIENTS for place in (folder, *above) if (place / PATIENTS).is_file()]
+    # A broken link or a pipe of that name is an error of `read_table`, not a dataset without patients.
+    tables = [place / PATIENTS for place in (folder, *above) if os.path.lexists(place / PATIENTS)]
     images = add_patients(images, tables[0] if tables else None, pattern)
     used = {join(parts) for parts in sheets} | {PATIENTS}
     passed_over = [one for one in (*listing.passed_over, *layout.passed_over) if one.name not in used]

@@ -51,6 +51,8 @@ def read_table(path: Path) -> Table:
     Raises:
         UsageError: If it can't be read, has no header, or names a column twice.
     """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: expected a table with a header, got a folder or a device.")
     try:
         cells = _read_sheet(path) if path.suffix.lower() == ".xlsx" else _read_text(path)
     except UsageError:

@@ -38,6 +38,8 @@ def read_model(path: str | Path) -> bytes:
             in other files: those could be any files of this machine.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path} can't be opened: expected a model file, got a folder or a device")
     try:
         data = path.read_bytes()
     except OSError as error:

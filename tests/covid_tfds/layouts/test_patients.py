@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from covid_tfds.common.errors import UsageError
@@ -75,3 +77,12 @@ def test_kermanys_names_state_the_patient(tmp_path):
         "test/PNEUMONIA/person1_virus_6.png": "kermany-person1",
         "train/PNEUMONIA/person1_bacteria_1.png": "kermany-person1",
     }
+
+
+def test_a_table_that_is_a_pipe_a_device_or_a_broken_link_is_refused(folder):
+    table = folder / "patients.csv"
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to("nowhere.csv")):
+        make(table)
+        with pytest.raises(UsageError, match=r"patients\.csv"):
+            read(folder)
+        table.unlink()

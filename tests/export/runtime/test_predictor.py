@@ -3,6 +3,7 @@
 import dataclasses
 import doctest
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -171,6 +172,13 @@ def test_half_a_model_is_refused(exported, tmp_path):
 def test_a_missing_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match="No such file"):
         Predictor(tmp_path / "model.onnx")
+
+
+def test_a_pipe_or_a_device_is_no_model(tmp_path):
+    os.mkfifo(tmp_path / "pipe.onnx")
+    for path in (tmp_path / "pipe.onnx", "/dev/zero", tmp_path):
+        with pytest.raises(ModelError, match="device"):
+            Predictor(path)
 
 
 def other_model(path, probabilities=(0.25, 0.75), heatmap=((0.0, 1.0),), **metadata):
