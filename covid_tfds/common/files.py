@@ -77,7 +77,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
     """Returns the SHA-256 of each file that a folder's SHA256SUMS lists; empty where there is none."""
     try:
         lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+    except FileNotFoundError:
         return {}
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 

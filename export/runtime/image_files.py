@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from covid_tfds.common.errors import describe_error
 from covid_tfds.common.names import printable
 from covid_tfds.imaging.formats import SUFFIXES, looks_like_image
 
@@ -21,7 +23,7 @@ class ImageFile:
     Attributes:
         path: Where the file is.
         place: Its path within the folder that was searched; its name where the file itself was given.
-        error: Why it can't be predicted: a folder without images.
+        error: Why it can't be predicted: a folder without images, or that can't be read.
     """
 
     path: Path
@@ -35,12 +37,24 @@ def find_images(paths: Iterable[Path]) -> list[ImageFile]:
     for path in paths:
         if not path.is_dir():
             images.append(ImageFile(path, Path(path.name)))
-        elif found := [file for file in sorted(path.rglob("*")) if is_to_be_predicted(file)]:
-            images += [ImageFile(file, file.relative_to(path)) for file in found]
-        else:
-            error = f"no images in this folder: looked for {', '.join(SUFFIXES)} and DICOM"
-            images.append(ImageFile(path, Path(path.name), error))
+            continue
+        files, unreadable = _list_files(path)
+        found = [ImageFile(file, file.relative_to(path)) for file in files if is_to_be_predicted(file)]
+        error = f"no images in this folder: looked for {', '.join(SUFFIXES)} and DICOM"
+        images += [*found, *unreadable] or [ImageFile(path, Path(path.name), error)]
     return images
+
+
+def _list_files(folder: Path) -> tuple[list[Path], list[ImageFile]]:
+    """Returns the files of a folder and of all below, sorted, and the folders that can't be read."""
+    unreadable: list[ImageFile] = []
+
+    def note(error: OSError) -> None:
+        path = Path(error.filename)
+        unreadable.append(ImageFile(path, Path(path.name), f"this folder can't be read: {describe_error(error)}"))
+
+    files = sorted(Path(above, name) for above, _, names in os.walk(folder, onerror=note) for name in names)
+    return files, unreadable
 
 
 def describe_passed_over(paths: Iterable[Path]) -> str:
@@ -48,7 +62,7 @@ def describe_passed_over(paths: Iterable[Path]) -> str:
 
     Hidden files and heat maps of ours are not counted.
     """
-    files = (file for path in paths if path.is_dir() for file in sorted(path.rglob("*")) if not file.is_dir())
+    files = (file for path in paths if path.is_dir() for file in _list_files(path)[0])
     shown = (file for file in files if not file.name.startswith(".") and not file.name.endswith(HEATMAP_SUFFIX))
     others = [file for file in shown if not is_to_be_predicted(file)]
     return (

@@ -42,9 +42,9 @@ def read_model(path: str | Path) -> bytes:
         raise ModelError(f"{path} can't be opened: expected a model file, got a folder or a device")
     try:
         data = path.read_bytes()
+        expected = read_checksums(path.parent).get(path.name)
     except OSError as error:
-        raise ModelError(f"{path} can't be opened: {error.strerror or error}") from error
-    expected = read_checksums(path.parent).get(path.name)
+        raise ModelError(f"{error.filename or path} can't be opened: {error.strerror or error}") from error
     if expected is not None and hashlib.sha256(data).hexdigest() != expected:
         raise ModelError(f"{path} is damaged: it is not the file that {CHECKSUMS} lists. Export it again.")
     if names_other_files(data):

@@ -1,6 +1,7 @@
 """The command `python -m export.predict`, run in process."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -256,6 +257,23 @@ def test_files_of_a_folder_are_found_by_content_and_others_are_counted(tmp_path)
     said = image_files.describe_passed_over([tmp_path, tmp_path / "a.jfif"])
     assert "2 file(s)" in said
     assert "notes.txt" in said
+
+
+def test_a_folder_that_can_not_be_read_is_an_image_that_can_not_be_read(model, images, monkeypatch, capsys):
+    closed = images / "closed"
+    closed.mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert predict.main([str(model), str(images)]) == 1
+    error = capsys.readouterr().err
+    assert f"{closed}: " in error
+    assert os.strerror(errno.EACCES) in error
 
 
 def test_names_that_are_not_utf8_are_escaped_in_table_and_json(model, tmp_path, capsys):

@@ -43,6 +43,11 @@ def test_an_error_of_the_user_is_one_line_and_exit_code_2(error, capsys):
     assert capsys.readouterr() == ("", "error: no folder\n" * 2)
 
 
+def test_an_error_of_the_system_names_the_file_first(capsys):
+    assert run(lambda options: raise_error(PermissionError(13, "Permission denied", "model.keras"))) == 2
+    assert capsys.readouterr().err == "error: model.keras: Permission denied\n"
+
+
 def test_control_characters_and_bytes_of_names_are_escaped(capsys):
     def fail(_):
         raise UsageError("f\x1b[31m\n\udce9.png is damaged")

@@ -174,6 +174,14 @@ def test_a_missing_model_is_refused(tmp_path):
         Predictor(tmp_path / "model.onnx")
 
 
+def test_checksums_that_can_not_be_read_check_nothing_and_are_named(exported, tmp_path):
+    """A folder in its place: root, who may run the tests, can read every file."""
+    shutil.copy(exported / ONNX, tmp_path)
+    (tmp_path / CHECKSUMS).mkdir()
+    with pytest.raises(ModelError, match=CHECKSUMS):
+        Predictor(tmp_path / ONNX)
+
+
 def test_a_pipe_or_a_device_is_no_model(tmp_path):
     os.mkfifo(tmp_path / "pipe.onnx")
     for path in (tmp_path / "pipe.onnx", "/dev/zero", tmp_path):
