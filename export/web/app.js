@@ -57,7 +57,7 @@ async function start() {
     view.describeRuntime(model, runtime);
     status.textContent = "Testing this browser on drawn images with known answers ...";
     const test = await ask("testItself");
-    if (test.failed) throw new Error(`this browser does not give the right answers: ${test.failed}`);
+    if (test.failed) throw new Error(`this browser does not give the right answers: ${test.failed}. Try another browser`);
     status.textContent = view.describeSelfTest(test, runtime);
     root.dataset.selftest = "passed";
     work();

@@ -91,7 +91,7 @@ class Page:
         """Return the lines of the CSV file."""
         target = self.downloads / "predictions.csv"
         target.unlink(missing_ok=True)
-        self.driver.find_element("id", "download").click()
+        self.run("document.getElementById('download').click()")  # the banner may lie over it
         end = time.monotonic() + SECONDS
         while not target.exists() and time.monotonic() < end:
             time.sleep(0.05)

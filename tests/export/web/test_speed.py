@@ -31,6 +31,7 @@ def test_seconds_in_the_browser(webs, images, tmp_path, model, serve):
     web = webs[model]
     size = sum(path.stat().st_size for path in web.rglob("*") if path.is_file()) / MEGABYTE
     with serve(web) as address, browser.open_browser(tmp_path) as page:
+        empty = page.measure_memory() / MEGABYTE
         start = time.perf_counter()
         assert page.open(address) == "passed"
         ready = time.perf_counter() - start
@@ -40,7 +41,7 @@ def test_seconds_in_the_browser(webs, images, tmp_path, model, serve):
         wall, cpu = (time.perf_counter() - start) / IMAGES, (page.measure_cpu() - cpu) / IMAGES
         memory = page.measure_memory() / MEGABYTE
         threads = page.text("status").rsplit("computes with ", 1)[1]
-    print(f"\n{model}, {threads} web/ {size:.0f} MB, ready after {ready:.1f} s, browser {memory:.0f} MB")
+    print(f"\n{model}, {threads} web/ {size:.0f} MB, ready after {ready:.1f} s, browser {memory:.0f} MB ({empty:.0f} empty)")
     print(f"an image: {wall:.2f} s, {cpu:.2f} CPU seconds")
 
 
