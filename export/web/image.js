@@ -52,7 +52,7 @@ function findKind(bytes, name) {
   if (starts("RIFF") && starts("WEBP", 8)) return "WebP";
   if (starts("BM")) return "BMP";
   if (/\.(dcm|dicom)$/i.test(name)) throw new ImageError(convertFirst("DICOM", name));
-  throw new ImageError("expected JPEG, PNG, WebP or BMP, got another kind of file");
+  throw new ImageError("expected JPEG, PNG, WebP or BMP, got another kind of file; if it is an image, save it as PNG");
 }
 
 function convertFirst(kind, name) {

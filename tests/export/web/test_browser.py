@@ -241,7 +241,9 @@ def test_memory_stays_flat(page, tmp_path):
 @pytest.mark.trial
 @pytest.mark.timeout(3600)
 def test_memory_stays_flat_over_200_images(page, tmp_path):
-    assert predict_many(page, tmp_path, 200) < MOST_RISE
+    rise = predict_many(page, tmp_path, 200)
+    print(f"\nrise over {200 - FIRST} images: {rise / 1e6:.0f} MB")
+    assert rise < MOST_RISE
 
 
 def predict_many(page, folder, count):
