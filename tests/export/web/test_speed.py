@@ -41,8 +41,8 @@ def test_seconds_in_the_browser(webs, images, tmp_path, model, serve):
         wall, cpu = (time.perf_counter() - start) / IMAGES, (page.measure_cpu() - cpu) / IMAGES
         memory = page.measure_memory() / MEGABYTE
         threads = page.text("status").rsplit("computes with ", 1)[1]
-    print(f"\n{model}, {threads} web/ {size:.0f} MB, ready after {ready:.1f} s, browser {memory:.0f} MB ({empty:.0f} empty)")
-    print(f"an image: {wall:.2f} s, {cpu:.2f} CPU seconds")
+    print(f"\n{model}, {threads} web/ {size:.0f} MB, ready after {ready:.1f} s, browser {memory:.0f} MB")
+    print(f"an image: {wall:.2f} s, {cpu:.2f} CPU seconds; the empty browser: {empty:.0f} MB")
 
 
 @pytest.mark.trial
