@@ -18,8 +18,8 @@ from export.runtime.model_info import ModelInfo
 from export.runtime.predictor import Predictor
 from tests.fakes import browser, image_kinds
 
-# Bytes. An image of 4 million pixels takes 40 MB until it is collected: three may be waiting for that. Measured: 14 MB
-# over 24 images and 58 over 184; without a release it would be 1,000 and 7,000. What the first 16 take remains taken.
+# Bytes. An image of 4 million pixels takes 40 MB until it is collected: three may be waiting for that. Measured: -2 MB
+# over 184 images; without a release it would be 7,000. What the first 16 take remains taken.
 MOST_RISE = 120 * 2**20
 FIRST = 16
 
