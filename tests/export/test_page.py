@@ -125,6 +125,13 @@ def test_has_the_facts_an_app_developer_needs(text):
     assert "None" not in prose
 
 
+def test_says_how_good_the_model_is(text, exported):
+    test = read_json(exported / MODEL_JSON)["test_metrics"]
+    for name in ("sensitivity", "specificity", "AUROC"):
+        value, (low, high) = (test[name.lower()][key] for key in ("value", "ci95"))
+        assert f"{name} {value:.2f} ({low:.2f} to {high:.2f})" in " ".join(text.split())
+
+
 @pytest.mark.parametrize("attribution", [None, "By Simonyan and Zisserman, CC BY 4.0."])
 def test_names_the_authors_of_trained_weights(exported, tmp_path, attribution):
     folder = shutil.copytree(exported, tmp_path / "export", ignore=shutil.ignore_patterns("saved_model", ONNX_INT8))
