@@ -106,8 +106,9 @@ def run_command(
         print(f"error: the package {error.name} is not installed. Install it with pip.", file=sys.stderr)
         return 2
     except (UsageError, OSError) as error:
-        named = isinstance(error, OSError) and error.filename is not None and error.strerror
-        reason = f"{error.filename}: {error.strerror}" if named else str(error)
+        reason = str(error)
+        if isinstance(error, OSError) and error.filename is not None and error.strerror:
+            reason = f"{error.filename}: {error.strerror}"
         print(f"error: {printable(reason)}", file=sys.stderr)
         return 2
 

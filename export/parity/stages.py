@@ -94,9 +94,8 @@ STAGES = (
     Stage("training", "file to probability, predictions.csv / ONNX Runtime", 1e-5, "Images or model changed: retrain."),
 )
 INT8_ADVICE = "8 bits are too few for this run's head: train on more images, or use the float model."
-# Measured on images that int8 was not calibrated on, 68 of `source_matched` and 30 of `curated` (ImageNet weights):
-# probability 0.022 and 0.004, log-odds 0.10 and 0.10, a cell 0.56 and 0.50, medians: shift 0.003 and 0.06 (of a logit
-# that is 1 too high: 1), heat maps 0.08 and 0.08 (transposed ones of the small network: more than 0.25).
+# What was measured on images that int8 was not calibrated on is in export/README.md. A logit that is 1 too high shifts
+# the median by 1; transposed heat maps of the small network move theirs by more than 0.25.
 INT8_STAGES = (
     Stage("int8_resized", "resized image, Keras / int8, grey levels", 0.1, "The resize is to stay in float."),
     Stage(

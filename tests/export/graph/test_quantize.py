@@ -10,6 +10,7 @@ from covid_tfds.common.errors import UsageError
 from covid_tfds.imaging.reader import decode_raster
 from export.file_names import ONNX, ONNX_INT8
 from export.graph import onnx_graph
+from export.graph.quantize import _fit_channels
 from export.run_images import choose_calibration_rows, read_run_images
 from export.runtime.model_file import open_session
 from export.runtime.predictor import Predictor
@@ -79,6 +80,14 @@ def test_is_close_on_every_image_of_the_run(run, exported):
         float_p, int8_p = (predictor.predict(pixels).probabilities["covid"] for predictor in predictors)
         differences.append(abs(float_p - int8_p))
     assert max(differences) <= 0.035
+
+
+def test_a_channel_gets_its_scale_and_shift_and_a_silent_one_only_a_shift():
+    wanted = np.random.default_rng(1).normal(size=(20, 2, 7, 7)) * [[[[10.0]], [[0.01]]]]
+    scale, shift = _fit_channels(wanted * 0.8 + 3, wanted)
+    assert scale[0] == pytest.approx(1 / 0.8, rel=0.15)
+    assert scale[1] == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose((scale * (wanted.mean((0, 2, 3)) * 0.8 + 3) + shift), wanted.mean((0, 2, 3)))
 
 
 def test_the_mean_of_each_channel_is_corrected(run, exported):
