@@ -11,7 +11,7 @@ from pathlib import Path
 
 import fsspec
 
-from covid_tfds.common.errors import UsageError
+from covid_tfds.common.errors import UsageError, describe_error
 from covid_tfds.imaging.formats import SUFFIXES
 from covid_tfds.imaging.limits import MAX_BYTES, ImageError
 from covid_tfds.imaging.reader import DecodedImage, decode_image, read_image
@@ -131,7 +131,7 @@ def open_file_system(name: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
         return fsspec.core.url_to_fs(name)
     except (ImportError, ValueError) as error:
-        raise UsageError(f"{name}: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{name}: {describe_error(error)}") from error
 
 
 def _match(pattern: str) -> list[str]:
@@ -143,7 +143,7 @@ def _match(pattern: str) -> list[str]:
         else:
             found = [file for file in file_system.find(path) if file.lower().endswith(SUFFIXES)]
     except Exception as error:  # each file system raises kinds of its own
-        raise UsageError(f"--input {pattern}: {' '.join(str(error).split())}") from error
+        raise UsageError(f"--input {pattern}: {describe_error(error)}") from error
     return sorted(file if is_local else file_system.unstrip_protocol(file) for file in found)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import filelock
 
-from covid_tfds.common.errors import UsageError
+from covid_tfds.common.errors import UsageError, describe_error
 from covid_tfds.common.files import atomic
 from export.bulk.inputs import open_file_system
 
@@ -97,4 +97,4 @@ class Output:
             wait = "another process is writing there. Wait, or choose another folder."
             raise UsageError(f"--output {self.folder}: {wait}") from error
         except Exception as error:  # each file system raises kinds of its own
-            raise UsageError(f"--output {self.folder} can't be written: {' '.join(str(error).split())}") from error
+            raise UsageError(f"--output {self.folder} can't be written: {describe_error(error)}") from error
