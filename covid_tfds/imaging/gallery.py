@@ -30,7 +30,7 @@ def _figure(pixels: np.ndarray, caption: str) -> str:
     image = Image.fromarray(pixels).convert("L")
     image = image.resize((max(1, round(image.width * HEIGHT / image.height)), HEIGHT), Image.Resampling.LANCZOS)
     content = io.BytesIO()
-    image.save(content, "JPEG", quality=60)
+    image.save(content, "JPEG", quality=60, optimize=True)
     source = f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
     style = "display: inline-block; width: 11em; margin: 4px; vertical-align: top; text-align: center"
     return f'<figure style="{style}"><img alt="{caption}" src="{source}"><figcaption>{caption}</figcaption></figure>'

@@ -230,7 +230,9 @@ def _draw_files(examples: Examples, group: _Group, blind: np.ndarray, highest: f
     for place, image in enumerate(images):
         maps = [group.heat[place], *([group.decided_heat[place]] if place in group.decided_heat else [])]
         buffer = io.BytesIO()
-        draw_overlay(image, maps, group.lungs.lungs[place], blind, highest).save(buffer, "JPEG", quality=70)
+        draw_overlay(image, maps, group.lungs.lungs[place], blind, highest).save(
+            buffer, "JPEG", quality=70, optimize=True
+        )
         yield buffer.getvalue()
 
 

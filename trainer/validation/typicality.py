@@ -112,5 +112,5 @@ def _draw_pairs(examples: Examples, shown: list[tuple[int, int]]) -> Iterator[by
         gap = np.full((len(left), GAP, 3), 255.0)
         buffer = io.BytesIO()
         pair = np.concatenate([left, gap, right], axis=1).round().astype(np.uint8)
-        Image.fromarray(pair).save(buffer, "JPEG", quality=70)
+        Image.fromarray(pair).save(buffer, "JPEG", quality=70, optimize=True)
         yield buffer.getvalue()
