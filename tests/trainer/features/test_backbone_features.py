@@ -64,6 +64,7 @@ def test_workers_batches_and_constants_change_no_bit(cached, backbone, tmp_path,
     def computed(workers, batch=forward.BATCH, freeze_from=forward.FREEZE_FROM):
         monkeypatch.setattr(forward, "BATCH", batch)
         monkeypatch.setattr(forward, "FREEZE_FROM", freeze_from)
+        monkeypatch.setattr(forward, "read_cpu_flags", lambda: {"amx_bf16"})
         own = dataclasses.replace(backbone, workers=workers, precision=precision)
         folder = tmp_path / f"{workers}-{batch}-{freeze_from}"
         return dataclasses.replace(cached, backbone=own, folder=folder).pooled(rows, 2)
