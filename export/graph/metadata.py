@@ -59,6 +59,7 @@ def collect_metadata(run: Run, network: Network) -> ModelInfo:
 
 
 def _describe_test(test: Evaluation) -> dict[str, Any]:
+    """The metrics of the test split that `metadata_schema` expects, as JSON."""
     estimates = {name: to_json(getattr(test, name)) for name in METRICS}
     return {"images": test.n, "patients": test.patients, **estimates}
 

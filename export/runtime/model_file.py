@@ -135,4 +135,4 @@ def check_answers(answers: Sequence[np.ndarray], shape: tuple[int, int]) -> None
         raise ModelError("the model gives a heat map with negative or infinite cells")
     for values in typical:
         if values.shape != shape[:1] or not np.all((values >= 0) & (values <= 1 + ROUNDING)):
-            raise ModelError(f"the model gives a typicality or distance that is none: expected {shape[0]} of 0 to 1")
+            raise ModelError(f"the model gives a wrong typicality or distance: expected {shape[0]} numbers from 0 to 1")

@@ -35,7 +35,7 @@ function startWorker() {
 /** Asks the worker to do something; resolves to its answer. */
 function ask(action, argument) {
   return new Promise((resolve, reject) => {
-    if (broken) reject(broken);
+    if (broken) return reject(broken);
     asked.set(++last, [resolve, reject]);
     worker.postMessage({ id: last, action, argument });
   });
